@@ -1,0 +1,37 @@
+# Set-up and the two commands of the README; everything else is Snakemake's.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep "^torch==" requirements.lock)
+STUDY ?= mini
+CORES ?= $(shell nproc)
+MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --config study=$(STUDY)
+
+.PHONY: run test lint unit clean
+
+run: $(VENV)/installed
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/$(STUDY)/report.html --quiet all
+	@echo "The results are in results/$(STUDY): summary.csv, figures/, report.html"
+
+test: lint unit
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+unit: $(VENV)/installed
+	$(BIN)/pytest
+
+$(VENV)/installed: requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \"Python 3.11 or newer is needed; name it: make PYTHON=python3.11\")"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	$(BIN)/pip install --quiet --no-deps -r requirements.lock
+	touch $@
+
+clean:
+	rm -rf results .snakemake

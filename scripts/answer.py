@@ -1,0 +1,46 @@
+"""Serve one variant with vLLM, put every benchmark question to it, and keep the raw answers as Inspect logs."""
+
+import tempfile
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.serving import Server
+from joblog import logged
+
+with logged(snakemake.log.job):
+    variant, serving = snakemake.wildcards.variant, snakemake.params.serving
+    server = Server(
+        name=variant,
+        checkpoints=snakemake.params.checkpoints,
+        tokenizer_from=next(iter(snakemake.params.checkpoints)),
+        plan=snakemake.input.get("plan"),
+        log=snakemake.log.server,
+        options=serving["options"],
+        environment=serving.get("environment", {}),
+    )
+    with server:
+        print(f"{variant} is served on {server.url}")
+        from inspect_ai import eval as answer
+        from inspect_ai.model import get_model
+        from benchmarks import mini
+
+        tasks = [getattr(mini, name)(**settings) for name, settings in snakemake.params.benchmarks.items()]
+        model = get_model(f"openai-api/aoe/{variant}", base_url=server.url, api_key=server.key)
+        with tempfile.TemporaryDirectory(dir=Path(snakemake.output[0]).parent) as folder:
+            logs = answer(
+                tasks,
+                model=model,
+                log_dir=folder,
+                score=False,
+                display="plain",
+                max_tasks=len(tasks),
+                max_connections=serving["connections"],
+                max_samples=serving["connections"],
+                log_realtime=False,
+            )
+            for log in logs:
+                if log.status != "success":
+                    reason = log.error.message if log.error else log.status
+                    raise AoeError(f"{variant} did not finish {log.eval.task}: {reason}; {server.tail()}")
+            for log in logs:
+                Path(log.location).rename(Path(snakemake.output[0]).parent / f"{log.eval.task}.eval")

@@ -1,0 +1,91 @@
+"""Which part of a Mixture-of-Experts model a tensor belongs to, decided from its name and the model's config.
+
+One table for every architecture: a row is a pattern and the group of the tensors that it matches; the first match wins.
+Every tensor of a multi-token-prediction (MTP) layer belongs to the group ``mtp``, whatever its name.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aoe import AoeError
+
+
+class TensorGroup(StrEnum):
+    """The parts that recipes select by and differences are mapped by."""
+
+    EMBEDDINGS = "embeddings"
+    ATTENTION = "attention"
+    DENSE_MLP = "dense_mlp"
+    ROUTED_EXPERTS = "routed_experts"
+    SHARED_EXPERTS = "shared_experts"
+    ROUTER_GATE = "router_gate"
+    NORMS = "norms"
+    LM_HEAD = "lm_head"
+    MTP = "mtp"
+
+
+_COMMON = [
+    (r"^model\.embed_tokens\.", TensorGroup.EMBEDDINGS),
+    (r"^lm_head\.", TensorGroup.LM_HEAD),
+    (r"norm\.weight$", TensorGroup.NORMS),
+    (r"\.self_attn\.", TensorGroup.ATTENTION),
+]
+_EXPERTS_IN_MLP = [
+    (r"\.mlp\.experts\.", TensorGroup.ROUTED_EXPERTS),
+    (r"\.mlp\.shared_experts?\.|\.mlp\.shared_expert_gate\.", TensorGroup.SHARED_EXPERTS),
+    (r"\.mlp\.gate\.", TensorGroup.ROUTER_GATE),
+    (r"\.mlp\.(gate|up|down)_proj\.", TensorGroup.DENSE_MLP),
+]
+_MIXTRAL = [
+    (r"\.block_sparse_moe\.experts\.", TensorGroup.ROUTED_EXPERTS),
+    (r"\.block_sparse_moe\.gate\.", TensorGroup.ROUTER_GATE),
+]
+TABLE = {
+    "deepseek_v3": _COMMON + _EXPERTS_IN_MLP,
+    "kimi_k2": _COMMON + _EXPERTS_IN_MLP,
+    "qwen3_moe": _COMMON + _EXPERTS_IN_MLP,
+    "glm4_moe": _COMMON + _EXPERTS_IN_MLP,
+    "mixtral": _COMMON + _MIXTRAL,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor's place in the model: group, layer (None outside the layers), routed expert (or None), kind.
+
+    ``kind`` is the projection or parameter without its place, such as ``down_proj`` or ``kv_a_proj_with_mqa``.
+    """
+
+    group: TensorGroup
+    layer: int | None
+    expert: int | None
+    kind: str
+
+
+class Architecture:
+    """The places of one model's tensors.  Raises AoeError for an unknown ``model_type`` or an unplaceable tensor."""
+
+    def __init__(self, config):
+        self.model_type = config.get("model_type")
+        if self.model_type not in TABLE:
+            known = ", ".join(TABLE)
+            raise AoeError(f"The architecture {self.model_type!r} is unknown; known ones are {known}.")
+        self.layers = config["num_hidden_layers"]
+
+    def place(self, tensor):
+        """The Place of a tensor; a scale has its weight's place."""
+        layer = re.match(r"^model\.layers\.(\d+)\.", tensor)
+        layer = int(layer[1]) if layer else None
+        expert = re.search(r"\.experts\.(\d+)\.", tensor)
+        kind = re.sub(r"(\.weight(_scale_inv)?|\.bias)$", "", tensor).rsplit(".", 1)[-1]
+        return Place(self._group(tensor, layer), layer, int(expert[1]) if expert else None, kind)
+
+    def _group(self, tensor, layer):
+        if layer is not None and layer >= self.layers:
+            return TensorGroup.MTP
+        weight = tensor.removesuffix("_scale_inv")
+        for pattern, group in TABLE[self.model_type]:
+            if re.search(pattern, weight):
+                return group
+        raise AoeError(f"The tensor {tensor} has no place in the architecture {self.model_type}.")

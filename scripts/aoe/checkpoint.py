@@ -1,0 +1,231 @@
+"""Checkpoints: Hugging Face directories of safetensors files, seen as named tensors and read lazily.
+
+The files are read here and not through a framework, because assembling and auditing need what frameworks hide: the
+order of the tensors in a file, its metadata, and the bytes of a tensor as they are stored.  torch is imported only once
+a tensor's values are asked for: verifying and planning do without.
+"""
+
+import json
+import math
+import mmap
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from aoe import AoeError
+
+SCALE_SUFFIX = "_scale_inv"
+LARGEST_HEADER = 100_000_000  # bytes; the safetensors format's own limit
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+DTYPES = {  # as safetensors spells them: torch's name and the bytes of an element
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
+
+
+def scale_of(weight):
+    """The name of the scale tensor that belongs to an FP8 ``weight``."""
+    return weight + SCALE_SUFFIX
+
+
+def weight_of(scale):
+    """The name of the weight that a scale tensor belongs to."""
+    return scale.removesuffix(SCALE_SUFFIX)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where and how a tensor is stored: dtype as the file spells it, shape, byte range in its file."""
+
+    name: str
+    dtype: str
+    shape: tuple
+    begin: int
+    end: int
+
+    @property
+    def elements(self):
+        return math.prod(self.shape)
+
+
+class Shard:
+    """One safetensors file: ``header`` (its bytes, length prefix included), ``metadata`` and ``tensors`` in file order.
+
+    Raises AoeError if the file is not what its header says.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with open(self.path, "rb") as file:
+            size = self.path.stat().st_size
+            prefix = file.read(8)
+            length = int.from_bytes(prefix, "little")
+            if len(prefix) < 8 or length > min(LARGEST_HEADER, size - 8):
+                raise AoeError(
+                    f"{self.path} is no complete safetensors file: its header does not fit its {size} bytes."
+                )
+            text = file.read(length)
+        self.header = prefix + text
+        self.metadata, self.tensors = self._parse(text, size)
+
+    def _parse(self, text, size):
+        try:
+            entries = json.loads(text, object_pairs_hook=self._unique)
+            metadata = entries.pop("__metadata__", {})
+            stored = [self._entry(name, **entry) for name, entry in entries.items()]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise AoeError(f"{self.path} has an unreadable safetensors header ({error}).") from error
+        stored.sort(key=lambda tensor: tensor.begin)
+        position = len(self.header)
+        for tensor in stored:
+            if tensor.begin != position:
+                raise AoeError(f"{self.path}: the header leaves a gap or an overlap before the tensor {tensor.name}.")
+            position = tensor.end
+        if position != size:
+            raise AoeError(f"{self.path} has {size} bytes, but its header promises {position}; fetch the file again.")
+        return metadata, {tensor.name: tensor for tensor in stored}
+
+    def _entry(self, name, dtype, shape, data_offsets):
+        begin, end = (len(self.header) + offset for offset in data_offsets)
+        if dtype not in DTYPES:
+            raise AoeError(f"{self.path}: the tensor {name} has the unknown dtype {dtype}.")
+        if end - begin != math.prod(shape) * DTYPES[dtype][1]:
+            raise AoeError(f"{self.path}: the tensor {name} has a byte range that does not fit {dtype} {shape}.")
+        return StoredTensor(name, dtype, tuple(shape), begin, end)
+
+    def _unique(self, pairs):
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
+            raise AoeError(f"{self.path}: the header names a tensor twice.")
+        return entries
+
+    @cached_property
+    def _pages(self):
+        with open(self.path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def bytes(self, name):
+        """The tensor's bytes as stored: a read-only view into the file's pages."""
+        stored = self.tensors[name]
+        return memoryview(self._pages)[stored.begin : stored.end]
+
+    def tensor(self, name):
+        """The tensor as stored: its own dtype and shape, a copy in memory."""
+        import torch
+
+        stored = self.tensors[name]
+        dtype = getattr(torch, DTYPES[stored.dtype][0])
+        if stored.elements == 0:
+            return torch.empty(stored.shape, dtype=dtype)
+        return torch.frombuffer(bytearray(self.bytes(name)), dtype=dtype).reshape(stored.shape)
+
+
+class Checkpoint:
+    """A directory of safetensors files: ``name`` for messages, ``config`` (a dict), ``files`` (tensor -> file name).
+
+    Raises AoeError if the directory has no config, or an index that is broken or points outside of it.
+    """
+
+    def __init__(self, directory, name=None):
+        self.directory = Path(directory)
+        self.name = name or self.directory.name
+        self._shards = {}
+
+    @cached_property
+    def config(self):
+        return self._read_json("config.json")
+
+    @cached_property
+    def files(self):
+        if (self.directory / INDEX).exists():
+            files = self._read_json(INDEX).get("weight_map")
+            if not isinstance(files, dict) or not files:
+                raise AoeError(f"{self.directory / INDEX} has no weight_map.")
+            for file in set(files.values()):
+                if Path(file).name != file:
+                    raise AoeError(f"{self.directory / INDEX} points to {file!r}, which is not a file beside it.")
+            return files
+        if (self.directory / SINGLE).exists():
+            return dict.fromkeys(self.shard(SINGLE).tensors, SINGLE)
+        raise AoeError(f"{self.directory} holds neither {INDEX} nor {SINGLE}: it is no safetensors checkpoint.")
+
+    @property
+    def shard_names(self):
+        """The file names of the shards, sorted."""
+        return sorted(set(self.files.values()))
+
+    def shard(self, file):
+        if file not in self._shards:
+            path = self.directory / file
+            if not path.is_file():
+                raise AoeError(f"{self.name}: the shard {path} is missing.")
+            self._shards[file] = Shard(path)
+        return self._shards[file]
+
+    def __contains__(self, tensor):
+        return tensor in self.files
+
+    def stored(self, tensor):
+        """Where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
+        return self._shard_of(tensor).tensors[tensor]
+
+    def bytes(self, tensor):
+        """The bytes of ``tensor`` as stored, a read-only memoryview."""
+        return self._shard_of(tensor).bytes(tensor)
+
+    def tensor(self, tensor):
+        """``tensor`` as stored, dtype and shape as in the file."""
+        return self._shard_of(tensor).tensor(tensor)
+
+    def scale(self, weight):
+        """The name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
+
+        Raises AoeError if an FP8 weight has none: without it, its codes mean nothing.
+        """
+        if not self.stored(weight).dtype.startswith("F8_"):
+            return None
+        if scale_of(weight) not in self:
+            raise AoeError(f"{self.name}: the FP8 tensor {weight} has no {scale_of(weight)}.")
+        return scale_of(weight)
+
+    def check_scales(self):
+        """Raises AoeError if any FP8 weight of the checkpoint has no scale."""
+        for tensor in self.files:
+            self.scale(tensor)
+
+    @property
+    def weights(self):
+        """The names of all tensors but the scales, shard by shard in file order."""
+        return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
+
+    def is_scale(self, tensor):
+        """Whether ``tensor`` is the scale of a weight of this checkpoint."""
+        return tensor.endswith(SCALE_SUFFIX) and weight_of(tensor) in self
+
+    def _shard_of(self, tensor):
+        if tensor not in self.files:
+            raise AoeError(f"{self.name} has no tensor {tensor}.")
+        file = self.files[tensor]
+        shard = self.shard(file)
+        if tensor not in shard.tensors:
+            raise AoeError(f"{self.name}: the index puts {tensor} into {file}, but that shard does not hold it.")
+        return shard
+
+    def _read_json(self, file):
+        try:
+            return json.loads((self.directory / file).read_text())
+        except OSError as error:
+            raise AoeError(f"{self.name}: {self.directory / file} cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise AoeError(f"{self.name}: {self.directory / file} is not valid JSON ({error}).") from error

@@ -1,0 +1,83 @@
+"""One look for all figures: column width, a colour-blind-safe palette, marks that differ in grey, fixed bytes."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+COLUMN = 3.4  # inches: the width of a column in a two-column paper
+FORMATS = ("svg", "pdf", "png")
+# Okabe and Ito's colours, dark enough to differ in grey
+INK, BLUE, ORANGE, GREEN, RED, SKY = "#222222", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+# one mark a sweep, used in every figure that shows it: colour, marker, line
+MARKS = [(BLUE, "s", "-"), (RED, "o", "--"), (GREEN, "D", "-."), (ORANGE, "^", ":")]
+GROUPS = {
+    "routed_experts": ("routed experts", BLUE, "-"),
+    "shared_experts": ("shared experts", RED, "--"),
+    "attention": ("attention", GREEN, "-."),
+    "dense_mlp": ("dense MLP", ORANGE, ":"),
+}
+SPACES = {
+    "normalized": "‖ΔW‖$_F$/√n, dequantized",
+    "frobenius": "‖ΔW‖$_F$, dequantized",
+    "codes": "‖Δcodes‖$_F$/√n, stored values",
+    "relative": "‖ΔW‖$_F$/‖W‖$_F$",
+}
+
+
+def figure(height, columns=1, **subplots):
+    """(figure, axes) of column width and the given height in inches, in the common style."""
+    sns.set_theme(
+        context="paper",
+        style="ticks",
+        rc={
+            "font.size": 8,
+            "axes.labelsize": 8,
+            "axes.titlesize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 4,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": "aoe",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+        },
+    )
+    return plt.subplots(figsize=(COLUMN * columns, height), layout="constrained", **subplots)
+
+
+def save(drawing, data, paths):
+    """Write a figure in every format of ``paths`` (.svg, .pdf, .png) and its data beside it (.csv)."""
+    for path in map(Path, paths):
+        if path.suffix == ".csv":
+            data.to_csv(path, index=False)
+        else:
+            dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[path.suffix[1:]]
+            drawing.savefig(path, dpi=300, metadata=dates)
+    plt.close(drawing)
+
+
+def with_interval(axes, table, x, y, color, marker, label, **more):
+    """Points with the intervals that the columns ``y``_low and ``y``_high hold."""
+    errors = [table[y] - table[f"{y}_low"], table[f"{y}_high"] - table[y]]
+    return axes.errorbar(
+        table[x],
+        table[y],
+        yerr=errors,
+        fmt=marker,
+        color=color,
+        label=label,
+        capsize=1.5,
+        elinewidth=0.8,
+        mec=INK,
+        mew=0.4,
+        **more,
+    )

@@ -1,0 +1,71 @@
+"""Locks: which files a study's models consist of, with their sizes and SHA-256, and whether a directory agrees.
+
+A lock is a JSON file: ``{"models": {name: {"path": …, "files": {file: {"size": bytes, "sha256": hex}}}}}``.
+"""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.checkpoint import Checkpoint
+
+
+def read_lock(path):
+    """{model: {"path": …, "files": …}}.  Raises AoeError if the lock is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text())["models"]
+    except OSError as error:
+        raise AoeError(f"The lock file {path} cannot be read ({error.strerror}).") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise AoeError(f"The lock file {path} is broken ({error}).") from error
+
+
+def lock_directories(directories):
+    """The lock's content for local directories, model name -> path: every file in them but their README."""
+    models = {}
+    for model, directory in directories.items():
+        files = sorted(path for path in Path(directory).iterdir() if path.is_file() and path.name != "README.md")
+        models[model] = {
+            "path": str(directory),
+            "files": {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files},
+        }
+    return {"models": models}
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_file(path, size, digest):
+    """Raises AoeError, naming the file and the difference, unless it has the locked size (bytes) and SHA-256."""
+    if not path.is_file():
+        raise AoeError(f"{path} is missing, although the lock lists it; fetch it again.")
+    actual = path.stat().st_size
+    if actual != size:
+        raise AoeError(f"{path} has {actual} bytes instead of the locked {size}; it is truncated or another file.")
+    actual = sha256(path)
+    if actual != digest:
+        raise AoeError(
+            f"{path} has the SHA-256 {actual[:16]}… instead of the locked {digest[:16]}…: its content was altered; "
+            "fetch it again, or lock it anew if the change is wanted."
+        )
+
+
+def verify_model(name, directory, files, threads=1):
+    """Check every locked file of a model and the structure of its shards; returns the number of bytes checked.
+
+    Raises AoeError for a missing, truncated or altered file, and for an index that does not agree with the shards.
+    """
+    directory = Path(directory)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda item: verify_file(directory / item[0], item[1]["size"], item[1]["sha256"]), files.items()))
+    checkpoint = Checkpoint(directory, name)
+    held = {tensor: file for file in checkpoint.shard_names for tensor in checkpoint.shard(file).tensors}
+    if held != checkpoint.files:
+        odd = sorted(held.items() ^ checkpoint.files.items())[0][0]
+        raise AoeError(f"{name}: the index and the shards of {directory} disagree about the tensor {odd}.")
+    checkpoint.check_scales()
+    return sum(entry["size"] for entry in files.values())

@@ -1,0 +1,108 @@
+"""Plans: a recipe applied to the tensors of its parents.  Merging, loading and auditing execute plans and nothing else.
+
+A plan says for every output tensor which weights λ it has; a single λ of 1 means: copy that parent's bytes.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.architecture import Architecture
+from aoe.checkpoint import weight_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures."""
+
+    base: str
+    mixtures: tuple
+    tensors: dict
+
+    @property
+    def parents(self):
+        """The names of the models that the plan reads, the base (whose names and format the output has) first."""
+        return list(dict.fromkeys([self.base, *(parent for mixture in self.mixtures for parent in mixture)]))
+
+    def weights(self, tensor):
+        """{parent: λ} of an output tensor."""
+        return self.mixtures[self.tensors[tensor]]
+
+    def source(self, tensor):
+        """The parent that the tensor is copied from, or None if it is combined."""
+        mixture = self.weights(tensor)
+        (parent, weight), *others = mixture.items()
+        return parent if not others and weight == 1 else None
+
+    def describe(self):
+        """One line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+        counts = Counter(self.tensors.values())
+        lines = []
+        for index, mixture in enumerate(self.mixtures):
+            text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
+            lines.append(f"{counts[index]} tensors = {text}")
+        return lines
+
+    def save(self, path):
+        Path(path).write_text(json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}))
+
+    @classmethod
+    def load(cls, path):
+        content = json.loads(Path(path).read_text())
+        return cls(content["base"], tuple(content["mixtures"]), content["tensors"])
+
+
+def copy_plan(checkpoint):
+    """The plan that copies every tensor of one checkpoint."""
+    return Plan(checkpoint.name, ({checkpoint.name: 1.0},), dict.fromkeys(checkpoint.files, 0))
+
+
+def make_plan(recipe, parents, norms=None):
+    """The Plan of a recipe.
+
+    parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
+    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
+    and dtypes, or a norm is missing.
+    """
+    base = parents[recipe.base]
+    check_compatible(base, [parents[name] for name in recipe.parents])
+    architecture = Architecture(base.config)
+    mixtures, tensors = [], {}
+    for tensor in sorted(base.files):
+        weight = weight_of(tensor) if base.is_scale(tensor) else tensor
+        mixture = recipe.weights_for(weight, architecture.place(weight))
+        if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
+            mixture = {recipe.base: 1.0}
+        mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+        if mixture not in mixtures:
+            mixtures.append(mixture)
+        tensors[tensor] = mixtures.index(mixture)
+    return Plan(recipe.base, tuple(mixtures), tensors)
+
+
+def _exceeds(recipe, norms, weight):
+    others = [parent for parent in recipe.parents if parent != recipe.base]
+    try:
+        return max(norms[parent][weight] for parent in others) > recipe.threshold.delta
+    except (KeyError, TypeError) as error:
+        raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
+
+
+def check_compatible(base, others):
+    """Raises AoeError unless all checkpoints hold the same tensors in the same shapes and dtypes."""
+    for other in others:
+        for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):
+            missing = sorted(one.files.keys() - two.files.keys())
+            if missing:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                raise AoeError(f"{other.name} {kind} tensor {missing[0]}{more}, compared with {base.name}.")
+        for tensor in base.files:
+            ours, theirs = base.stored(tensor), other.stored(tensor)
+            if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+                raise AoeError(
+                    f"The tensor {tensor} is {ours.dtype} {list(ours.shape)} in {base.name}, "
+                    f"but {theirs.dtype} {list(theirs.shape)} in {other.name}: they cannot be merged."
+                )
+        other.check_scales()

@@ -1,0 +1,137 @@
+"""Recipes: how a variant is assembled, as data [paper, section 3, equation 1].
+
+    W*_l = sum_i λ_i W(i)_l   if l is in S and max_i ||W(1)_l - W(i)_l|| > δ,   else W(1)_l
+
+A recipe names the base W(1), the weights λ of the parents, the subset S, the threshold δ with the space that its norm
+is measured in, and, if wanted, other λ for parts of S.
+"""
+
+import fnmatch
+import math
+from dataclasses import dataclass, field
+
+from aoe import AoeError
+from aoe.architecture import TensorGroup
+
+SPACES = ("normalized", "frobenius", "codes", "relative")
+SUM_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A set of tensors: those that match every given condition; without a condition, all.
+
+    groups: TensorGroup values; layers: layer numbers; names: shell patterns on tensor names, one of which must match.
+    """
+
+    groups: tuple = ()
+    layers: tuple = ()
+    names: tuple = ()
+
+    def __contains__(self, tensor_and_place):
+        tensor, place = tensor_and_place
+        return (
+            (not self.groups or place.group in self.groups)
+            and (not self.layers or place.layer in self.layers)
+            and (not self.names or any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.names))
+        )
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """δ of equation 1; a tensor is merged only if the largest norm of its differences from the base exceeds it."""
+
+    delta: float = 0.0
+    space: str = "normalized"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One variant: ``base`` (a parent's name), ``weights`` (parent -> λ), ``subset``, ``threshold``, ``overrides``.
+
+    overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.
+    """
+
+    base: str
+    weights: dict
+    subset: Subset = Subset()
+    threshold: Threshold = Threshold()
+    overrides: tuple = ()
+    convex: bool = True
+    publish: bool = field(default=False, compare=False)
+
+    @property
+    def parents(self):
+        """The names of all models that the recipe reads, the base first."""
+        names = [self.base, *self.weights]
+        for _, weights in self.overrides:
+            names += weights
+        return list(dict.fromkeys(names))
+
+    def canonical(self):
+        """A value that two recipes share if they assemble the same model, whatever way they are written."""
+        weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))
+        if not self.overrides and weights == ((self.base, 1),):
+            return self.base
+        everything = self.subset == Subset() and self.threshold.delta == 0 and not self.overrides
+        if everything and len(weights) == 1 and weights[0][1] == 1:
+            return weights[0][0]
+        overrides = tuple((subset, tuple(sorted(weights.items()))) for subset, weights in self.overrides)
+        threshold = self.threshold if self.threshold.delta else Threshold()
+        return self.base, weights, self.subset, threshold, overrides
+
+    def weights_for(self, tensor, place):
+        """{parent: λ} for a tensor without regard to δ: the base alone outside S."""
+        if (tensor, place) not in self.subset:
+            return {self.base: 1.0}
+        for subset, weights in self.overrides:
+            if (tensor, place) in subset:
+                return weights
+        return self.weights
+
+
+def read_recipe(name, entry, models):
+    """The Recipe of a study file's entry (a dict, already valid against the schema).
+
+    models: the study's model names.  Raises AoeError with the variant's name for an unknown parent, λ that don't sum to
+    1 or (if convex) are negative, an unknown group, a bad layer range or an unknown norm space.
+    """
+    where = f"The variant {name}"
+    recipe = Recipe(
+        base=entry["base"],
+        weights=dict(entry["weights"]),
+        subset=read_subset(where, entry.get("subset", {})),
+        threshold=Threshold(**entry.get("threshold", {})),
+        overrides=tuple((read_subset(where, o["subset"]), dict(o["weights"])) for o in entry.get("overrides", [])),
+        convex=entry.get("convex", True),
+        publish=entry.get("publish", False),
+    )
+    for parent in recipe.parents:
+        if parent not in models:
+            raise AoeError(f"{where} names the parent {parent!r}, which the study does not have ({', '.join(models)}).")
+    for weights in [recipe.weights, *(weights for _, weights in recipe.overrides)]:
+        total = math.fsum(weights.values())
+        if recipe.convex and abs(total - 1) > SUM_TOLERANCE:
+            raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")
+        if recipe.convex and min(weights.values()) < 0:
+            raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
+    if recipe.threshold.space not in SPACES:
+        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({', '.join(SPACES)}).")
+    return recipe
+
+
+def read_subset(where, entry):
+    """A Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
+    groups = entry.get("groups", [])
+    for group in groups:
+        if group not in list(TensorGroup):
+            raise AoeError(f"{where} selects the unknown group {group!r} ({', '.join(TensorGroup)}).")
+    layers = [number for item in entry.get("layers", []) for number in _layer_numbers(where, item)]
+    return Subset(tuple(groups), tuple(layers), tuple(entry.get("names", [])))
+
+
+def _layer_numbers(where, item):
+    first, _, last = str(item).partition("-")
+    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+        raise AoeError(f"{where} has the layer selection {item!r}; write a number or a range such as 3-10.")
+    return range(int(first), int(last or first) + 1)

@@ -1,0 +1,143 @@
+"""Serve one variant with vLLM's OpenAI-compatible server for as long as a ``with`` block lasts.
+
+The server listens on a free loopback port and wants a random API key, so that jobs on one node never meet.  It gets its
+weights from aoe.vllm_loader, which executes the variant's plan while the model is loaded.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from aoe import AoeError
+
+STOP_SECONDS = 20  # from SIGTERM until the server is killed
+LOG_LINES = 15  # of a dead server's log are shown
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Server:
+    """A running server: ``url`` (ends in /v1), ``key``, ``name`` (of the served model).
+
+    checkpoints: model name -> directory; plan: path of the plan to load, or None to load the only checkpoint as it is.
+    tokenizer_from: the model whose config and tokenizer are used.  options: vLLM's command-line options as a dict;
+    environment: further variables.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds;
+    the message ends with the tail of its log.
+    """
+
+    def __init__(self, name, checkpoints, tokenizer_from, plan, log, options, environment, patience=900):
+        self.name, self.log, self.patience = name, Path(log), patience
+        self.key = secrets.token_urlsafe(24)
+        self.port = free_port()
+        self.command = [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name),
+            *("--model", str(checkpoints[tokenizer_from]), "--load-format", "aoe"),
+            *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
+            *("--model-loader-extra-config", json.dumps(_strings({"plan": plan, "checkpoints": checkpoints}))),
+            *command_line(options),
+        ]
+        library = str(Path(__file__).resolve().parent.parent)
+        paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "VLLM_API_KEY": self.key,  # not on the command line, where everybody on the node could read it
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+            **environment,
+        }
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self):
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def _wait(self):
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AoeError(
+                    f"The vLLM server for {self.name} ended with status {self.process.returncode}: {self.tail()}"
+                )
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AoeError(f"The vLLM server for {self.name} was not healthy after {self.patience} s: {self.tail()}")
+
+    def _stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):  # the engine's process too, should the server have died before it
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def tail(self):
+        """The last lines of the server's log and where the rest is."""
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        return "\n  ".join([f"the end of {self.log} reads", *lines])
+
+
+def free_port():
+    """A TCP port on the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def command_line(options):
+    """{"max-model-len": 512, "enforce-eager": True} -> ["--max-model-len", "512", "--enforce-eager"]."""
+    words = []
+    for option, value in options.items():
+        if value is True:
+            words.append(f"--{option}")
+        elif value is not False:
+            words += [f"--{option}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def _die_with_parent():
+    """Ask Linux to end the server when its job is killed, so that no orphan keeps a GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _strings(value):
+    if isinstance(value, dict):
+        return {key: _strings(item) for key, item in value.items()}
+    return value if value is None else str(value)

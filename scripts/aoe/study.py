@@ -1,0 +1,123 @@
+"""Studies: the models, variants, sweeps and benchmarks of one experiment, read from ``config/studies/{name}.yaml``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import yaml
+from aoe import AoeError
+from aoe.recipe import read_recipe
+
+
+@dataclass(frozen=True)
+class Point:
+    """One position of a sweep: λ2 (the weight of the second parent), δ, and the variant that stands there."""
+
+    lambda2: float
+    delta: float
+    variant: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """``models`` (name -> label and path), ``variants`` (name -> Recipe), ``entries`` (name -> the recipe as written),
+    ``sweeps`` (name -> [Point]), and ``content``, the study file as it stands."""
+
+    name: str
+    models: dict
+    variants: dict
+    entries: dict
+    sweeps: dict
+    content: dict
+
+    def label(self, variant):
+        """How figures and tables call a variant."""
+        if variant in self.models:
+            return self.models[variant]["label"]
+        return self.content["variants"].get(variant, {}).get("label", variant)
+
+    @property
+    def reference(self):
+        """The model whose output tokens are an inference cost of 1 [paper, section 4.2]."""
+        return self.content["scores"]["reference"]
+
+    def published(self, variant):
+        """Whether the variant is written out as a checkpoint, rather than merged while loading."""
+        return self.variants[variant].publish
+
+    def compared(self):
+        """(base, parent) pairs whose differences are measured: every pair that some variant combines."""
+        pairs = {(r.base, parent): None for r in self.variants.values() for parent in r.parents if parent != r.base}
+        return list(pairs)
+
+
+def read_study(name, folder, schema):
+    """The Study of ``folder/{name}.yaml``.
+
+    folder: path of the study files; schema: the study schema as a dict.  Raises AoeError for an unknown study, a key or
+    value that the schema refuses (named by its place), or a recipe that makes no sense (named by its variant).
+    """
+    path = Path(folder) / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in Path(folder).glob("*.yaml")))
+        raise AoeError(f"There is no study {name!r} in {folder}; there are {known}.")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    check_schema(content, schema, path)
+    models = content["models"]
+    entries = {model: {"base": model, "weights": {model: 1}} for model in models}
+    for variant, entry in content.get("variants", {}).items():
+        if variant in models:
+            raise AoeError(f"{path}: the variant {variant} has the name of a model.")
+        entries[variant] = entry
+    variants = {variant: read_recipe(variant, entry, models) for variant, entry in entries.items()}
+    sweeps = {}
+    for sweep, entry in content.get("sweeps", {}).items():
+        sweeps[sweep] = list(_sweep_points(sweep, entry, models, variants, entries))
+    study = Study(name, models, variants, entries, sweeps, content)
+    _check_references(study, path)
+    return study
+
+
+def _check_references(study, path):
+    """Raises AoeError if the scores or figures name something that the study doesn't have."""
+    scores, figures = study.content["scores"], study.content["figures"]
+    references = [
+        ("scores.reference", scores["reference"], study.models),
+        ("figures.base", figures["base"], study.models),
+        ("figures.other", figures["other"], study.models),
+        ("figures.assembled", figures["assembled"], study.variants),
+        ("figures.threshold", figures["threshold"], study.sweeps),
+        *(("scores.intelligence", benchmark, study.content["benchmarks"]) for benchmark in scores["intelligence"]),
+    ]
+    for key, value, known in references:
+        if value not in known:
+            raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
+    if (figures["base"], figures["other"]) not in study.compared():
+        raise AoeError(f"{path}: no variant combines figures.base and figures.other, so figures 2 and 3 have no data.")
+
+
+def check_schema(content, schema, path):
+    """Raises AoeError that names the place of the first thing a JSON schema refuses."""
+    validator = jsonschema.Draft202012Validator(schema)
+    for error in sorted(validator.iter_errors(content), key=lambda error: [str(part) for part in error.path]):
+        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+        raise AoeError(f"{path}: at {place}: {error.message}.")
+
+
+def _sweep_points(sweep, settings, models, variants, entries):
+    """The points of a sweep; a recipe that another variant already has is not assembled twice."""
+    base, other = settings["base"], settings["other"]
+    for lambda2 in settings["lambda2"]:
+        for delta in settings.get("delta", [0]):
+            name = f"{sweep}-{delta if 'delta' in settings else lambda2:g}"
+            entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
+            if "delta" in settings:
+                entry["threshold"] = {"delta": delta, "space": settings["space"]}
+            recipe = read_recipe(name, entry, models)
+            same = [known for known in variants if variants[known].canonical() == recipe.canonical()]
+            if not same:
+                variants[name], entries[name] = recipe, entry
+            yield Point(float(lambda2), float(delta), same[0] if same else name)

@@ -1,0 +1,143 @@
+"""From scored answers to the quantities of the paper: intelligence, inference cost and the closing tag's frequency.
+
+Intelligence is the mean of the benchmarks' percentages, cost the output tokens relative to a reference model's on the
+same questions [paper, sections 4.1 and 4.2].
+"""
+
+import numpy as np
+import pandas as pd
+from aoe.statistics import Estimate, bootstrap, fit_level, fit_share, share
+
+FIT_RESAMPLES = 400
+CURVE_POINTS = 101
+MEASURES = {"closing": fit_share, "cost": fit_level}
+
+
+class Answers:
+    """Scored answers, question by question.
+
+    scores: a data frame with one row a variant, benchmark, question and turn.  For each variant and benchmark, ``of``
+    gives an array (questions, 3): the share of right turns, the sum of output tokens, the share of closed turns.
+    """
+
+    def __init__(self, scores):
+        self.benchmarks = list(scores.benchmark.unique())
+        closed = scores.assign(closed=scores.closing_tags > 0)
+        by_question = closed.groupby(["variant", "benchmark", "question"], sort=True)
+        table = by_question.agg(right=("right", "mean"), tokens=("tokens", "sum"), closed=("closed", "mean"))
+        self._arrays = {key: part.to_numpy(float) for key, part in table.groupby(level=["variant", "benchmark"])}
+        self.cut_off = (scores.finish == "max_tokens").groupby(scores.variant).mean()
+        self.per_answer = scores.tokens.groupby(scores.variant).mean()
+
+    def of(self, variant, benchmarks=None):
+        """One array (questions, 3) a benchmark."""
+        return [self._arrays[variant, benchmark] for benchmark in benchmarks or self.benchmarks]
+
+    def beside(self, variant, reference):
+        """One array (questions, 6) a benchmark: the variant's columns, then the reference's on the same questions."""
+        pairs = zip(self.of(variant), self.of(reference), strict=True)
+        return [np.concatenate([ours, theirs], axis=1) for ours, theirs in pairs]
+
+
+def percentage_right(samples):
+    return 100 * np.mean([sample[:, 0].mean() for sample in samples])
+
+
+def relative_cost(samples):
+    return sum(sample[:, 1].sum() for sample in samples) / sum(sample[:, 4].sum() for sample in samples)
+
+
+def share_closed(samples):
+    return np.concatenate([sample[:, 2] for sample in samples]).mean()
+
+
+def summarize(scores, variants, settings):
+    """One row a variant: its recipe, accuracies, intelligence, tokens, cost and closing tags, all with intervals.
+
+    variants: dicts with ``variant`` and descriptive columns, in the order wanted; settings: the study's ``scores``.
+    """
+    answers = Answers(scores)
+    repeat = {"resamples": settings["resamples"], "seed": settings["seed"]}
+    rows = []
+    for entry in variants:
+        variant = entry["variant"]
+        row = dict(entry)
+        for benchmark in answers.benchmarks:
+            right = answers.of(variant, [benchmark])[0][:, 0]
+            row |= _columns(f"{benchmark}_percent", _scaled(share(right.sum(), len(right)), 100))
+        chosen = answers.of(variant, settings["intelligence"])
+        row |= _columns("intelligence", bootstrap(percentage_right, chosen, **repeat))
+        row["tokens_per_answer"] = answers.per_answer[variant]
+        row |= _columns("cost", bootstrap(relative_cost, answers.beside(variant, settings["reference"]), **repeat))
+        closed = np.concatenate([sample[:, 2] for sample in answers.of(variant)])
+        row |= _columns("closing", share(closed.sum(), len(closed)))
+        row["cut_off"] = answers.cut_off[variant]
+        row["questions"] = len(closed)
+        rows.append(row)
+    return pd.DataFrame(rows).round(4)
+
+
+def fit_transitions(scores, sweeps, settings):
+    """(transitions, curves): a fitted step for each sweep over λ2 and measure, and its drawn curve with a band.
+
+    sweeps: name -> list of dicts with ``lambda2`` and ``variant``.  The intervals come from resampled questions, the
+    same ones for all variants of a sweep.
+    """
+    answers = Answers(scores)
+    rng = np.random.default_rng(settings["seed"])
+    fitted, curves = [], []
+    for sweep, points in sweeps.items():
+        positions = np.array([point["lambda2"] for point in points])
+        if len(set(positions)) < 4:
+            continue
+        names = [point["variant"] for point in points]
+        draws = [_resampled(answers, names, settings["reference"], None)]
+        draws += [_resampled(answers, names, settings["reference"], rng) for _ in range(FIT_RESAMPLES)]
+        grid = np.linspace(positions.min(), positions.max(), CURVE_POINTS)
+        for measure, fit in MEASURES.items():
+            best = fit(positions, draws[0][measure])
+            others = [fit(positions, draw[measure], start=best) for draw in draws[1:]]
+            fitted.append(
+                {
+                    "sweep": sweep,
+                    "measure": measure,
+                    **_columns("midpoint", _interval(best.midpoint, [other.midpoint for other in others])),
+                    **_columns("width", _interval(best.width, [other.width for other in others])),
+                    "bottom": best.bottom,
+                    "top": best.top,
+                }
+            )
+            low, high = np.percentile([other(grid) for other in others], [2.5, 97.5], axis=0)
+            curves.append(
+                pd.DataFrame(
+                    {"sweep": sweep, "measure": measure, "lambda2": grid, "value": best(grid), "low": low, "high": high}
+                )
+            )
+    empty = pd.DataFrame(columns=["sweep", "measure", "lambda2", "value", "low", "high"])
+    return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4) if curves else empty
+
+
+def _resampled(answers, variants, reference, rng):
+    """{measure: value of each variant} on all questions, or, with an rng, on questions drawn again."""
+    sizes = [len(sample) for sample in answers.of(reference)]
+    drawn = [rng.integers(size, size=size) if rng else np.arange(size) for size in sizes]
+    samples = {
+        variant: [sample[rows] for sample, rows in zip(answers.beside(variant, reference), drawn, strict=True)]
+        for variant in variants
+    }
+    return {
+        "closing": [share_closed(samples[variant]) for variant in variants],
+        "cost": [relative_cost(samples[variant]) for variant in variants],
+    }
+
+
+def _interval(value, others):
+    return Estimate(value, *np.percentile(others, [2.5, 97.5]))
+
+
+def _scaled(estimate, factor):
+    return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor)
+
+
+def _columns(name, estimate):
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -1,0 +1,1 @@
+"""The benchmarks as Inspect tasks: answering needs a server, scoring needs only the logs."""

@@ -1,0 +1,45 @@
+"""Figure 2: how much the parents differ, layer by layer and kind by kind."""
+
+import pandas as pd
+from aoe import drawing
+from joblog import logged
+
+PANELS = {
+    "routed_experts": ["gate_proj", "up_proj", "down_proj"],
+    "shared_experts": ["gate_proj", "up_proj", "down_proj"],
+    "attention": ["q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "k_proj", "v_proj", "o_proj"],
+}
+
+with logged(snakemake.log[0]):
+    space = snakemake.params.space
+    rows = pd.read_parquet(snakemake.input[0])
+    rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
+    means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
+    means = means[means.group.isin(PANELS)]
+    kinds = {
+        group: [kind for kind in PANELS[group] if kind in set(means[means.group == group].kind)] for group in PANELS
+    }
+    layers = sorted(means.layer.unique())
+    height = 1.3 + 0.16 * min(len(layers), 40)
+    figure, axes = drawing.figure(
+        height, ncols=len(PANELS), sharey=True, gridspec_kw={"width_ratios": [len(kinds[group]) for group in PANELS]}
+    )
+    for axis, group in zip(axes, PANELS, strict=True):
+        part = means[means.group == group].pivot(index="layer", columns="kind", values=space)
+        part = part.reindex(index=layers, columns=kinds[group])
+        image = axis.pcolormesh(part.to_numpy(float), cmap="cividis_r", vmin=0, vmax=means[space].max())
+        axis.set_title(group.replace("_", "\n"))
+        axis.set_xticks([i + 0.5 for i in range(len(kinds[group]))])
+        names = [kind.removesuffix("_with_mqa").removesuffix("_proj") for kind in kinds[group]]
+        axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.set_facecolor("#eeeeee")
+        if axis is axes[0]:
+            step = max(1, len(layers) // 12)
+            axis.set_yticks([i + 0.5 for i in range(0, len(layers), step)])
+            axis.set_yticklabels(layers[::step])
+            axis.set_ylabel("decoder layer")
+            axis.invert_yaxis()
+    figure.colorbar(image, ax=axes, label=drawing.SPACES[space], shrink=0.9, pad=0.02)
+    drawing.save(figure, means, snakemake.output)

@@ -1,0 +1,33 @@
+"""Figure 4: intelligence against inference cost, for every variant."""
+
+import pandas as pd
+from aoe import drawing
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    summary = pd.read_csv(snakemake.input.summary)
+    named, sweeps = snakemake.params.named, snakemake.params.sweeps
+    figure, axes = drawing.figure(3.0)
+    drawn = set(named)
+    for (sweep, points), (color, marker, _) in zip(sweeps.items(), drawing.MARKS, strict=False):
+        part = summary[summary.variant.isin({point["variant"] for point in points} - drawn)]
+        drawn |= set(part.variant)
+        errors = [part.cost - part.cost_low, part.cost_high - part.cost]
+        drawing.with_interval(axes, part, "cost", "intelligence", color, marker, sweep, xerr=errors, alpha=0.85, ms=3.5)
+    part = summary[summary.variant.isin(named)]
+    errors = [part.cost - part.cost_low, part.cost_high - part.cost]
+    drawing.with_interval(axes, part, "cost", "intelligence", drawing.INK, "*", "named", xerr=errors, ms=7)
+    for row in part.itertuples():
+        below = row.variant != snakemake.params.reference
+        axes.annotate(
+            row.label,
+            (row.cost, row.intelligence),
+            xytext=(5, -9 if below else 5),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    axes.set_xlabel(f"inference cost (output tokens, {snakemake.params.reference_label} = 1)")
+    axes.set_ylabel("intelligence score (%)")
+    axes.margins(x=0.14, y=0.1)
+    axes.legend(loc="lower right")
+    drawing.save(figure, summary, snakemake.output)

@@ -1,0 +1,39 @@
+"""Figures 5 and 6: a measure over λ2 for every sweep, with the fitted transition and its interval."""
+
+import pandas as pd
+from aoe import drawing
+from joblog import logged
+
+LABELS = {
+    "cost": "inference cost\n(output tokens, {} = 1)",
+    "closing": "answers with </think>",
+}
+
+with logged(snakemake.log[0]):
+    measure = snakemake.params.measure
+    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
+    transitions = pd.read_csv(snakemake.input.transitions).set_index(["sweep", "measure"])
+    curves = pd.read_csv(snakemake.input.curves)
+    figure, axes = drawing.figure(2.6)
+    tables = []
+    sweeps = [sweep for sweep in snakemake.params.sweeps if (sweep, measure) in transitions.index]
+    for sweep, (color, marker, line) in zip(sweeps, drawing.MARKS, strict=False):
+        points = pd.DataFrame(snakemake.params.sweeps[sweep])
+        columns = [measure, f"{measure}_low", f"{measure}_high"]
+        table = points.join(summary[columns], on="variant")
+        table.insert(0, "sweep", sweep)
+        tables.append(table)
+        fit = transitions.loc[(sweep, measure)]
+        curve = curves[(curves.sweep == sweep) & (curves.measure == measure)]
+        axes.fill_between(curve.lambda2, curve.low, curve.high, color=color, alpha=0.18, lw=0)
+        axes.plot(curve.lambda2, curve.value, color=color, ls=line)
+        spread = (fit.midpoint_high - fit.midpoint_low) / 2
+        label = f"{sweep}: midpoint {fit.midpoint:.3f} ± {spread:.3f}"
+        drawing.with_interval(axes, table, "lambda2", measure, color, marker, label)
+        axes.axvspan(fit.midpoint_low, fit.midpoint_high, color=color, alpha=0.25, lw=0)
+        axes.axvline(fit.midpoint, color=color, ls=line, lw=0.6)
+    axes.set_xlabel(f"λ$_2$, the weight of {snakemake.params.reference_label}")
+    axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]) if measure == "cost" else -0.04)
+    figure.legend(loc="outside upper center", ncols=1)
+    drawing.save(figure, pd.concat(tables), snakemake.output)

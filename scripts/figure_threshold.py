@@ -1,0 +1,23 @@
+"""Figures 7a and 7b: a measure over the threshold δ, for merges with equal weights."""
+
+import pandas as pd
+from aoe import drawing
+from joblog import logged
+
+LABELS = {"intelligence": "intelligence score (%)", "cost": "inference cost\n(output tokens, {} = 1)"}
+
+with logged(snakemake.log[0]):
+    measure = snakemake.params.measure
+    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
+    points = pd.DataFrame(snakemake.params.points)
+    table = points.join(summary[[measure, f"{measure}_low", f"{measure}_high"]], on="variant")
+    figure, axes = drawing.figure(2.1)
+    axes.plot(table.delta, table[measure], color=drawing.BLUE, lw=0.8)
+    drawing.with_interval(axes, table, "delta", measure, drawing.BLUE, "s", None)
+    base = summary.loc[snakemake.params.base]
+    axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":")
+    axes.annotate(f"{base.label} (δ → ∞)", (0, base[measure]), xytext=(2, 2), textcoords="offset points", fontsize=7)
+    axes.set_xlabel(f"threshold δ ({drawing.SPACES[snakemake.params.space]})")
+    axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
+    axes.margins(y=0.12)
+    drawing.save(figure, table, snakemake.output)

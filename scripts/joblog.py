@@ -1,0 +1,19 @@
+"""What every rule's script does around its work: print into the rule's log, end a user's mistake in one sentence."""
+
+import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+from aoe import AoeError
+
+
+@contextmanager
+def logged(path):
+    """Send stdout and stderr to the log file ``path``; an AoeError becomes one sentence, there and on the screen."""
+    with open(path, "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            yield
+        except AoeError as error:
+            sentence = f"ERROR: {error}"
+            print(sentence, file=log)
+            print(sentence, file=sys.__stderr__)
+            sys.exit(1)

@@ -1,0 +1,20 @@
+"""Apply a variant's recipe to the tensors of its parents."""
+
+from aoe.checkpoint import Checkpoint
+from aoe.plan import make_plan
+from aoe.recipe import read_recipe
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)
+    parents = {name: Checkpoint(snakemake.params.checkpoints[name], name) for name in recipe.parents}
+    norms = None
+    if recipe.threshold.delta > 0:
+        import pandas as pd
+
+        rows = pd.read_parquet(snakemake.input.differences)
+        rows = rows[rows.base == recipe.base].set_index(["other", "tensor"])[recipe.threshold.space]
+        norms = {parent: rows[parent].to_dict() for parent in recipe.parents if parent != recipe.base}
+    plan = make_plan(recipe, parents, norms)
+    plan.save(snakemake.output[0])
+    print("\n".join(plan.describe()))

@@ -1,0 +1,35 @@
+"""Score a variant's raw answers: one row a question and turn."""
+
+import os
+
+import pandas as pd
+from inspect_ai import score
+from inspect_ai.log import read_eval_log
+from benchmarks import mini
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    os.environ["AOE_API_KEY"] = os.environ["AOE_BASE_URL"] = (
+        "unused"  # Inspect wants them, though scoring asks no model
+    )
+    rows = []
+    for path in snakemake.input.answers:
+        log = score(read_eval_log(path), mini.integer_answers(), display="none")
+        for sample in log.samples:
+            turns = sample.scores["integer_answers"].metadata["turns"]
+            for turn, (answer, right) in enumerate(zip(sample.store["answers"], turns, strict=True), start=1):
+                rows.append(
+                    {
+                        "variant": snakemake.wildcards.variant,
+                        "benchmark": log.eval.task,
+                        "question": sample.id,
+                        "turn": turn,
+                        "right": right,
+                        "tokens": len(answer["token_ids"]),
+                        "closing_tags": answer["token_ids"].count(snakemake.params.end_think_id),
+                        "finish": answer["finish"],
+                    }
+                )
+    table = pd.DataFrame(rows)
+    table.to_parquet(snakemake.output[0], index=False)
+    print(table.groupby("benchmark")[["right", "tokens", "closing_tags"]].mean())

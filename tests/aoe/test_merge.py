@@ -1,0 +1,114 @@
+"""Merging: copies are byte-exact, combinations equal a plain reference, and files equal what is merged while loading."""
+
+import filecmp
+
+import pytest
+import torch
+from conftest import stored, weights, write_checkpoint
+from safetensors.torch import load_file
+
+from aoe import AoeError, fp8
+from aoe.checkpoint import Checkpoint
+from aoe.merge import Merge, copy_surroundings, write_shard
+from aoe.plan import copy_plan, make_plan
+from aoe.recipe import read_recipe
+
+EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
+
+
+def merge_of(family, **entry):
+    recipe = read_recipe("test", {"base": "v3", "weights": {"v3": 0.7, "r1": 0.3}} | entry, family)
+    return Merge(make_plan(recipe, family), family)
+
+
+def written(merge, folder):
+    folder.mkdir()
+    for file in merge.base.shard_names:
+        write_shard(merge, file, folder / file)
+    copy_surroundings(merge, folder, {"variant": "test"})
+    return Checkpoint(folder)
+
+
+def test_a_merge_of_copies_reproduces_the_files(family, tmp_path):
+    merged = written(Merge(copy_plan(family["r1"]), family), tmp_path / "copy")
+    for file in ["config.json", "model.safetensors.index.json", *family["r1"].shard_names]:
+        assert filecmp.cmp(merged.directory / file, family["r1"].directory / file, shallow=False), file
+
+
+def test_copied_tensors_keep_every_byte_and_their_scales(family, tmp_path):
+    merged = written(merge_of(family, weights={"r1": 1}, subset={"groups": ["routed_experts"]}), tmp_path / "r1t")
+    for tensor in merged.files:
+        parent = family["r1" if ".layers.1.mlp.experts." in tensor else "v3"]
+        assert merged.bytes(tensor) == parent.bytes(tensor), tensor
+
+
+def test_fp8_is_dequantized_combined_and_requantized(family, tmp_path):
+    merged = written(merge_of(family), tmp_path / "merged")
+    parts = []
+    for parent in ("v3", "r1"):
+        checkpoint = family[parent]
+        parts.append(fp8.dequantize(checkpoint.tensor(EXPERT), checkpoint.tensor(f"{EXPERT}_scale_inv")))
+    codes, scale = fp8.quantize(parts[0] * 0.7 + parts[1] * 0.3)
+    assert torch.equal(merged.tensor(EXPERT).view(torch.uint8), codes.view(torch.uint8))
+    assert torch.equal(merged.tensor(f"{EXPERT}_scale_inv"), scale)  # it lies in the other shard
+
+
+@pytest.mark.parametrize("tensor", ["lm_head.weight", "model.layers.1.mlp.gate.e_score_correction_bias"])
+def test_other_dtypes_are_combined_in_f32_and_rounded_once(family, tmp_path, tensor):
+    merged = written(merge_of(family), tmp_path / "merged")
+    expected = family["v3"].tensor(tensor).float() * 0.7 + family["r1"].tensor(tensor).float() * 0.3
+    assert torch.equal(merged.tensor(tensor), expected.to(family["v3"].tensor(tensor).dtype))
+
+
+def test_parents_that_agree_are_copied(family, tmp_path):
+    norm = "model.layers.0.input_layernorm.weight"
+    merged = written(merge_of(family, weights={"v3": 1 / 3, "r1": 1 / 3, "r1-0528": 1 / 3}), tmp_path / "merged")
+    assert merged.bytes(norm) == family["v3"].bytes(norm)
+
+
+def test_merged_while_loading_equals_merged_on_disk(family, tmp_path):
+    merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
+    merged = written(merge, tmp_path / "merged")
+    from_files = Merge(copy_plan(merged), {merged.name: merged})
+    for weight in merge.base.weights:
+        assert torch.equal(merge.value(weight), from_files.value(weight)), weight
+        for ours, theirs in zip(merge.stored(weight), from_files.stored(weight), strict=True):
+            assert (ours is None and theirs is None) or torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))
+
+
+def test_the_same_bytes_at_any_thread_count(family, tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        folders = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            folders.append(written(merge_of(family), tmp_path / str(count)).directory)
+    finally:
+        torch.set_num_threads(threads)
+    for file in family["v3"].shard_names:
+        assert filecmp.cmp(folders[0] / file, folders[1] / file, shallow=False)
+
+
+def test_the_safetensors_library_reads_the_result(family, tmp_path):
+    merged = written(merge_of(family), tmp_path / "merged")
+    names = [name for file in merged.shard_names for name in load_file(merged.directory / file)]
+    assert sorted(names) == sorted(family["v3"].files)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_and_inf_in_a_parent_are_refused_by_name(family, tmp_path, bad):
+    values = weights(1)
+    values["lm_head.weight"][3, 5] = bad
+    odd = dict(family, r1=write_checkpoint(tmp_path / "odd", stored(values), "r1"))
+    with pytest.raises(AoeError, match=r"r1: the tensor lm_head\.weight holds NaN or Inf"):
+        written(merge_of(odd), tmp_path / "merged")
+    assert not list((tmp_path / "merged").glob("model-00002*.safetensors"))  # nothing half-written under its name
+
+
+def test_integers_cannot_be_combined(family, tmp_path):
+    for seed, name in enumerate(("v3", "r1")):
+        tensors = stored(weights(seed))
+        tensors["model.norm.weight"] = torch.arange(160) + seed
+        family[name] = write_checkpoint(tmp_path / f"int-{name}", tensors, name)
+    with pytest.raises(AoeError, match="has the dtype I64, which cannot be combined"):
+        merge_of(family).bytes("model.norm.weight")
