@@ -21,11 +21,11 @@ report: "report/workflow.rst"
 
 
 rule all:
+    default_target: True
     input:
         collect("results/{study}/summary.csv", study=study.name),
         collect("results/{study}/figures/{figure}.svg", study=study.name, figure=FIGURES),
         collect("results/{study}/merged/{variant}/recipe.json", study=study.name, variant=PUBLISHED),
-    default_target: True
 
 
 rule verify_all:

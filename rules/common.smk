@@ -1,6 +1,7 @@
 # Reads the configuration and the chosen study, and says what the rules' wildcards can be.
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,10 +20,6 @@ def read_schema(name):
 try:
     check_schema(config, read_schema("config"), "config")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
-    lock = read_lock(study.content["lock"])
-    for model in study.models:
-        if model not in lock:
-            raise AoeError(f"The lock file {study.content['lock']} does not have the model {model!r}.")
 except AoeError as error:
     raise WorkflowError(str(error))
 
@@ -39,14 +36,21 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
-def model_files(model):
-    """The paths of a model's files, as locked."""
-    return [f"{study.models[model]['path']}/{file}" for file in lock[model]["files"]]
+@cache
+def locked_files(model):
+    """The names of a model's files, as locked; a study without a lock can only be locked."""
+    try:
+        lock = read_lock(study.content["lock"])
+        if model not in lock:
+            raise AoeError(f"The lock file {study.content['lock']} does not have the model {model!r}.")
+    except AoeError as error:
+        raise WorkflowError(f"{error} `snakemake --cores 1 lock` writes a new lock for the files as they are.")
+    return list(lock[model]["files"])
 
 
 def shards(model):
     """The file names of a model's shards."""
-    return [file for file in lock[model]["files"] if file.endswith(".safetensors")]
+    return [file for file in locked_files(model) if file.endswith(".safetensors")]
 
 
 def receipts(models):
@@ -56,3 +60,100 @@ def receipts(models):
 def parents_of(variant):
     """model name -> directory of the models that a variant's recipe reads, the base first."""
     return {parent: study.models[parent]["path"] for parent in study.variants[variant].parents}
+
+
+# for rules/verify.smk
+
+
+def model_files(wildcards):
+    return [f"{study.models[wildcards.model]['path']}/{file}" for file in locked_files(wildcards.model)]
+
+
+def model_directory(wildcards):
+    return study.models[wildcards.model]["path"]
+
+
+# for rules/diff.smk
+
+
+def pair_receipts(wildcards):
+    return receipts([wildcards.base, wildcards.other])
+
+
+def pair_directory(role):
+    def directory(wildcards):
+        return study.models[getattr(wildcards, role)]["path"]
+
+    return directory
+
+
+def shard_tables(wildcards):
+    return [
+        f"results/{study.name}/differences/{base}/{other}/{shard}.parquet"
+        for base, other in study.compared()
+        for shard in shards(base)
+    ]
+
+
+# for rules/merge.smk
+
+
+def parent_receipts(wildcards):
+    return receipts(parents_of(wildcards.variant))
+
+
+def parent_directories(wildcards):
+    return parents_of(wildcards.variant)
+
+
+def recipe_entry(wildcards):
+    return study.entries[wildcards.variant]
+
+
+def differences_for_delta(wildcards):
+    needed = study.variants[wildcards.variant].threshold.delta > 0
+    return f"results/{study.name}/differences.parquet" if needed else []
+
+
+def merged_shards(wildcards):
+    base = study.variants[wildcards.variant].base
+    return [f"results/{study.name}/merged/{wildcards.variant}/{shard}" for shard in shards(base)]
+
+
+# for rules/serve.smk
+
+
+def needed_to_serve(wildcards):
+    """Models are served as they are, published variants from their files, all others by their plan."""
+    variant = wildcards.variant
+    if variant in study.models:
+        return {"verified": receipts([variant])}
+    if study.published(variant):
+        return {"merged": f"results/{study.name}/merged/{variant}/recipe.json"}
+    return {"plan": f"results/{study.name}/plans/{variant}.json"}
+
+
+def served_checkpoints(wildcards):
+    if study.published(wildcards.variant):
+        return {wildcards.variant: f"results/{study.name}/merged/{wildcards.variant}"}
+    return parents_of(wildcards.variant)
+
+
+# for rules/score.smk
+
+
+def end_think_id(wildcards):
+    """The token id of </think>, which all models of a study share."""
+    tokenizer = Path(study.models[study.reference]["path"]) / "tokenizer.json"
+    tokens = json.loads(tokenizer.read_text())["added_tokens"]
+    return next(token["id"] for token in tokens if token["content"] == "</think>")
+
+
+# for rules/figures.smk
+
+
+def figure_files(name, caption, title):
+    """The outputs of a figure's rule; the SVG is the one that the report shows."""
+    path = f"results/{{study}}/figures/{name}"
+    shown = report(f"{path}.svg", caption=f"../report/{caption}.rst", category="Figures", labels={"figure": title})
+    return [shown, *(f"{path}.{ending}" for ending in ("pdf", "png", "csv"))]

@@ -1,25 +1,6 @@
 # How much do the parents differ, tensor by tensor?
 
 
-def pair_receipts(wildcards):
-    return receipts([wildcards.base, wildcards.other])
-
-
-def pair_directory(role):
-    def directory(wildcards):
-        return study.models[getattr(wildcards, role)]["path"]
-
-    return directory
-
-
-def shard_tables(wildcards):
-    return [
-        f"results/{study.name}/differences/{base}/{other}/{shard}.parquet"
-        for base, other in study.compared()
-        for shard in shards(base)
-    ]
-
-
 rule diff:
     input:
         pair_receipts,
@@ -29,16 +10,16 @@ rule diff:
         "results/{study}/logs/diff/{base}/{other}/{shard}.log",
     benchmark:
         "results/{study}/benchmarks/diff/{base}/{other}/{shard}.tsv"
-    params:
-        base=pair_directory("base"),
-        other=pair_directory("other"),
-        file="{shard}",
+    conda:
+        "../envs/tensors.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/tensors.yaml"
+    params:
+        base=pair_directory("base"),
+        other=pair_directory("other"),
+        file="{shard}",
     message:
         "Difference of {wildcards.other} from {wildcards.base}, {wildcards.shard}"
     script:
@@ -52,11 +33,11 @@ rule differences:
         "results/{study}/differences.parquet",
     log:
         "results/{study}/logs/differences.log",
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/analysis.yaml"
     message:
         "Join the differences of all shards"
     script:

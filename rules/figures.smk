@@ -1,24 +1,6 @@
 # The figures of the paper, one rule each; every figure has its data beside it.
 
 figures = study.content["figures"]
-ENDINGS = ["svg", "pdf", "png", "csv"]
-LAMBDA_SWEEPS = {name: points for name, points in study.sweeps.items() if len({p.lambda2 for p in points}) > 1}
-
-
-def figure_files(name, caption, title):
-    """The outputs of a figure's rule; the SVG is the one that the report shows."""
-    path = f"results/{{study}}/figures/{name}"
-    shown = report(f"{path}.svg", caption=f"../report/{caption}.rst", category="Figures", labels={"figure": title})
-    return [shown, *(f"{path}.{ending}" for ending in ENDINGS[1:])]
-
-
-def points_of(sweeps):
-    return {name: [vars(point) for point in points] for name, points in sweeps.items()}
-
-
-def named_variants():
-    """The models and the variants that the study file spells out, whose points are labelled."""
-    return [*study.models, *study.content.get("variants", {})]
 
 
 rule figure2:
@@ -28,15 +10,15 @@ rule figure2:
         figure_files("figure2", "figure2", "2: differences by layer and kind"),
     log:
         "results/{study}/logs/figure2.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         base=figures["base"],
         other=figures["other"],
         space=figures["space"],
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/analysis.yaml"
     message:
         "Figure 2: differences by layer and kind"
     script:
@@ -50,15 +32,15 @@ rule figure3:
         figure_files("figure3", "figure3", "3: distribution of differences"),
     log:
         "results/{study}/logs/figure3.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         base=figures["base"],
         other=figures["other"],
         space=figures["space"],
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/analysis.yaml"
     message:
         "Figure 3: distribution of the differences"
     script:
@@ -72,16 +54,16 @@ rule figure4:
         figure_files("figure4", "figure4", "4: intelligence against cost"),
     log:
         "results/{study}/logs/figure4.log",
-    params:
-        named=named_variants(),
-        sweeps=points_of(study.sweeps),
-        reference=study.reference,
-        reference_label=study.label(study.reference),
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        named=study.named,
+        sweeps=study.positions(),
+        reference=study.reference,
+        reference_label=study.label(study.reference),
     message:
         "Figure 4: intelligence against inference cost"
     script:
@@ -97,15 +79,15 @@ rule figure5:
         figure_files("figure5", "figure5", "5: cost over λ2"),
     log:
         "results/{study}/logs/figure5.log",
-    params:
-        measure="cost",
-        sweeps=points_of(LAMBDA_SWEEPS),
-        reference_label=study.label(study.reference),
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        measure="cost",
+        sweeps=study.positions(over_lambda2=True),
+        reference_label=study.label(study.reference),
     message:
         "Figure 5: inference cost over λ2"
     script:
@@ -119,7 +101,7 @@ use rule figure5 as figure6 with:
         "results/{study}/logs/figure6.log",
     params:
         measure="closing",
-        sweeps=points_of(LAMBDA_SWEEPS),
+        sweeps=study.positions(over_lambda2=True),
         reference_label=study.label(study.reference),
     message:
         "Figure 6: the closing tag over λ2"
@@ -132,17 +114,17 @@ rule figure7a:
         figure_files("figure7a", "figure7a", "7a: intelligence over δ"),
     log:
         "results/{study}/logs/figure7a.log",
-    params:
-        measure="intelligence",
-        points=points_of(study.sweeps)[figures["threshold"]],
-        base=figures["base"],
-        space=study.content["sweeps"][figures["threshold"]]["space"],
-        reference_label=study.label(study.reference),
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        measure="intelligence",
+        points=study.positions()[figures["threshold"]],
+        base=figures["base"],
+        space=study.content["sweeps"][figures["threshold"]]["space"],
+        reference_label=study.label(study.reference),
     message:
         "Figure 7a: intelligence over δ"
     script:
@@ -156,7 +138,7 @@ use rule figure7a as figure7b with:
         "results/{study}/logs/figure7b.log",
     params:
         measure="cost",
-        points=points_of(study.sweeps)[figures["threshold"]],
+        points=study.positions()[figures["threshold"]],
         base=figures["base"],
         space=study.content["sweeps"][figures["threshold"]]["space"],
         reference_label=study.label(study.reference),
@@ -171,15 +153,15 @@ rule figure8:
         figure_files("figure8", "figure8", "8: the assembled model and its parents"),
     log:
         "results/{study}/logs/figure8.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         variants=[figures["base"], figures["assembled"], figures["other"]],
         benchmarks=list(study.content["benchmarks"]),
         reference_label=study.label(study.reference),
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/analysis.yaml"
     message:
         "Figure 8: the assembled model and its parents"
     script:

@@ -68,6 +68,11 @@ class Recipe:
             names += weights
         return list(dict.fromkeys(names))
 
+    def describe(self):
+        """The recipe in a table's cells: λ, S (its groups) and δ."""
+        weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
+        return {"weights": weights, "subset": " ".join(self.subset.groups) or "all", "delta": self.threshold.delta}
+
     def canonical(self):
         """A value that two recipes share if they assemble the same model, whatever way they are written."""
         weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))

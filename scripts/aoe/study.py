@@ -41,6 +41,26 @@ class Study:
         """The model whose output tokens are an inference cost of 1 [paper, section 4.2]."""
         return self.content["scores"]["reference"]
 
+    @property
+    def named(self):
+        """The variants that the study file spells out: the models, and the recipes that belong to no sweep."""
+        return [*self.models, *self.content.get("variants", {})]
+
+    def positions(self, over_lambda2=False):
+        """sweep -> list of {lambda2, delta, variant}; over_lambda2: only the sweeps in which λ2 changes."""
+        return {
+            sweep: [vars(point) for point in points]
+            for sweep, points in self.sweeps.items()
+            if not over_lambda2 or len({point.lambda2 for point in points}) > 1
+        }
+
+    def table(self):
+        """One dict a variant: its name, label and recipe in words."""
+        return [
+            {"variant": variant, "label": self.label(variant), **recipe.describe()}
+            for variant, recipe in self.variants.items()
+        ]
+
     def published(self, variant):
         """Whether the variant is written out as a checkpoint, rather than merged while loading."""
         return self.variants[variant].publish

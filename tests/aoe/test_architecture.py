@@ -1,7 +1,6 @@
 """Every tensor finds its place."""
 
 import pytest
-
 from aoe import AoeError
 from aoe.architecture import Architecture, TensorGroup
 

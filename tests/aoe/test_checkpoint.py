@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 import torch
-from conftest import stored, weights, write_checkpoint
 from safetensors.torch import load_file
-
 from aoe import AoeError
 from aoe.checkpoint import INDEX, Checkpoint, Shard
+from checkpoints import stored, weights, write_checkpoint
 
 
 def test_tensors_equal_the_safetensors_library(family):

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-
-from aoe.difference import shard_differences, weight_difference
 from aoe.architecture import Architecture
+from aoe.difference import shard_differences, weight_difference
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from aoe import fp8
 
 CODES = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).double()

@@ -1,7 +1,6 @@
 """Locks: every altered, truncated or missing file is found and named."""
 
 import pytest
-
 from aoe import AoeError
 from aoe.lock import lock_directories, read_lock, verify_model
 

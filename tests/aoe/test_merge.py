@@ -1,17 +1,16 @@
-"""Merging: copies are byte-exact, combinations equal a plain reference, and files equal what is merged while loading."""
+"""Merging: copies are byte-exact, combinations equal a plain reference, files equal what is merged while loading."""
 
 import filecmp
 
 import pytest
 import torch
-from conftest import stored, weights, write_checkpoint
 from safetensors.torch import load_file
-
 from aoe import AoeError, fp8
 from aoe.checkpoint import Checkpoint
 from aoe.merge import Merge, copy_surroundings, write_shard
 from aoe.plan import copy_plan, make_plan
 from aoe.recipe import read_recipe
+from checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 

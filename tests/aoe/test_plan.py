@@ -1,11 +1,10 @@
 """Plans: equation 1 of the paper, tensor by tensor."""
 
 import pytest
-from conftest import stored, weights, write_checkpoint
-
 from aoe import AoeError
 from aoe.plan import Plan, copy_plan, make_plan
 from aoe.recipe import read_recipe
+from checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 DENSE = "model.layers.0.mlp.up_proj.weight"

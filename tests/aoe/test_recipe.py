@@ -1,7 +1,6 @@
 """Recipes: what they select, and which ones make no sense."""
 
 import pytest
-
 from aoe import AoeError
 from aoe.architecture import Architecture
 from aoe.recipe import read_recipe

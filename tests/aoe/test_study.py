@@ -1,0 +1,74 @@
+"""Studies: the shipped one is valid, sweeps become variants, and mistakes are named by their place."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from aoe import AoeError
+from aoe.study import read_study
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
+MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Reads the mini study after a change to its content."""
+
+    def read(change):
+        content = json.loads(json.dumps(MINI))
+        change(content)
+        (tmp_path / "test.yaml").write_text(yaml.safe_dump(content))
+        return read_study("test", tmp_path, SCHEMA)
+
+    return read
+
+
+def test_the_mini_study_is_what_the_paper_needs():
+    study = read_study("mini", ROOT / "config/studies", SCHEMA)
+    assert list(study.models) == ["v3-0324", "r1", "r1-0528"]
+    assert {"r1t", "r1t2"} <= set(study.variants)
+    assert len(study.sweeps["threshold"]) >= 5
+    assert study.published("r1t") and not study.published("full-0.5")
+
+
+def test_the_ends_of_a_sweep_are_the_models_themselves():
+    study = read_study("mini", ROOT / "config/studies", SCHEMA)
+    full, experts = study.sweeps["full"], study.sweeps["experts"]
+    assert (full[0].variant, full[-1].variant) == ("v3-0324", "r1")
+    assert (experts[0].variant, experts[-1].variant) == ("v3-0324", "r1t")
+    recipes = [recipe.canonical() for recipe in study.variants.values()]
+    assert len(recipes) == len(set(recipes))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("models"), "at the top level: 'models' is a required property"),
+        (lambda c: c.update(model={}), "Additional properties are not allowed"),
+        (lambda c: c["models"]["r1"].pop("path"), r"at models\.r1: 'path' is a required property"),
+        (lambda c: c["sweeps"]["full"].update(lambda2=[2]), r"at sweeps\.full\.lambda2\.0: 2 is greater"),
+        (lambda c: c["sweeps"]["threshold"].pop("space"), "'space' is a dependency of 'delta'"),
+        (lambda c: c["variants"]["r1t"]["weights"].update(r1=0.9), "variant r1t has weights λ that sum to 0.9"),
+        (lambda c: c["variants"]["r1t"].update(base="r2"), "variant r1t names the parent 'r2'"),
+        (lambda c: c["variants"].update(r1=c["variants"]["r1t"]), "the variant r1 has the name of a model"),
+        (lambda c: c["scores"].update(reference="r9"), r"scores\.reference names 'r9'"),
+        (lambda c: c["scores"].update(intelligence=["aime"]), r"scores\.intelligence names 'aime'"),
+        (lambda c: c["figures"].update(threshold="none"), r"figures\.threshold names 'none'"),
+        (lambda c: c["figures"].update(base="r1"), "no variant combines"),
+        (lambda c: c["benchmarks"].update(aime={"questions": 1, "seed": 1}), "at benchmarks: 'aime' is not one of"),
+    ],
+)
+def test_mistakes_are_named_by_their_place(changed, change, message):
+    with pytest.raises(AoeError, match=message):
+        changed(change)
+
+
+def test_unknown_and_unreadable_studies(tmp_path):
+    with pytest.raises(AoeError, match="There is no study 'maxi'"):
+        read_study("maxi", tmp_path, SCHEMA)
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(AoeError, match="not valid YAML"):
+        read_study("bad", tmp_path, SCHEMA)

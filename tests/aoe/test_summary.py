@@ -1,0 +1,62 @@
+"""The summary against values computed by hand from a few answers."""
+
+import pandas as pd
+import pytest
+from aoe.summary import fit_transitions, summarize
+
+SETTINGS = {"intelligence": ["a", "b"], "reference": "r1", "resamples": 200, "seed": 1}
+
+
+def answers(variant, benchmark, rows):
+    """rows: (question, turn, right, tokens, closing tags, finish)."""
+    names = ["question", "turn", "right", "tokens", "closing_tags", "finish"]
+    return pd.DataFrame(rows, columns=names).assign(variant=variant, benchmark=benchmark)
+
+
+@pytest.fixture
+def scores():
+    return pd.concat(
+        [
+            answers("r1", "a", [(1, 1, True, 20, 1, "stop"), (2, 1, True, 40, 1, "stop")]),
+            answers("r1", "b", [(1, 1, True, 20, 1, "stop"), (1, 2, False, 20, 1, "stop")]),
+            answers("v3", "a", [(1, 1, True, 10, 0, "stop"), (2, 1, False, 10, 2, "max_tokens")]),
+            answers("v3", "b", [(1, 1, False, 5, 0, "stop"), (1, 2, False, 5, 0, "stop")]),
+        ]
+    )
+
+
+def test_values_by_hand(scores):
+    table = summarize(scores, [{"variant": "v3"}, {"variant": "r1"}], SETTINGS).set_index("variant")
+    assert list(table.index) == ["v3", "r1"]
+    v3, r1 = table.loc["v3"], table.loc["r1"]
+    assert (v3.a_percent, v3.b_percent, v3.intelligence) == (50, 0, 25)
+    assert (r1.a_percent, r1.b_percent, r1.intelligence) == (100, 50, 75)
+    assert (v3.cost, r1.cost) == (0.3, 1.0)  # 30 tokens against 100
+    assert (v3.tokens_per_answer, r1.tokens_per_answer) == (7.5, 25)
+    assert v3.closing == pytest.approx(1 / 3, abs=1e-4)  # two tags in one answer count once; one of three questions
+    assert (v3.cut_off, r1.cut_off) == (0.25, 0)
+    assert (r1.cost_low, r1.cost_high) == (1, 1)
+    for measure in ("a_percent", "intelligence", "cost", "closing"):
+        assert v3[f"{measure}_low"] <= v3[measure] <= v3[f"{measure}_high"]
+
+
+def test_transitions_of_a_sharp_step():
+    parts = []
+    for lambda2 in (0, 0.4, 0.5, 0.6, 1):
+        closed = int(lambda2 > 0.45)
+        rows = [(question, 1, True, 10 + 30 * closed, closed, "stop") for question in range(8)]
+        parts.append(answers(f"v{lambda2}", "a", rows))
+    points = [{"lambda2": lambda2, "variant": f"v{lambda2}"} for lambda2 in (0, 0.4, 0.5, 0.6, 1)]
+    fitted, curves = fit_transitions(pd.concat(parts), {"full": points}, SETTINGS | {"reference": "v1"})
+    closing = fitted.set_index("measure").loc["closing"]
+    assert 0.4 < closing.midpoint < 0.5
+    assert closing.midpoint_low <= closing.midpoint <= closing.midpoint_high
+    cost = fitted.set_index("measure").loc["cost"]
+    assert (cost.bottom, cost.top) == pytest.approx((0.25, 1.0), abs=0.01)
+    assert set(curves.measure) == {"closing", "cost"}
+
+
+def test_a_sweep_of_few_positions_is_not_fitted(scores):
+    points = [{"lambda2": 0.0, "variant": "v3"}, {"lambda2": 1.0, "variant": "r1"}]
+    fitted, curves = fit_transitions(scores, {"full": points}, SETTINGS)
+    assert fitted.empty and curves.empty

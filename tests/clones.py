@@ -1,0 +1,61 @@
+"""Clones of this repository, in which the workflow runs as a user runs it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+# A study of a few answers, for what has to run more than once.
+SMALL = {
+    "benchmarks": {"arithmetic": {"questions": 12, "seed": 1}, "dialogue": {"questions": 6, "seed": 1}},
+    "variants": {
+        "r1t": {
+            "base": "v3-0324",
+            "weights": {"r1": 1},
+            "subset": {"groups": ["routed_experts"]},
+            "publish": True,
+        }
+    },
+    "sweeps": {
+        "threshold": {
+            "base": "v3-0324",
+            "other": "r1",
+            "lambda2": [0.7],
+            "delta": [0, 8],
+            "space": "codes",
+        }
+    },
+}
+
+
+class Clone:
+    """A copy of the repository's files in ``folder``, without anything that git ignores."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for file in filter(None, listing.split("\0")):
+            if (ROOT / file).is_file():
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / file, self.folder / file)
+
+    def command(self, *words):
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+
+    def snakemake(self, *words, check=True):
+        """Run Snakemake and return the finished process, its output as text."""
+        done = subprocess.run(self.command(*words), cwd=self.folder, capture_output=True, text=True)
+        if check:
+            assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+        return done
+
+    def study(self, name, **changes):
+        """Write the study ``name``: the mini study with some of its top-level keys replaced."""
+        content = yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text())
+        path = self.folder / f"config/studies/{name}.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return path

@@ -1,0 +1,66 @@
+"""A user's mistakes end in one clear sentence, before anything expensive runs."""
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+
+def failed(clone, *words):
+    """What a failing call says, on both streams."""
+    done = clone.snakemake(*words, check=False)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert not (clone.folder / "results/mini/answers").exists()
+    return text
+
+
+def changed(clone, file, old, new):
+    path = clone.folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "sentence"),
+    [
+        ("config/config.yaml", "study: mini", "study: mimi", "There is no study 'mimi'"),
+        ("config/config.yaml", "study: mini", "studdy: mini", "'study' is a required property"),
+        ("config/studies/mini.yaml", "weights: {r1: 1}", "weights: {r1: 0.9}", "r1t has weights λ that sum to 0.9"),
+        ("config/studies/mini.yaml", "other: r1", "other: r2", "names the parent 'r2'"),
+        ("config/studies/mini.yaml", "questions: 256", "questions: many", "'many' is not of type 'integer'"),
+        ("config/studies/mini.yaml", "path: resources/mini/r1}", "pth: resources/mini/r1}", "at models.r1"),
+        ("config/studies/mini.yaml", "mini/lock.json", "mini/lick.json", "lick.json cannot be read"),
+        ("resources/mini/lock.json", '"r1-0528"', '"r1-0529"', "does not have the model 'r1-0528'"),
+    ],
+)
+def test_a_mistake_in_the_configuration(clone, file, old, new, sentence):
+    changed(clone, file, old, new)
+    text = failed(clone, "--dry-run")
+    assert sentence in text
+    assert "Traceback" not in text
+
+
+def test_a_missing_shard(clone):
+    shard = next((clone.folder / "resources/mini/r1").glob("*.safetensors"))
+    shard.unlink()
+    text = failed(clone, "--dry-run")
+    assert shard.name in text and "Missing input files" in text
+
+
+def test_a_changed_byte_in_a_shard(clone):
+    shard = sorted((clone.folder / "resources/mini/r1").glob("*.safetensors"))[2]
+    content = bytearray(shard.read_bytes())
+    content[-1000] ^= 4
+    shard.write_bytes(content)
+    text = failed(clone)
+    assert f"ERROR: resources/mini/r1/{shard.name} has the SHA-256" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.server
+def test_a_server_that_does_not_come_up(clone):
+    changed(clone, "config/studies/mini.yaml", "dtype: float32", "dtype: float31")
+    text = failed(clone, "results/mini/scores/r1.parquet")
+    assert "ERROR: The vLLM server for r1 ended with status" in text
+    assert "float31" in text
+    assert "Traceback" not in text

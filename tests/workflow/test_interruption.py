@@ -1,0 +1,33 @@
+"""Killed at any moment, the same command goes on, and the end result is byte for byte that of an undisturbed run."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from clones import SMALL, Clone
+
+pytestmark = [pytest.mark.workflow, pytest.mark.server]
+RESULTS = ["summary.csv", "transitions.csv", "merged/r1t/model.safetensors.index.json"]
+
+
+def test_killed_three_times_the_result_is_the_same(tmp_path):
+    clones = [Clone(tmp_path / name) for name in ("undisturbed", "killed")]
+    for clone in clones:
+        clone.study("small", **SMALL)
+    undisturbed, killed = clones
+    words = ["--config", "study=small"]
+    undisturbed.snakemake(*words)
+    rng = random.Random(1)
+    for seconds in (rng.uniform(8, 20), rng.uniform(20, 35), rng.uniform(35, 50)):
+        process = subprocess.Popen(killed.command(*words), cwd=killed.folder, start_new_session=True)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        killed.snakemake("--unlock", *words)
+    killed.snakemake(*words)
+    for file in RESULTS:
+        ours, theirs = (clone.folder / "results/small" / file for clone in clones)
+        assert ours.read_bytes() == theirs.read_bytes(), file
