@@ -22,10 +22,10 @@ with logged(snakemake.log.job):
         print(f"{variant} is served on {server.url}")
         from inspect_ai import eval as answer
         from inspect_ai.model import get_model
-        from benchmarks import mini
+        from benchmarks import endpoint, mini
 
         tasks = [getattr(mini, name)(**settings) for name, settings in snakemake.params.benchmarks.items()]
-        model = get_model(f"openai-api/aoe/{variant}", base_url=server.url, api_key=server.key)
+        model = get_model(f"{endpoint.NAME}/{variant}", base_url=server.url, api_key=server.key)
         with tempfile.TemporaryDirectory(dir=Path(snakemake.output[0]).parent) as folder:
             logs = answer(
                 tasks,

@@ -8,20 +8,19 @@ import zlib
 
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
 from inspect_ai.solver import solver
+from benchmarks.endpoint import RETURN_TOKEN_IDS
 
 END_THINK = "</think>"
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
 
 def sampling(opening, *, temperature, top_p, max_tokens):
-    """The GenerateConfig of a benchmark; the server returns every output token's id too, in place of its text."""
+    """The GenerateConfig of a benchmark, whose every answer begins with ``opening``."""
     return GenerateConfig(
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
-        logprobs=True,
-        top_logprobs=0,
-        extra_body={"return_tokens_as_token_ids": True, **(CONTINUE if opening else {})},
+        extra_body=RETURN_TOKEN_IDS | (CONTINUE if opening else {}),
     )
 
 
@@ -46,7 +45,7 @@ def answer_turns(opening, seed):
             answers.append(
                 {
                     "text": opening + choice.message.text,
-                    "token_ids": [int(token.token.removeprefix("token_id:")) for token in choice.logprobs.content],
+                    "token_ids": choice.message.metadata["token_ids"],
                     "finish": choice.stop_reason,
                     "seconds": state.output.time,
                 }
