@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from reference import transformers_model
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers import AutoTokenizer
 from aoe import fp8
 from mini_family import export, language, training
 from mini_family.language import Style
@@ -57,26 +58,6 @@ def dequantized(stored):
         for name, tensor in stored.items()
         if not name.endswith("_scale_inv")
     }
-
-
-def transformers_model(folder, weights):
-    """transformers' model (f32) by the folder's config, with ``weights`` by DeepSeek's names, and no MTP layer."""
-    keys = json.loads((folder / "config.json").read_text())
-    del keys["quantization_config"], keys["torch_dtype"]
-    result = DeepseekV3ForCausalLM(DeepseekV3Config(**keys)).eval()
-    state = {}
-    for name in result.state_dict():
-        experts, _, projection = name.rpartition(".")
-        if experts.endswith(".mlp.experts"):
-            parts = ["gate_proj", "up_proj"] if projection == "gate_up_proj" else [projection]
-            numbers = range(keys["n_routed_experts"])
-            state[name] = torch.stack(
-                [torch.cat([weights[f"{experts}.{number}.{part}.weight"] for part in parts]) for number in numbers]
-            )
-        else:
-            state[name] = weights[name]
-    result.load_state_dict(state)
-    return result
 
 
 @torch.no_grad()
