@@ -9,9 +9,8 @@ from benchmarks import mini
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    os.environ["AOE_API_KEY"] = os.environ["AOE_BASE_URL"] = (
-        "unused"  # Inspect wants them, though scoring asks no model
-    )
+    # Inspect wants both, though scoring asks no model
+    os.environ["VLLM_ENDPOINT_API_KEY"] = os.environ["VLLM_ENDPOINT_BASE_URL"] = "unused"
     rows = []
     for path in snakemake.input.answers:
         log = score(read_eval_log(path), mini.integer_answers(), display="none")
