@@ -6,13 +6,13 @@ TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
 CORES ?= $(shell nproc)
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --config study=$(STUDY)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --quiet host reason --config study=$(STUDY)
 
 .PHONY: run test lint unit clean
 
 run: $(VENV)/installed
 	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report results/$(STUDY)/report.html --quiet all
+	$(SNAKEMAKE) --report results/$(STUDY)/report.html
 	@echo "The results are in results/$(STUDY): summary.csv, figures/, report.html"
 
 test: lint unit

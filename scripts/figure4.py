@@ -1,6 +1,7 @@
 """Figure 4: intelligence against inference cost, for every variant."""
 
 import pandas as pd
+from adjustText import adjust_text
 from aoe import drawing
 from joblog import logged
 
@@ -17,17 +18,12 @@ with logged(snakemake.log[0]):
     part = summary[summary.variant.isin(named)]
     errors = [part.cost - part.cost_low, part.cost_high - part.cost]
     drawing.with_interval(axes, part, "cost", "intelligence", drawing.INK, "*", "named", xerr=errors, ms=7)
-    for row in part.itertuples():
-        below = row.variant != snakemake.params.reference
-        axes.annotate(
-            row.label,
-            (row.cost, row.intelligence),
-            xytext=(5, -9 if below else 5),
-            textcoords="offset points",
-            fontsize=7,
-        )
+    labels = [axes.text(row.cost, row.intelligence, row.label, fontsize=7) for row in part.itertuples()]
     axes.set_xlabel(f"inference cost (output tokens, {snakemake.params.reference_label} = 1)")
     axes.set_ylabel("intelligence score (%)")
     axes.margins(x=0.14, y=0.1)
     axes.legend(loc="lower right")
+    lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
+    figure.canvas.draw()
+    adjust_text(labels, summary.cost.to_numpy(), summary.intelligence.to_numpy(), ax=axes, arrowprops=lines)
     drawing.save(figure, summary, snakemake.output)

@@ -1,9 +1,10 @@
-"""Figures 5 and 6: a measure over λ2 for every sweep, with the fitted transition and its interval."""
+"""Figures 5 and 6: a measure over λ2 for every sweep, the closing tag with its fitted transition."""
 
 import pandas as pd
 from aoe import drawing
 from joblog import logged
 
+FITTED = ("closing",)  # the other measures' points are joined: a step alone does not describe them
 LABELS = {
     "cost": "inference cost\n(output tokens, {} = 1)",
     "closing": "answers with </think>",
@@ -23,15 +24,19 @@ with logged(snakemake.log[0]):
         table = points.join(summary[columns], on="variant")
         table.insert(0, "sweep", sweep)
         tables.append(table)
-        fit = transitions.loc[(sweep, measure)]
-        curve = curves[(curves.sweep == sweep) & (curves.measure == measure)]
-        axes.fill_between(curve.lambda2, curve.low, curve.high, color=color, alpha=0.18, lw=0)
-        axes.plot(curve.lambda2, curve.value, color=color, ls=line)
-        spread = (fit.midpoint_high - fit.midpoint_low) / 2
-        label = f"{sweep}: midpoint {fit.midpoint:.3f} ± {spread:.3f}"
+        if measure in FITTED:
+            fit = transitions.loc[(sweep, measure)]
+            curve = curves[(curves.sweep == sweep) & (curves.measure == measure)]
+            axes.fill_between(curve.lambda2, curve.low, curve.high, color=color, alpha=0.18, lw=0)
+            axes.plot(curve.lambda2, curve.value, color=color, ls=line)
+            axes.axvspan(fit.midpoint_low, fit.midpoint_high, color=color, alpha=0.25, lw=0)
+            axes.axvline(fit.midpoint, color=color, ls=line, lw=0.6)
+            label = f"{sweep}: midpoint {fit.midpoint:.3f} ({fit.midpoint_low:.3f} to {fit.midpoint_high:.3f})"
+        else:
+            axes.plot(table.lambda2, table[measure], color=color, ls=line, lw=0.8)
+            label = sweep
         drawing.with_interval(axes, table, "lambda2", measure, color, marker, label)
-        axes.axvspan(fit.midpoint_low, fit.midpoint_high, color=color, alpha=0.25, lw=0)
-        axes.axvline(fit.midpoint, color=color, ls=line, lw=0.6)
+    axes.set_xlim(table.lambda2.min() - 0.03, table.lambda2.max() + 0.03)
     axes.set_xlabel(f"λ$_2$, the weight of {snakemake.params.reference_label}")
     axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]) if measure == "cost" else -0.04)

@@ -15,9 +15,9 @@ with logged(snakemake.log[0]):
     axes.plot(table.delta, table[measure], color=drawing.BLUE, lw=0.8)
     drawing.with_interval(axes, table, "delta", measure, drawing.BLUE, "s", None)
     base = summary.loc[snakemake.params.base]
-    axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":")
-    axes.annotate(f"{base.label} (δ → ∞)", (0, base[measure]), xytext=(2, 2), textcoords="offset points", fontsize=7)
+    axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":", label=f"{base.label} (δ → ∞)")
     axes.set_xlabel(f"threshold δ ({drawing.SPACES[snakemake.params.space]})")
     axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
     axes.margins(y=0.12)
+    axes.legend(loc="upper right")
     drawing.save(figure, table, snakemake.output)

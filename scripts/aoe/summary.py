@@ -105,6 +105,7 @@ def fit_transitions(scores, sweeps, settings):
                     **_columns("width", _interval(best.width, [other.width for other in others])),
                     "bottom": best.bottom,
                     "top": best.top,
+                    "residual": np.sqrt(np.mean((best(positions) - draws[0][measure]) ** 2)),
                 }
             )
             low, high = np.percentile([other(grid) for other in others], [2.5, 97.5], axis=0)

@@ -53,6 +53,7 @@ def test_transitions_of_a_sharp_step():
     assert closing.midpoint_low <= closing.midpoint <= closing.midpoint_high
     cost = fitted.set_index("measure").loc["cost"]
     assert (cost.bottom, cost.top) == pytest.approx((0.25, 1.0), abs=0.01)
+    assert fitted.residual.max() < 0.01
     assert set(curves.measure) == {"closing", "cost"}
 
 
