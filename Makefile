@@ -4,16 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
+RESULTS := results/$(STUDY)
 CORES ?= $(shell nproc)
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --quiet host reason --config study=$(STUDY)
 
 .PHONY: run test lint unit clean
 
+# The lock of a killed Snakemake would outlive it and stop the next call; the kernel's ends with the process.
 run: $(VENV)/installed
-	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report results/$(STUDY)/report.html
-	@echo "The results are in results/$(STUDY): summary.csv, figures/, report.html"
+	@mkdir -p .snakemake
+	@flock --nonblock --close --conflict-exit-code 75 .snakemake/running $(SNAKEMAKE) --nolock \
+	|| { code=$$?; [ $$code -ne 75 ] || echo "Another run is under way in this folder; wait for it, or stop it."; exit $$code; }
+	@[ -z "$$(find $(RESULTS)/summary.csv $(RESULTS)/figures -newer $(RESULTS)/report.html 2>&1)" ] \
+	|| $(SNAKEMAKE) --nolock --report $(RESULTS)/report.html
+	@echo "The results are in $(RESULTS): summary.csv, figures/, report.html"
 
 test: lint unit
 

@@ -43,15 +43,19 @@ class Clone:
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / file, self.folder / file)
 
-    def command(self, *words):
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    def make(self, study="mini"):
+        """The README's command for the main job, in the environment that runs the tests."""
+        return ["make", "run", f"STUDY={study}", f"VENV={sys.prefix}", "CORES=2"]
 
-    def snakemake(self, *words, check=True):
-        """Run Snakemake and return the finished process, its output as text."""
-        done = subprocess.run(self.command(*words), cwd=self.folder, capture_output=True, text=True)
+    def run(self, *command, check=True):
+        """Run a command in the clone and return the finished process, its output as text."""
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         if check:
             assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         return done
+
+    def snakemake(self, *words, check=True):
+        return self.run(sys.executable, "-m", "snakemake", "--cores", "2", *words, check=check)
 
     def study(self, name, **changes):
         """Write the study ``name``: the mini study with some of its top-level keys replaced."""

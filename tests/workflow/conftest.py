@@ -13,6 +13,5 @@ def clone(tmp_path):
 def main_job(tmp_path_factory):
     """A clone in which the main job has run, from nothing to the report."""
     clone = Clone(tmp_path_factory.mktemp("main_job"))
-    clone.snakemake()
-    clone.snakemake("--report", "results/mini/report.html")
+    clone.run(*clone.make())
     return clone

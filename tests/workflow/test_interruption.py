@@ -18,16 +18,25 @@ def test_killed_three_times_the_result_is_the_same(tmp_path):
     for clone in clones:
         clone.study("small", **SMALL)
     undisturbed, killed = clones
-    words = ["--config", "study=small"]
-    undisturbed.snakemake(*words)
+    undisturbed.run(*undisturbed.make("small"))
     rng = random.Random(1)
     for seconds in (rng.uniform(8, 20), rng.uniform(20, 35), rng.uniform(35, 50)):
-        process = subprocess.Popen(killed.command(*words), cwd=killed.folder, start_new_session=True)
+        process = subprocess.Popen(killed.make("small"), cwd=killed.folder, start_new_session=True)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        killed.snakemake("--unlock", *words)
-    killed.snakemake(*words)
+    killed.run(*killed.make("small"))
     for file in RESULTS:
         ours, theirs = (clone.folder / "results/small" / file for clone in clones)
         assert ours.read_bytes() == theirs.read_bytes(), file
+
+
+def test_two_runs_in_one_folder_do_not_meet(clone):
+    clone.study("small", **SMALL)
+    first = subprocess.Popen(clone.make("small"), cwd=clone.folder, start_new_session=True)
+    time.sleep(4)
+    second = clone.run(*clone.make("small"), check=False)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert second.returncode != 0
+    assert "Another run is under way in this folder" in second.stdout

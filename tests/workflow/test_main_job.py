@@ -87,6 +87,8 @@ def test_no_server_is_left_and_no_key_was_written(main_job, results):
     assert str(main_job.folder) not in running
 
 
-def test_a_second_call_has_nothing_to_do(main_job):
-    done = main_job.snakemake()
+def test_a_second_call_has_nothing_to_do(main_job, results):
+    before = (results / "report.html").stat().st_mtime_ns
+    done = main_job.run(*main_job.make())
     assert "Nothing to be done" in done.stdout + done.stderr
+    assert (results / "report.html").stat().st_mtime_ns == before
