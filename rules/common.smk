@@ -1,7 +1,6 @@
 # Reads the configuration and the chosen study, and says what the rules' wildcards can be.
 import json
 import sys
-from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,6 +19,8 @@ def read_schema(name):
 try:
     check_schema(config, read_schema("config"), "config")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
+    # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
+    lock = {} if "lock" in sys.argv else read_lock(study.content["lock"], study.models)
 except AoeError as error:
     raise WorkflowError(str(error))
 
@@ -36,15 +37,8 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
-@cache
 def locked_files(model):
-    """The names of a model's files, as locked; a study without a lock can only be locked."""
-    try:
-        lock = read_lock(study.content["lock"])
-        if model not in lock:
-            raise AoeError(f"The lock file {study.content['lock']} does not have the model {model!r}.")
-    except AoeError as error:
-        raise WorkflowError(f"{error} `snakemake --cores 1 lock` writes a new lock for the files as they are.")
+    """The names of a model's files, as locked."""
     return list(lock[model]["files"])
 
 

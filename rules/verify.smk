@@ -2,6 +2,10 @@
 # The rule `lock` never overwrites the lock that a study names: it writes a new one, to be looked at and copied there.
 
 
+localrules:
+    lock,
+
+
 rule lock:
     output:
         "results/{study}/lock.json".format(study=study.name),

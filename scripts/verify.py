@@ -8,7 +8,7 @@ from joblog import logged
 
 with logged(snakemake.log[0]):
     model, directory = snakemake.wildcards.model, snakemake.params.directory
-    files = read_lock(snakemake.input.lock)[model]["files"]
+    files = read_lock(snakemake.input.lock, [model])[model]["files"]
     size = verify_model(model, directory, files, snakemake.threads)
     print(f"{model}: {len(files)} files, {size} bytes, as locked")
     receipt = {"model": model, "directory": directory, "bytes": size, "files": files}

@@ -12,14 +12,20 @@ from aoe import AoeError
 from aoe.checkpoint import Checkpoint
 
 
-def read_lock(path):
-    """{model: {"path": …, "files": …}}.  Raises AoeError if the lock is missing or broken."""
+def read_lock(path, models):
+    """{model: {"path": …, "files": …}}.  Raises AoeError if the lock is missing, broken, or lacks one of the models."""
     try:
-        return json.loads(Path(path).read_text())["models"]
+        locked = json.loads(Path(path).read_text())["models"]
     except OSError as error:
-        raise AoeError(f"The lock file {path} cannot be read ({error.strerror}).") from error
+        raise AoeError(
+            f"The lock file {path} cannot be read ({error.strerror}); `snakemake --cores 1 lock` writes one."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise AoeError(f"The lock file {path} is broken ({error}).") from error
+    for model in models:
+        if model not in locked:
+            raise AoeError(f"The lock file {path} does not have the model {model!r}.")
+    return locked
 
 
 def lock_directories(directories):

@@ -50,7 +50,10 @@ def test_an_index_that_disagrees_with_the_shards_is_refused(locked):
 
 def test_broken_locks_are_refused(tmp_path):
     with pytest.raises(AoeError, match="cannot be read"):
-        read_lock(tmp_path / "none.json")
+        read_lock(tmp_path / "none.json", [])
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(AoeError, match="is broken"):
-        read_lock(tmp_path / "bad.json")
+        read_lock(tmp_path / "bad.json", [])
+    (tmp_path / "other.json").write_text('{"models": {"v3": {}}}')
+    with pytest.raises(AoeError, match="does not have the model 'r1'"):
+        read_lock(tmp_path / "other.json", ["v3", "r1"])

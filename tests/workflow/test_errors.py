@@ -40,6 +40,14 @@ def test_a_mistake_in_the_configuration(clone, file, old, new, sentence):
     assert "Traceback" not in text
 
 
+def test_a_study_without_a_lock_can_be_locked(clone):
+    lock = clone.folder / "resources/mini/lock.json"
+    shipped = lock.read_bytes()
+    lock.unlink()
+    clone.snakemake("lock")
+    assert (clone.folder / "results/mini/lock.json").read_bytes() == shipped
+
+
 def test_a_missing_shard(clone):
     shard = next((clone.folder / "resources/mini/r1").glob("*.safetensors"))
     shard.unlink()
