@@ -18,23 +18,20 @@ THINK = "<think>\n"
 @task
 def arithmetic(questions=256, seed=1, **options):
     """One question with an integer answer: ``48+4*3=?``."""
-    rng, chains = random.Random(f"arithmetic/{seed}"), {}
-    while len(chains) < questions:
-        chain = language.draw_chain(rng, 3, 6, held_out=True)
-        chains[chain.question] = chain
-    samples = [Sample(id=number, input=chain.question, target=str(chain.answer)) for number, chain in _numbered(chains)]
+    chains, _ = _draw("arithmetic", seed, questions, shortest=3, longest=6)
+    samples = [
+        Sample(id=number, input=chain.question, target=str(chain.answer))
+        for number, chain in enumerate(chains, start=1)
+    ]
     return _task(samples, seed, **options)
 
 
 @task
 def dialogue(questions=128, seed=1, **options):
     """Two turns; the second question (``now *3-2=?``) continues from the right answer to the first."""
-    rng, chains = random.Random(f"dialogue/{seed}"), {}
-    while len(chains) < questions:
-        chain = language.draw_chain(rng, 2, 4, held_out=True)
-        chains[chain.question] = chain
+    chains, rng = _draw("dialogue", seed, questions, shortest=2, longest=4)
     samples = []
-    for number, chain in _numbered(chains):
+    for number, chain in enumerate(chains, start=1):
         second = language.draw_follow_up(rng, chain.answer, 1, 3)
         metadata = {"follow_ups": [second.question]}
         target = [str(chain.answer), str(second.answer)]
@@ -42,8 +39,13 @@ def dialogue(questions=128, seed=1, **options):
     return _task(samples, seed, **options)
 
 
-def _numbered(chains):
-    return enumerate(chains.values(), start=1)
+def _draw(benchmark, seed, questions, shortest, longest):
+    """(different held-out chains, the random generator that drew them)."""
+    rng, chains = random.Random(f"{benchmark}/{seed}"), {}
+    while len(chains) < questions:
+        chain = language.draw_chain(rng, shortest, longest, held_out=True)
+        chains[chain.question] = chain
+    return list(chains.values()), rng
 
 
 def _task(samples, seed, *, force_think=True, temperature=0.6, top_p=1.0, max_tokens=256):

@@ -64,6 +64,7 @@ def test_the_report_holds_every_figure(results):
 def test_raw_answers_are_kept_and_can_be_read(results):
     log = read_eval_log(str(results / "answers/r1/dialogue.eval"))
     assert (log.status, len(log.samples)) == ("success", 128)
+    assert "api_key" not in log.model_dump_json()
     answers = log.samples[0].store["answers"]
     assert len(answers) == 2
     assert all(answer["text"].startswith("<think>\n") and answer["finish"] for answer in answers)
