@@ -24,7 +24,13 @@ try:
 except AoeError as error:
     raise WorkflowError(str(error))
 
-FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]
+FIGURES = ["figure2", "figure3", "figure4"]
+if study.positions(over_lambda2=True):
+    FIGURES += ["figure5", "figure6"]
+if "threshold" in study.content["figures"]:
+    FIGURES += ["figure7a", "figure7b"]
+if "assembled" in study.content["figures"]:
+    FIGURES += ["figure8"]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 
 

@@ -107,62 +107,65 @@ use rule figure5 as figure6 with:
         "Figure 6: the closing tag over λ2"
 
 
-rule figure7a:
-    input:
-        summary="results/{study}/summary.csv",
-    output:
-        figure_files("figure7a", "figure7a", "7a: intelligence over δ"),
-    log:
-        "results/{study}/logs/figure7a.log",
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        measure="intelligence",
-        points=study.positions()[figures["threshold"]],
-        base=figures["base"],
-        space=study.content["sweeps"][figures["threshold"]]["space"],
-        reference_label=study.label(study.reference),
-    message:
-        "Figure 7a: intelligence over δ"
-    script:
-        "../scripts/figure_threshold.py"
+if "threshold" in figures:
+
+    rule figure7a:
+        input:
+            summary="results/{study}/summary.csv",
+        output:
+            figure_files("figure7a", "figure7a", "7a: intelligence over δ"),
+        log:
+            "results/{study}/logs/figure7a.log",
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            measure="intelligence",
+            points=study.positions()[figures["threshold"]],
+            base=figures["base"],
+            space=study.content["sweeps"][figures["threshold"]]["space"],
+            reference_label=study.label(study.reference),
+        message:
+            "Figure 7a: intelligence over δ"
+        script:
+            "../scripts/figure_threshold.py"
+
+    use rule figure7a as figure7b with:
+        output:
+            figure_files("figure7b", "figure7b", "7b: cost over δ"),
+        log:
+            "results/{study}/logs/figure7b.log",
+        params:
+            measure="cost",
+            points=study.positions()[figures["threshold"]],
+            base=figures["base"],
+            space=study.content["sweeps"][figures["threshold"]]["space"],
+            reference_label=study.label(study.reference),
+        message:
+            "Figure 7b: inference cost over δ"
 
 
-use rule figure7a as figure7b with:
-    output:
-        figure_files("figure7b", "figure7b", "7b: cost over δ"),
-    log:
-        "results/{study}/logs/figure7b.log",
-    params:
-        measure="cost",
-        points=study.positions()[figures["threshold"]],
-        base=figures["base"],
-        space=study.content["sweeps"][figures["threshold"]]["space"],
-        reference_label=study.label(study.reference),
-    message:
-        "Figure 7b: inference cost over δ"
+if "assembled" in figures:
 
-
-rule figure8:
-    input:
-        summary="results/{study}/summary.csv",
-    output:
-        figure_files("figure8", "figure8", "8: the assembled model and its parents"),
-    log:
-        "results/{study}/logs/figure8.log",
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        variants=[figures["base"], figures["assembled"], figures["other"]],
-        benchmarks=list(study.content["benchmarks"]),
-        reference_label=study.label(study.reference),
-    message:
-        "Figure 8: the assembled model and its parents"
-    script:
-        "../scripts/figure8.py"
+    rule figure8:
+        input:
+            summary="results/{study}/summary.csv",
+        output:
+            figure_files("figure8", "figure8", "8: the assembled model and its parents"),
+        log:
+            "results/{study}/logs/figure8.log",
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            variants=[figures["base"], figures["assembled"], figures["other"]],
+            benchmarks=list(study.content["benchmarks"]),
+            reference_label=study.label(study.reference),
+        message:
+            "Figure 8: the assembled model and its parents"
+        script:
+            "../scripts/figure8.py"

@@ -65,7 +65,7 @@ rule summary:
         runtime=30,
     params:
         variants=study.table(),
-        sweeps=study.positions(),
+        sweeps=study.positions(over_lambda2=True),
         scores=study.content["scores"],
     message:
         "Summarize all variants and fit the transitions"

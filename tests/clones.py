@@ -28,6 +28,7 @@ SMALL = {
             "space": "codes",
         }
     },
+    "figures": {"base": "v3-0324", "other": "r1", "space": "codes", "threshold": "threshold"},
 }
 
 

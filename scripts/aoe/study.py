@@ -8,6 +8,8 @@ import yaml
 from aoe import AoeError
 from aoe.recipe import read_recipe
 
+FEWEST_POSITIONS = 4  # different λ2 that a sweep needs for a transition to be fitted
+
 
 @dataclass(frozen=True)
 class Point:
@@ -47,11 +49,11 @@ class Study:
         return [*self.models, *self.content.get("variants", {})]
 
     def positions(self, over_lambda2=False):
-        """sweep -> list of {lambda2, delta, variant}; over_lambda2: only the sweeps in which λ2 changes."""
+        """sweep -> list of {lambda2, delta, variant}; over_lambda2: only sweeps with enough λ2 to fit a transition."""
         return {
             sweep: [vars(point) for point in points]
             for sweep, points in self.sweeps.items()
-            if not over_lambda2 or len({point.lambda2 for point in points}) > 1
+            if not over_lambda2 or len({point.lambda2 for point in points}) >= FEWEST_POSITIONS
         }
 
     def table(self):
@@ -108,8 +110,8 @@ def _check_references(study, path):
         ("scores.reference", scores["reference"], study.models),
         ("figures.base", figures["base"], study.models),
         ("figures.other", figures["other"], study.models),
-        ("figures.assembled", figures["assembled"], study.variants),
-        ("figures.threshold", figures["threshold"], study.sweeps),
+        *(("figures.assembled", name, study.variants) for name in [figures.get("assembled")] if name),
+        *(("figures.threshold", name, study.sweeps) for name in [figures.get("threshold")] if name),
         *(("scores.intelligence", benchmark, study.content["benchmarks"]) for benchmark in scores["intelligence"]),
     ]
     for key, value, known in references:

@@ -88,8 +88,6 @@ def fit_transitions(scores, sweeps, settings):
     fitted, curves = [], []
     for sweep, points in sweeps.items():
         positions = np.array([point["lambda2"] for point in points])
-        if len(set(positions)) < 4:
-            continue
         names = [point["variant"] for point in points]
         draws = [_resampled(answers, names, settings["reference"], None)]
         draws += [_resampled(answers, names, settings["reference"], rng) for _ in range(FIT_RESAMPLES)]
@@ -114,8 +112,9 @@ def fit_transitions(scores, sweeps, settings):
                     {"sweep": sweep, "measure": measure, "lambda2": grid, "value": best(grid), "low": low, "high": high}
                 )
             )
-    empty = pd.DataFrame(columns=["sweep", "measure", "lambda2", "value", "low", "high"])
-    return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4) if curves else empty
+    if not fitted:
+        return pd.DataFrame(columns=["sweep", "measure"]), pd.DataFrame(columns=["sweep", "measure", "lambda2"])
+    return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4)
 
 
 def _resampled(answers, variants, reference, rng):

@@ -34,6 +34,12 @@ def test_the_mini_study_is_what_the_paper_needs():
     assert study.published("r1t") and not study.published("full-0.5")
 
 
+def test_few_positions_are_no_transition():
+    study = read_study("mini", ROOT / "config/studies", SCHEMA)
+    assert list(study.positions()) == ["full", "experts", "threshold"]
+    assert list(study.positions(over_lambda2=True)) == ["full", "experts"]
+
+
 def test_the_ends_of_a_sweep_are_the_models_themselves():
     study = read_study("mini", ROOT / "config/studies", SCHEMA)
     full, experts = study.sweeps["full"], study.sweeps["experts"]

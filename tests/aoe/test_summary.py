@@ -57,7 +57,6 @@ def test_transitions_of_a_sharp_step():
     assert set(curves.measure) == {"closing", "cost"}
 
 
-def test_a_sweep_of_few_positions_is_not_fitted(scores):
-    points = [{"lambda2": 0.0, "variant": "v3"}, {"lambda2": 1.0, "variant": "r1"}]
-    fitted, curves = fit_transitions(scores, {"full": points}, SETTINGS)
+def test_without_sweeps_the_tables_are_empty(scores):
+    fitted, curves = fit_transitions(scores, {}, SETTINGS)
     assert fitted.empty and curves.empty
