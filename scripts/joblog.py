@@ -1,6 +1,7 @@
 """What every rule's script does around its work: print into the rule's log, end a user's mistake in one sentence."""
 
 import sys
+import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from aoe import AoeError
@@ -17,3 +18,6 @@ def logged(path):
             print(sentence, file=log)
             print(sentence, file=sys.__stderr__)
             sys.exit(1)
+        except Exception:
+            traceback.print_exc(file=log)
+            raise
