@@ -34,7 +34,7 @@ with logged(snakemake.log[0]):
         axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        axis.set_facecolor("#eeeeee")
+        axis.patch.set(facecolor="#f2f2f2", hatch="///", edgecolor="#c4c4c4")  # where a layer has no such tensors
         if axis is axes[0]:
             step = max(1, len(layers) // 12)
             axis.set_yticks([i + 0.5 for i in range(0, len(layers), step)])
