@@ -32,6 +32,8 @@ rule verify:
         "results/{study}/verified/{model}.json",
     log:
         "results/{study}/logs/verify/{model}.log",
+    # before anything else that is ready: a bad file should end the run before a server starts
+    priority: 100
     conda:
         "../envs/tensors.yaml"
     threads: 2

@@ -3,8 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from inspect_ai import eval as answer
+from inspect_ai.model import get_model
 from aoe import AoeError
 from aoe.serving import Server
+from benchmarks import endpoint, mini
 from joblog import logged
 
 with logged(snakemake.log.job):
@@ -18,29 +21,25 @@ with logged(snakemake.log.job):
         options=serving["options"],
         environment=serving.get("environment", {}),
     )
-    with server:
+    tasks = [getattr(mini, name)(**settings) for name, settings in snakemake.params.benchmarks.items()]
+    folder = Path(snakemake.output[0]).parent
+    with server, tempfile.TemporaryDirectory(dir=folder) as unfinished:
         print(f"{variant} is served on {server.url}")
-        from inspect_ai import eval as answer
-        from inspect_ai.model import get_model
-        from benchmarks import endpoint, mini
-
-        tasks = [getattr(mini, name)(**settings) for name, settings in snakemake.params.benchmarks.items()]
         model = get_model(f"{endpoint.NAME}/{variant}", base_url=server.url, api_key=server.key)
-        with tempfile.TemporaryDirectory(dir=Path(snakemake.output[0]).parent) as folder:
-            logs = answer(
-                tasks,
-                model=model,
-                log_dir=folder,
-                score=False,
-                display="plain",
-                max_tasks=len(tasks),
-                max_connections=serving["connections"],
-                max_samples=serving["connections"],
-                log_realtime=False,
-            )
-            for log in logs:
-                if log.status != "success":
-                    reason = log.error.message if log.error else log.status
-                    raise AoeError(f"{variant} did not finish {log.eval.task}: {reason}; {server.tail()}")
-            for log in logs:
-                Path(log.location).rename(Path(snakemake.output[0]).parent / f"{log.eval.task}.eval")
+        logs = answer(
+            tasks,
+            model=model,
+            log_dir=unfinished,
+            score=False,
+            display="plain",
+            max_tasks=len(tasks),
+            max_connections=serving["connections"],
+            max_samples=serving["connections"],
+            log_realtime=False,
+        )
+        for log in logs:
+            if log.status != "success":
+                reason = log.error.message if log.error else log.status
+                raise AoeError(f"{variant} did not finish {log.eval.task}: {reason}; {server.tail()}")
+        for log in logs:
+            Path(log.location).rename(folder / f"{log.eval.task}.eval")

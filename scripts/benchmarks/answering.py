@@ -11,6 +11,7 @@ from inspect_ai.solver import solver
 from benchmarks.endpoint import RETURN_TOKEN_IDS
 
 END_THINK = "</think>"
+RETRIES = 3  # of a request: enough for a hiccup, few enough to notice soon that the server is dead
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
 
@@ -20,6 +21,7 @@ def sampling(opening, *, temperature, top_p, max_tokens):
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
+        max_retries=RETRIES,
         extra_body=RETURN_TOKEN_IDS | (CONTINUE if opening else {}),
     )
 
