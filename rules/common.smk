@@ -1,5 +1,6 @@
 # Reads the configuration and the chosen study, and says what the rules' wildcards can be.
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -34,12 +35,17 @@ if "assembled" in study.content["figures"]:
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 
 
+def any_of(names):
+    """A regular expression that matches each of the names and nothing else."""
+    return "|".join(map(re.escape, names))
+
+
 wildcard_constraints:
     study=study.name,
-    model="|".join(study.models),
-    base="|".join(study.models),
-    other="|".join(study.models),
-    variant="|".join(study.variants),
+    model=any_of(study.models),
+    base=any_of(study.models),
+    other=any_of(study.models),
+    variant=any_of(study.variants),
     shard=r"[^/]+\.safetensors",
 
 
