@@ -20,12 +20,20 @@ include: "rules/mini_family.smk"
 report: "report/workflow.rst"
 
 
+# Every file that is kept is a target: a product that an interrupted job took away would otherwise not be missed while
+# what was once made from it is still there.
 rule all:
     default_target: True
     input:
-        collect("results/{study}/summary.csv", study=study.name),
-        collect("results/{study}/figures/{figure}.svg", study=study.name, figure=FIGURES),
-        collect("results/{study}/merged/{variant}/recipe.json", study=study.name, variant=PUBLISHED),
+        receipts(study.models),
+        difference_tables(),
+        collect("results/{study}/differences.parquet", study=study.name),
+        collect("results/{study}/plans/{variant}.json", study=study.name, variant=PLANNED),
+        [file for variant in PUBLISHED for file in merged_files(variant)],
+        [file for variant in study.variants for file in answer_files(variant)],
+        collect("results/{study}/scores/{variant}.parquet", study=study.name, variant=study.variants),
+        collect("results/{study}/{table}", study=study.name, table=TABLES),
+        collect("results/{study}/figures/{figure}.{ending}", study=study.name, figure=FIGURES, ending=ENDINGS),
 
 
 rule verify_all:

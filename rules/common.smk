@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from aoe import AoeError
-from aoe.lock import read_lock
+from aoe.lock import check_files, read_lock
 from aoe.study import check_schema, read_study
 
 
@@ -22,6 +22,7 @@ try:
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
     # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
     lock = {} if "lock" in sys.argv else read_lock(study.content["lock"], study.models)
+    check_files(study.models, lock)
 except AoeError as error:
     raise WorkflowError(str(error))
 
@@ -32,7 +33,10 @@ if "threshold" in study.content["figures"]:
     FIGURES += ["figure7a", "figure7b"]
 if "assembled" in study.content["figures"]:
     FIGURES += ["figure8"]
+ENDINGS = ["svg", "pdf", "png", "csv"]
+TABLES = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv"]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
+PLANNED = [variant for variant in study.variants if variant not in study.models]
 
 
 def any_of(names):
@@ -93,7 +97,7 @@ def pair_directory(role):
     return directory
 
 
-def shard_tables(wildcards):
+def difference_tables(wildcards=None):
     return [
         f"results/{study.name}/differences/{base}/{other}/{shard}.parquet"
         for base, other in study.compared()
@@ -126,6 +130,11 @@ def merged_shards(wildcards):
     return [f"results/{study.name}/merged/{wildcards.variant}/{shard}" for shard in shards(base)]
 
 
+def merged_files(variant):
+    base = study.variants[variant].base
+    return [f"results/{study.name}/merged/{variant}/{file}" for file in [*shards(base), "recipe.json"]]
+
+
 # for rules/serve.smk
 
 
@@ -137,6 +146,10 @@ def needed_to_serve(wildcards):
     if study.published(variant):
         return {"merged": f"results/{study.name}/merged/{variant}/recipe.json"}
     return {"plan": f"results/{study.name}/plans/{variant}.json"}
+
+
+def answer_files(variant):
+    return [f"results/{study.name}/answers/{variant}/{benchmark}.eval" for benchmark in study.content["benchmarks"]]
 
 
 def served_checkpoints(wildcards):
@@ -162,4 +175,4 @@ def figure_files(name, caption, title):
     """The outputs of a figure's rule; the SVG is the one that the report shows."""
     path = f"results/{{study}}/figures/{name}"
     shown = report(f"{path}.svg", caption=f"../report/{caption}.rst", category="Figures", labels={"figure": title})
-    return [shown, *(f"{path}.{ending}" for ending in ("pdf", "png", "csv"))]
+    return [shown, *(f"{path}.{ending}" for ending in ENDINGS[1:])]

@@ -5,7 +5,7 @@ rule diff:
     input:
         pair_receipts,
     output:
-        temp("results/{study}/differences/{base}/{other}/{shard}.parquet"),
+        "results/{study}/differences/{base}/{other}/{shard}.parquet",
     log:
         "results/{study}/logs/diff/{base}/{other}/{shard}.log",
     benchmark:
@@ -28,7 +28,7 @@ rule diff:
 
 rule differences:
     input:
-        shard_tables,
+        difference_tables,
     output:
         "results/{study}/differences.parquet",
     log:

@@ -28,6 +28,27 @@ def read_lock(path, models):
     return locked
 
 
+def check_files(models, lock):
+    """Raises AoeError, naming the model, unless every locked file is there (whatever it holds).
+
+    models: name -> {"path": …}; lock: as read_lock returns it.
+    """
+    for model, entry in lock.items():
+        if model not in models:
+            continue
+        directory = Path(models[model]["path"])
+        if not isinstance(entry.get("files"), dict) or not entry["files"]:
+            raise AoeError(
+                f"The lock has no files of the model {model}; write it anew with `snakemake --cores 1 lock`."
+            )
+        for file in entry["files"]:
+            if not (directory / file).is_file():
+                raise AoeError(
+                    f"The model {model} lacks the locked file {directory / file}; fetch it again, or correct "
+                    f"models.{model}.path in the study."
+                )
+
+
 def lock_directories(directories):
     """The lock's content for local directories, model name -> path: every file in them but their README."""
     models = {}

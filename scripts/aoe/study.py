@@ -85,22 +85,29 @@ def read_study(name, folder, schema):
         raise AoeError(f"There is no study {name!r} in {folder}; there are {known}.")
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     check_schema(content, schema, path)
+    try:
+        study = _build(name, content)
+    except AoeError as error:
+        raise AoeError(f"{path}: {error}") from error
+    _check_references(study, path)
+    return study
+
+
+def _build(name, content):
     models = content["models"]
     entries = {model: {"base": model, "weights": {model: 1}} for model in models}
     for variant, entry in content.get("variants", {}).items():
         if variant in models:
-            raise AoeError(f"{path}: the variant {variant} has the name of a model.")
+            raise AoeError(f"The variant {variant} has the name of a model.")
         entries[variant] = entry
     variants = {variant: read_recipe(variant, entry, models) for variant, entry in entries.items()}
     sweeps = {}
     for sweep, entry in content.get("sweeps", {}).items():
         sweeps[sweep] = list(_sweep_points(sweep, entry, models, variants, entries))
-    study = Study(name, models, variants, entries, sweeps, content)
-    _check_references(study, path)
-    return study
+    return Study(name, models, variants, entries, sweeps, content)
 
 
 def _check_references(study, path):
@@ -117,6 +124,8 @@ def _check_references(study, path):
     for key, value, known in references:
         if value not in known:
             raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
+    if "threshold" in figures and "delta" not in study.content["sweeps"][figures["threshold"]]:
+        raise AoeError(f"{path}: figures.threshold names {figures['threshold']!r}, which is a sweep without delta.")
     if (figures["base"], figures["other"]) not in study.compared():
         raise AoeError(f"{path}: no variant combines figures.base and figures.other, so figures 2 and 3 have no data.")
 
@@ -138,7 +147,7 @@ def _sweep_points(sweep, settings, models, variants, entries):
             entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
             if "delta" in settings:
                 entry["threshold"] = {"delta": delta, "space": settings["space"]}
-            recipe = read_recipe(name, entry, models)
+            recipe = read_recipe(f"{name} of the sweep {sweep}", entry, models)
             same = [known for known in variants if variants[known].canonical() == recipe.canonical()]
             if not same:
                 variants[name], entries[name] = recipe, entry
