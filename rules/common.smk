@@ -54,8 +54,8 @@ wildcard_constraints:
 
 
 def locked_files(model):
-    """The names of a model's files, as locked."""
-    return list(lock[model]["files"])
+    """The names of a model's files, as locked; none while the lock is being made."""
+    return list(lock[model]["files"]) if lock else []
 
 
 def shards(model):
