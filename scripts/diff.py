@@ -1,16 +1,14 @@
 """Measure the differences between two checkpoints for the weights of one shard."""
 
 import pandas as pd
-import torch
 from aoe.checkpoint import Checkpoint
 from aoe.difference import shard_differences
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    torch.set_num_threads(snakemake.threads)
     base = Checkpoint(snakemake.params.base, snakemake.wildcards.base)
     other = Checkpoint(snakemake.params.other, snakemake.wildcards.other)
-    rows = pd.DataFrame(shard_differences(base, other, snakemake.params.file))
+    rows = pd.DataFrame(shard_differences(base, other, snakemake.params.file, snakemake.threads))
     rows = rows.astype({"layer": "Int64", "expert": "Int64"})
     rows.insert(0, "base", base.name)
     rows.insert(1, "other", other.name)

@@ -3,6 +3,8 @@
 Plain Python on checkpoints in the Hugging Face safetensors layout; nothing here knows of the workflow around it.
 """
 
+__version__ = "0.2.0"
+
 
 class AoeError(Exception):
     """A user's mistake or a broken input, told in one sentence: what is wrong, where, and what to do."""

@@ -1,20 +1,23 @@
 """Checkpoints: Hugging Face directories of safetensors files, seen as named tensors and read lazily.
 
 The files are read here and not through a framework, because assembling and auditing need what frameworks hide: the
-order of the tensors in a file, its metadata, and the bytes of a tensor as they are stored.  torch is imported only once
-a tensor's values are asked for: verifying and planning do without.
+order of the tensors in a file, its metadata, and the bytes of a tensor as they are stored.  torch is imported only for
+torch's tensors: verifying, planning, and merging and comparing on the CPU do without.
 """
 
 import json
 import math
 import mmap
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from aoe import AoeError
 
 SCALE_SUFFIX = "_scale_inv"
+BLOCK = 128  # rows and columns that share a scale; blocks at the right and lower edge may be smaller
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format's own limit
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -25,13 +28,19 @@ DTYPES = {  # as safetensors spells them: torch's name and the bytes of an eleme
     "BF16": ("bfloat16", 2),
     "F8_E4M3": ("float8_e4m3fn", 1),
     "F8_E5M2": ("float8_e5m2", 1),
+    "F8_E8M0": ("float8_e8m0fnu", 1),
     "I64": ("int64", 8),
     "I32": ("int32", 4),
     "I16": ("int16", 2),
     "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
     "U8": ("uint8", 1),
     "BOOL": ("bool", 1),
 }
+
+SCALED = ("F8_E4M3", "F8_E5M2")
 
 
 def scale_of(weight):
@@ -42,6 +51,11 @@ def scale_of(weight):
 def weight_of(scale):
     """The name of the weight that a scale tensor belongs to."""
     return scale.removesuffix(SCALE_SUFFIX)
+
+
+def scale_shape(rows, columns):
+    """Shape of the scale tensor that belongs to a (rows, columns) FP8 weight."""
+    return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
 @dataclass(frozen=True)
@@ -58,9 +72,14 @@ class StoredTensor:
     def elements(self):
         return math.prod(self.shape)
 
+    @property
+    def size(self):
+        """In bytes."""
+        return self.end - self.begin
+
 
 class Shard:
-    """One safetensors file: ``header`` (its bytes, length prefix included), ``metadata`` and ``tensors`` in file order.
+    """One safetensors file: ``size`` (bytes), ``header`` (from the first byte on), ``metadata``, ``tensors`` in order.
 
     Raises AoeError if the file is not what its header says.
     """
@@ -76,6 +95,7 @@ class Shard:
                     f"{self.path} is no complete safetensors file: its header does not fit its {size} bytes."
                 )
             text = file.read(length)
+        self.size = size
         self.header = prefix + text
         self.metadata, self.tensors = self._parse(text, size)
 
@@ -84,9 +104,9 @@ class Shard:
             entries = json.loads(text, object_pairs_hook=self._unique)
             metadata = entries.pop("__metadata__", {})
             stored = [self._entry(name, **entry) for name, entry in entries.items()]
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise AoeError(f"{self.path} has an unreadable safetensors header ({error}).") from error
-        stored.sort(key=lambda tensor: tensor.begin)
+        stored.sort(key=lambda tensor: (tensor.begin, tensor.end))
         position = len(self.header)
         for tensor in stored:
             if tensor.begin != position:
@@ -97,6 +117,10 @@ class Shard:
         return metadata, {tensor.name: tensor for tensor in stored}
 
     def _entry(self, name, dtype, shape, data_offsets):
+        if any(type(number) is not int or number < 0 for number in [*shape, *data_offsets]) or len(data_offsets) != 2:
+            raise AoeError(
+                f"{self.path}: the tensor {name} has the impossible shape {shape} or offsets {data_offsets}."
+            )
         begin, end = (len(self.header) + offset for offset in data_offsets)
         if dtype not in DTYPES:
             raise AoeError(f"{self.path}: the tensor {name} has the unknown dtype {dtype}.")
@@ -111,14 +135,27 @@ class Shard:
         return entries
 
     @cached_property
-    def _pages(self):
-        with open(self.path, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def file(self):
+        """The open file; its pages are mapped piece by piece."""
+        return open(self.path, "rb")
 
-    def bytes(self, name):
-        """The tensor's bytes as stored: a read-only view into the file's pages."""
+    def read(self, name, begin=0, end=None):
+        """Bytes ``begin`` to ``end`` of a tensor as stored: a read-only uint8 array, mapped and not copied."""
         stored = self.tensors[name]
-        return memoryview(self._pages)[stored.begin : stored.end]
+        start = stored.begin + begin
+        length = (stored.size if end is None else end) - begin
+        if length == 0:
+            return np.empty(0, np.uint8)
+        before = start % mmap.ALLOCATIONGRANULARITY
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # one call instead of a page fault every 64 KiB
+        pages = mmap.mmap(self.file.fileno(), before + length, flags, mmap.PROT_READ, offset=start - before)
+        return np.frombuffer(pages, np.uint8, length, before)
+
+    def prefetch(self, name, begin, end):
+        """Ask the system to read bytes of a tensor ahead."""
+        if hasattr(os, "posix_fadvise"):
+            start = self.tensors[name].begin + begin
+            os.posix_fadvise(self.file.fileno(), start, end - begin, os.POSIX_FADV_WILLNEED)
 
     def tensor(self, name):
         """The tensor as stored: its own dtype and shape, a copy in memory."""
@@ -128,7 +165,7 @@ class Shard:
         dtype = getattr(torch, DTYPES[stored.dtype][0])
         if stored.elements == 0:
             return torch.empty(stored.shape, dtype=dtype)
-        return torch.frombuffer(bytearray(self.bytes(name)), dtype=dtype).reshape(stored.shape)
+        return torch.frombuffer(bytearray(self.read(name)), dtype=dtype).reshape(stored.shape)
 
 
 class Checkpoint:
@@ -170,7 +207,10 @@ class Checkpoint:
             path = self.directory / file
             if not path.is_file():
                 raise AoeError(f"{self.name}: the shard {path} is missing.")
-            self._shards[file] = Shard(path)
+            try:
+                self._shards[file] = Shard(path)
+            except AoeError as error:
+                raise AoeError(f"{self.name}: {error}") from error
         return self._shards[file]
 
     def __contains__(self, tensor):
@@ -178,42 +218,65 @@ class Checkpoint:
 
     def stored(self, tensor):
         """Where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
-        return self._shard_of(tensor).tensors[tensor]
+        return self.shard_of(tensor).tensors[tensor]
 
     def bytes(self, tensor):
         """The bytes of ``tensor`` as stored, a read-only memoryview."""
-        return self._shard_of(tensor).bytes(tensor)
+        return memoryview(self.read(tensor))
+
+    def read(self, tensor, begin=0, end=None):
+        """Bytes ``begin`` to ``end`` of ``tensor`` as stored, a read-only uint8 array."""
+        return self.shard_of(tensor).read(tensor, begin, end)
 
     def tensor(self, tensor):
         """``tensor`` as stored, dtype and shape as in the file."""
-        return self._shard_of(tensor).tensor(tensor)
+        return self.shard_of(tensor).tensor(tensor)
 
     def scale(self, weight):
         """The name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
 
         Raises AoeError if an FP8 weight has none: without it, its codes mean nothing.
         """
-        if not self.stored(weight).dtype.startswith("F8_"):
+        if self.stored(weight).dtype not in SCALED:
             return None
         if scale_of(weight) not in self:
             raise AoeError(f"{self.name}: the FP8 tensor {weight} has no {scale_of(weight)}.")
         return scale_of(weight)
 
     def check_scales(self):
-        """Raises AoeError if any FP8 weight of the checkpoint has no scale."""
+        """Raises AoeError if any FP8 weight of the checkpoint has no scale, or one that does not fit it."""
         for tensor in self.files:
-            self.scale(tensor)
+            self.check_scale(tensor)
+
+    def check_scale(self, weight):
+        """Raises AoeError if an FP8 weight has no scale, or one that does not fit it; other dtypes need none."""
+        scale, stored = self.scale(weight), self.stored(weight)
+        if scale is None:
+            return
+        if len(stored.shape) != 2:
+            raise AoeError(f"{self.name}: the FP8 tensor {weight} has {len(stored.shape)} dimensions instead of 2.")
+        expected, found = scale_shape(*stored.shape), self.stored(scale)
+        if (found.dtype, found.shape) != ("F32", expected):
+            raise AoeError(
+                f"{self.name}: the scale {scale} is {found.dtype} {list(found.shape)}, but its weight of shape "
+                f"{list(stored.shape)} in blocks of {BLOCK}x{BLOCK} needs F32 {list(expected)}."
+            )
 
     @property
     def weights(self):
         """The names of all tensors but the scales, shard by shard in file order."""
         return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
 
+    def weight(self, tensor):
+        """The weight that ``tensor`` is or is the scale of."""
+        return weight_of(tensor) if self.is_scale(tensor) else tensor
+
     def is_scale(self, tensor):
         """Whether ``tensor`` is the scale of a weight of this checkpoint."""
         return tensor.endswith(SCALE_SUFFIX) and weight_of(tensor) in self
 
-    def _shard_of(self, tensor):
+    def shard_of(self, tensor):
+        """The Shard that holds ``tensor``."""
         if tensor not in self.files:
             raise AoeError(f"{self.name} has no tensor {tensor}.")
         file = self.files[tensor]

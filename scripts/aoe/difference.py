@@ -8,40 +8,69 @@ it does not say what the norm is taken of.  So all are measured:
 * ``codes``: ||Δcodes||/√n of the stored values: FP8 codes without their scales, other dtypes as they are;
 * ``relative``: ||ΔW||/||W(1)|| of the dequantized weights (0 where both are 0).
 
-Sums are taken in float64.
+Sums are taken in float64, slab by slab, of values that are not rounded in between.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
-import torch
-from aoe import AoeError
+from aoe import AoeError, kernels
 from aoe.architecture import Architecture
-from aoe.merge import value
+from aoe.merge import agree_in, check_finite
+from aoe.slabs import slabs
 
 
-def shard_differences(base, other, file):
+def shard_differences(base, other, file, threads=1, device=None):
     """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
-    base, other: Checkpoints that share names, shapes and dtypes.  Raises AoeError for NaN or Inf.
+    base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
+    device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
     """
-    architecture = Architecture(base.config)
-    return [
-        weight_difference(base, other, weight, architecture.place(weight))
-        for weight in base.shard(file).tensors
-        if not base.is_scale(weight)
-    ]
+    architecture, engine = Architecture(base.config), kernels.for_device(device)
+    weights = [weight for weight in base.shard(file).tensors if not base.is_scale(weight)]
+    for weight in weights:
+        check_counterpart(base, other, weight)
+    with ThreadPoolExecutor(threads) as pool:
+        pieces = [(weight, slab) for weight in weights for slab in slabs(base.stored(weight))]
+        measured = pool.map(lambda piece: slab_difference(engine, base, other, piece[1]), pieces)
+        found = {weight: [] for weight in weights}
+        for (weight, _), result in zip(pieces, measured, strict=True):
+            found[weight].append(result)
+    return [row(base.stored(weight), architecture.place(weight), found[weight]) for weight in weights]
 
 
-def weight_difference(base, other, weight, place):
+def check_counterpart(base, other, weight):
+    """Raises AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
+    ours = base.stored(weight)
+    theirs = other.stored(weight) if weight in other else None
+    if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
+        raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
+    if ours.dtype not in kernels.COMBINABLE:
+        raise AoeError(f"The tensor {weight} has the dtype {ours.dtype}, whose differences cannot be measured.")
+    for checkpoint in (base, other):
+        checkpoint.check_scale(weight)
+
+
+def slab_difference(engine, base, other, slab):
+    """(whether the slab's bytes agree, its Sums)."""
+    slab.prefetch(base)
+    slab.prefetch(other)
+    try:
+        return agree_in(base, other, slab), engine.difference([slab.read(base), slab.read(other)], slab.stored.dtype)
+    except kernels.NotFiniteError as error:
+        for checkpoint in (base, other):
+            check_finite(engine, checkpoint, slab)
+        raise AoeError(f"The tensor {slab.stored.name} holds values too large to be squared.") from error
+
+
+def row(stored, place, found):
     """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
-    stored = base.stored(weight)
-    if weight not in other or other.stored(weight).shape != stored.shape:
-        raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape in {other.name}.")
-    ours, theirs = value(base, weight), value(other, weight)
-    size, difference = _norm(ours), _norm(ours - theirs)
-    names = [weight, base.scale(weight)] if base.scale(weight) else [weight]
+    size, change, code_change = (
+        math.sqrt(math.fsum(column)) for column in zip(*(sums for _, sums in found), strict=True)
+    )
+    root = math.sqrt(stored.elements)
     return {
-        "tensor": weight,
+        "tensor": stored.name,
         "group": str(place.group),
         "layer": place.layer,
         "expert": place.expert,
@@ -49,15 +78,10 @@ def weight_difference(base, other, weight, place):
         "dtype": stored.dtype,
         "rows": stored.shape[0],
         "elements": stored.elements,
-        "identical": all(base.bytes(name) == other.bytes(name) for name in names),
+        "identical": all(alike for alike, _ in found),
         "norm": size,
-        "normalized": difference / math.sqrt(stored.elements),
-        "frobenius": difference,
-        "codes": _norm(base.tensor(weight).float() - other.tensor(weight).float()) / math.sqrt(stored.elements),
-        "relative": difference / size if size else 0.0 if not difference else math.inf,
+        "normalized": change / root,
+        "frobenius": change,
+        "codes": code_change / root,
+        "relative": change / size if size else 0.0 if not change else math.inf,
     }
-
-
-def _norm(tensor):
-    """The Frobenius norm, summed in float64; a Python float."""
-    return torch.linalg.vector_norm(tensor.double()).item()

@@ -1,18 +1,14 @@
 """Block-scaled FP8 as in DeepSeek-V3 checkpoints: e4m3 codes and an f32 scale (``weight_scale_inv``) per 128x128 block.
 
 Blocks at the right and lower edge are partial where a dimension is no multiple of 128.  Source of the format: the
-DeepSeek-V3 technical report, section 3.3.2, and its checkpoints' ``quantization_config``.
+DeepSeek-V3 technical report, section 3.3.2, and its checkpoints' ``quantization_config``.  This is the definition, in
+plain torch; aoe.kernels does the same in one pass.
 """
 
 import torch
+from aoe.checkpoint import BLOCK, scale_shape
 
-BLOCK = 128
 LARGEST = 448.0  # the largest finite e4m3 value
-
-
-def scale_shape(rows, columns):
-    """Shape of the scale tensor that belongs to a (rows, columns) weight."""
-    return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
 def dequantize(codes, scale):

@@ -61,6 +61,12 @@ def lock_directories(directories):
     return {"models": models}
 
 
+def revision(entry):
+    """What a locked model is called for good: a digest of its file names and their SHA-256 sums."""
+    lines = "".join(f"{file['sha256']}  {name}\n" for name, file in sorted(entry["files"].items()))
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,116 +1,153 @@
-"""Execute plans: the output tensors of a variant, one by one, and the files of a merged checkpoint.
+"""Execute plans: the output tensors of a variant, slab by slab, for aoe.shard_writer and aoe.vllm_loader.
 
 Numerics: what is copied is copied as bytes.  What is combined is dequantized to float32, combined in float32 in the
-order of the plan, and rounded once into the stored format (FP8 blocks get new scales; see aoe.fp8).
+order of the plan, and rounded once into the stored format (FP8 blocks get new scales; see aoe.fp8).  So the same recipe
+gives the same bytes on CPU and GPU, with any number of threads, written to files or served.
 """
 
-import json
 import math
-import os
-import shutil
-from pathlib import Path
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 
-import torch
-from aoe import AoeError, fp8
-from aoe.checkpoint import INDEX, weight_of
-
-COMBINABLE = ("F8_E4M3", "BF16", "F16", "F32")
+import numpy as np
+from aoe import AoeError, kernels
+from aoe.checkpoint import DTYPES, scale_shape
+from aoe.kernels import FP8, cpu
+from aoe.slabs import slabs
 
 
 class Merge:
-    """A plan with the checkpoints to execute it on (model name -> Checkpoint)."""
+    """A plan with the checkpoints to execute it on (model name -> Checkpoint).
 
-    def __init__(self, plan, checkpoints):
+    device: "cpu" or "cuda"; by itself it takes the GPU if there is one.  threads: how many slabs are in work at a time.
+    Combining raises AoeError for NaN or Inf in a parent or in the result, naming the tensor.
+    """
+
+    def __init__(self, plan, checkpoints, device=None, threads=1):
         self.plan = plan
         self.checkpoints = checkpoints
         self.base = checkpoints[plan.base]
+        self.threads = threads
+        self._device = device
+        self._sources = {}
 
-    def stored(self, weight):
-        """An output weight as stored: (tensor, scale or None); FP8 codes come with their float32 scales.
+    @cached_property
+    def engine(self):
+        """The module of aoe.kernels that does the arithmetic."""
+        return kernels.for_device(self._device)
 
-        Raises AoeError for NaN or Inf in a parent and for dtypes that cannot be combined.
-        """
-        source = self._source(weight)
-        if source is None:
-            return self._combined(weight)
-        scale = source.scale(weight)
-        return source.tensor(weight), None if scale is None else source.tensor(scale)
-
-    def bytes(self, tensor):
-        """The bytes of an output tensor (weight or scale), ready to be written in the base's place."""
-        if not self.base.is_scale(tensor):
-            source = self._source(tensor)
-            return self._bytes(self._combined(tensor)[0]) if source is None else source.bytes(tensor)
-        source = self._source(weight_of(tensor))
-        return self._bytes(self._combined(weight_of(tensor))[1]) if source is None else source.bytes(tensor)
-
-    def value(self, weight):
-        """An output weight as float32, FP8 dequantized: what a server that has no FP8 computes with."""
-        tensor, scale = self.stored(weight)
-        return tensor.float() if scale is None else fp8.dequantize(tensor, scale)
-
-    def _source(self, weight):
-        """The checkpoint that a weight's bytes come from, or None if it must be combined.
+    def source(self, weight):
+        """The checkpoint that a weight's bytes are copied from, or None if it is combined.
 
         Parents that agree in every byte are copied: their difference is 0, which exceeds no δ [paper, equation 1].
         """
-        copied = self.plan.source(weight)
-        if copied is not None:
-            return self.checkpoints[copied]
+        if weight not in self._sources:
+            copied = self.plan.source(weight)
+            mixture = self.plan.weights(weight)
+            first, *others = (self.checkpoints[parent] for parent in mixture)
+            if copied is not None:
+                self._sources[weight] = self.checkpoints[copied]
+            elif math.isclose(math.fsum(mixture.values()), 1) and all(agree(first, other, weight) for other in others):
+                self._sources[weight] = first
+            else:
+                self._sources[weight] = None
+        return self._sources[weight]
+
+    def parents(self, weight):
+        """The checkpoints that a combined weight is made of, in the order of the plan."""
+        return [self.checkpoints[parent] for parent in self.plan.weights(weight)]
+
+    def combine(self, slab, out, out_scale=None):
+        """Combine a slab's parents into arrays of the engine: ``out``, of the slab's shape, and ``out_scale``."""
+        weight, dtype = slab.stored.name, slab.stored.dtype
         mixture = self.plan.weights(weight)
-        first, *others = (self.checkpoints[parent] for parent in mixture)
-        names = [weight, first.scale(weight)] if first.scale(weight) else [weight]
-        alike = all(first.bytes(name) == other.bytes(name) for other in others for name in names)
-        return first if alike and math.isclose(math.fsum(mixture.values()), 1) else None
+        try:
+            parts = [slab.read(parent) for parent in self.parents(weight)]
+            self.engine.combine(parts, dtype, list(mixture.values()), out, out_scale)
+        except kernels.NotFiniteError as error:
+            for parent in self.parents(weight):
+                check_finite(self.engine, parent, slab)
+            raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
-    def _combined(self, weight):
-        total, stored = None, self.base.stored(weight)
-        if stored.dtype not in COMBINABLE:
-            raise AoeError(f"The tensor {weight} has the dtype {stored.dtype}, which cannot be combined.")
-        for parent, share in self.plan.weights(weight).items():
-            part = value(self.checkpoints[parent], weight) * share
-            total = part if total is None else total + part
-        if stored.dtype == "F8_E4M3":
-            return fp8.quantize(total)
-        return total.to(self.base.tensor(weight).dtype), None
+    def stored(self, weight):
+        """An output weight as stored, torch's, on the CPU if it is copied and on the merge's device if it is combined.
 
-    @staticmethod
-    def _bytes(tensor):
-        return memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()).cast("B")
+        Returns (tensor with dtype and shape as in the base's file, scale or None); FP8 codes come with float32 scales.
+        """
+        source, stored = self.source(weight), self.base.stored(weight)
+        if source is not None:
+            scale = source.scale(weight)
+            return source.tensor(weight), None if scale is None else source.tensor(scale)
+        if stored.dtype != FP8:
+            out = self.engine.empty(stored.elements, stored.dtype)
+            self.run(partial(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored))
+            return _tensor(out, stored), None
+        out, scale = self.engine.empty(stored.shape, FP8), self.engine.empty(scale_shape(*stored.shape), "F32")
+        self.run(
+            partial(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows]) for slab in slabs(stored)
+        )
+        return _tensor(out, stored), _tensor(scale)
+
+    def value(self, weight):
+        """An output weight as a server without FP8 computes with it, on the CPU: FP8 as float32, others as stored."""
+        codes, scale = self.stored(weight)
+        if scale is None:
+            return codes.cpu()
+        import torch
+
+        codes, scale = codes.cpu().view(torch.uint8).numpy(), scale.cpu().numpy()
+        out = np.empty(codes.shape, np.float32)
+        self.run(
+            partial(cpu.dequantize, codes[rows], scale[slab.block_rows], out[rows])
+            for slab in slabs(self.base.stored(weight))
+            for rows in [slice(slab.begin, slab.end)]
+        )
+        return torch.from_numpy(out)
+
+    def run(self, tasks):
+        """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""
+        pending = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for task in tasks:
+                    pending.append(pool.submit(task))
+                    if len(pending) > 2 * self.threads:
+                        pending.popleft().result()
+                while pending:
+                    pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
 
 
-def value(checkpoint, weight):
-    """A weight of a checkpoint as float32, FP8 dequantized.  Raises AoeError for NaN or Inf."""
-    scale = checkpoint.scale(weight)
-    tensor = checkpoint.tensor(weight)
-    tensor = tensor.float() if scale is None else fp8.dequantize(tensor, checkpoint.tensor(scale))
-    if not torch.isfinite(tensor).all():
-        raise AoeError(f"{checkpoint.name}: the tensor {weight} holds NaN or Inf.")
-    return tensor
+def agree(one, other, weight):
+    """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
+    return all(agree_in(one, other, slab) for slab in slabs(one.stored(weight)))
 
 
-def write_shard(merge, file, target):
-    """Write one shard of a merged checkpoint: the base's header, then every tensor in the base's order.
-
-    Written through a temporary name, so that a file under its own name is always complete.
-    """
-    shard = merge.base.shard(file)
-    partial = Path(f"{target}.partial")
-    with open(partial, "wb") as out:
-        out.write(shard.header)
-        for tensor in shard.tensors:
-            out.write(merge.bytes(tensor))
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(target)
+def agree_in(one, other, slab):
+    """The same for one slab."""
+    parts = zip(slab.read(one), slab.read(other), strict=True)
+    return all(ours is None or cpu.alike(_bytes(ours), _bytes(theirs)) for ours, theirs in parts)
 
 
-def copy_surroundings(merge, directory, recipe):
-    """Complete a merged checkpoint: the base's index, config, tokenizer and generation config, and ``recipe.json``."""
-    directory = Path(directory)
-    for source in sorted(merge.base.directory.iterdir()):
-        if source.is_file() and source.suffix != ".safetensors" and source.name != "README.md":
-            shutil.copyfile(source, directory / source.name)
-    if not (directory / INDEX).exists() and len(merge.base.shard_names) > 1:
-        raise AoeError(f"{merge.base.name} has several shards, but no {INDEX}.")
-    (directory / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+def _bytes(array):
+    return array.reshape(-1).view(np.uint8)
+
+
+def check_finite(engine, checkpoint, slab):
+    """Raises AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
+    part = slab.read(checkpoint)
+    try:
+        engine.difference([part, part], slab.stored.dtype)
+    except kernels.NotFiniteError as error:
+        raise AoeError(f"{checkpoint.name}: the tensor {slab.stored.name} holds NaN or Inf.") from error
+
+
+def _tensor(array, stored=None):
+    """An engine's array as torch's, with the dtype and shape of what is stored."""
+    import torch  # not needed to write files on the CPU
+
+    tensor = torch.as_tensor(array)
+    return tensor if stored is None else tensor.view(getattr(torch, DTYPES[stored.dtype][0])).reshape(stored.shape)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.architecture import Architecture
-from aoe.checkpoint import weight_of
+from aoe.kernels import COMBINABLE
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,14 @@ def make_plan(recipe, parents, norms=None):
     architecture = Architecture(base.config)
     mixtures, tensors = [], {}
     for tensor in sorted(base.files):
-        weight = weight_of(tensor) if base.is_scale(tensor) else tensor
+        weight = base.weight(tensor)
         mixture = recipe.weights_for(weight, architecture.place(weight))
         if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
             mixture = {recipe.base: 1.0}
         mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+        if len(mixture) > 1 and base.stored(weight).dtype not in COMBINABLE:
+            check_equal(weight, [parents[parent] for parent in mixture])
+            mixture = {recipe.base: 1.0}
         if mixture not in mixtures:
             mixtures.append(mixture)
         tensors[tensor] = mixtures.index(mixture)
@@ -90,8 +93,20 @@ def _exceeds(recipe, norms, weight):
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
 
 
+def check_equal(weight, parents):
+    """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
+    first, *others = parents
+    for other in others:
+        if first.bytes(weight) != other.bytes(weight):
+            raise AoeError(
+                f"The tensor {weight} has the dtype {first.stored(weight).dtype}, which cannot be combined, and "
+                f"differs between {first.name} and {other.name}; leave it out of the subset S."
+            )
+
+
 def check_compatible(base, others):
-    """Raises AoeError unless all checkpoints hold the same tensors in the same shapes and dtypes."""
+    """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
+    base.check_scales()
     for other in others:
         for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):
             missing = sorted(one.files.keys() - two.files.keys())

@@ -6,18 +6,23 @@ null to load the only checkpoint as it is:
 
     --load-format aoe --model-loader-extra-config '{"plan": "plan.json", "checkpoints": {"r1": "models/r1"}}'
 
-FP8 blocks are dequantized on the way, for CPUs that cannot compute with them; the model's ``quantization_config`` must
-be overridden with null, or vLLM would expect scales.
+A model that vLLM runs in FP8 gets codes and scales, combined on the GPU if there is one.  Where the model's
+``quantization_config`` is overridden with null, as for processors that cannot compute with FP8, blocks are dequantized.
+With tensor parallelism every worker executes the plan and keeps its part of each weight, as with vLLM's own loaders.
 """
 
 import copy
+import os
 import time
 
 from vllm.model_executor.model_loader import register_model_loader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
-from aoe.checkpoint import Checkpoint
+from vllm.platforms import current_platform
+from aoe.checkpoint import Checkpoint, scale_of
 from aoe.merge import Merge
 from aoe.plan import Plan, copy_plan
+
+MOST_THREADS = 8  # a worker; more do not read faster
 
 
 class PlanLoading:
@@ -33,7 +38,9 @@ class PlanLoader(DefaultModelLoader):
         extra = dict(load_config.model_loader_extra_config or {})
         checkpoints = {name: Checkpoint(path, name) for name, path in extra.pop("checkpoints").items()}
         plan = extra.pop("plan")
-        self.merge = Merge(Plan.load(plan) if plan else copy_plan(*checkpoints.values()), checkpoints)
+        plan = Plan.load(plan) if plan else copy_plan(*checkpoints.values())
+        threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+        self.merge = Merge(plan, checkpoints, "cuda" if current_platform.is_cuda() else "cpu", threads)
         load_config.model_loader_extra_config = extra
         super().__init__(load_config)
 
@@ -41,7 +48,13 @@ class PlanLoader(DefaultModelLoader):
         """Nothing to download: the checkpoints are local."""
 
     def get_all_weights(self, model_config, model):
-        """(name, float32 tensor) for every output weight."""
+        """(name, tensor) of every output weight and, for FP8, of its scales; see Merge.stored and Merge.value."""
         self.counter_before_loading_weights = time.perf_counter()
         for weight in self.merge.base.weights:
-            yield weight, self.merge.value(weight)
+            if model_config.quantization is None:
+                yield weight, self.merge.value(weight)
+                continue
+            tensor, scale = self.merge.stored(weight)
+            yield weight, tensor
+            if scale is not None:
+                yield scale_of(weight), scale

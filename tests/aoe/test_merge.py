@@ -5,11 +5,13 @@ import filecmp
 import pytest
 import torch
 from safetensors.torch import load_file
-from aoe import AoeError, fp8
+from aoe import AoeError, fp8, slabs
 from aoe.checkpoint import Checkpoint
-from aoe.merge import Merge, copy_surroundings, write_shard
+from aoe.merge import Merge
 from aoe.plan import copy_plan, make_plan
+from aoe.publishing import complete_checkpoint
 from aoe.recipe import read_recipe
+from aoe.shard_writer import write_shard
 from checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
@@ -24,7 +26,11 @@ def written(merge, folder):
     folder.mkdir()
     for file in merge.base.shard_names:
         write_shard(merge, file, folder / file)
-    copy_surroundings(merge, folder, {"variant": "test"})
+    parents = {name: {"revision": "none", "files": {}} for name in merge.plan.parents}
+    recipe = {"base": merge.base.name, "weights": merge.plan.mixtures[0]}
+    complete_checkpoint(
+        merge.base, folder, {"variant": "test", "recipe": recipe, "parents": parents, "plan": merge.plan.describe()}
+    )
     return Checkpoint(folder)
 
 
@@ -75,17 +81,21 @@ def test_merged_while_loading_equals_merged_on_disk(family, tmp_path):
             assert (ours is None and theirs is None) or torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))
 
 
-def test_the_same_bytes_at_any_thread_count(family, tmp_path):
-    threads = torch.get_num_threads()
-    try:
-        folders = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            folders.append(written(merge_of(family), tmp_path / str(count)).directory)
-    finally:
-        torch.set_num_threads(threads)
+def test_the_same_bytes_with_any_threads_and_slabs(family, tmp_path, monkeypatch):
+    folders = []
+    for threads, size in ((1, slabs.SLAB), (3, 512), (2, 1)):
+        monkeypatch.setattr(slabs, "SLAB", size)
+        merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
+        merge.threads = threads
+        folders.append(written(merge, tmp_path / str(threads)).directory)
+        for weight in merge.base.weights:
+            tensor, scale = merge.stored(weight)
+            on_disk = Checkpoint(folders[0])
+            assert bytes(tensor.flatten().view(torch.uint8).numpy()) == on_disk.bytes(weight)
+            assert scale is None or bytes(scale.numpy()) == on_disk.bytes(on_disk.scale(weight))
     for file in family["v3"].shard_names:
-        assert filecmp.cmp(folders[0] / file, folders[1] / file, shallow=False)
+        for other in folders[1:]:
+            assert filecmp.cmp(folders[0] / file, other / file, shallow=False)
 
 
 def test_the_safetensors_library_reads_the_result(family, tmp_path):
@@ -109,5 +119,14 @@ def test_integers_cannot_be_combined(family, tmp_path):
         tensors = stored(weights(seed))
         tensors["model.norm.weight"] = torch.arange(160) + seed
         family[name] = write_checkpoint(tmp_path / f"int-{name}", tensors, name)
-    with pytest.raises(AoeError, match="has the dtype I64, which cannot be combined"):
-        merge_of(family).bytes("model.norm.weight")
+    with pytest.raises(AoeError, match=r"model\.norm\.weight has the dtype I64, which cannot be combined, and differs"):
+        merge_of(family)
+
+
+def test_integers_that_agree_are_copied(family, tmp_path):
+    for seed, name in enumerate(("v3", "r1")):
+        tensors = stored(weights(seed))
+        tensors["model.norm.weight"] = torch.arange(160)
+        family[name] = write_checkpoint(tmp_path / f"int-{name}", tensors, name)
+    merged = written(merge_of(family), tmp_path / "merged")
+    assert torch.equal(merged.tensor("model.norm.weight"), torch.arange(160))

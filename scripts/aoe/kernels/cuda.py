@@ -1,0 +1,157 @@
+"""The arithmetic on NVIDIA GPUs: Triton for what is combined, torch for what is compared.
+
+Every thread that calls has a stream and a page-locked buffer of its own, so that the copies of one slab overlap with
+the work on another.  Results are complete when a function returns.
+"""
+
+import math
+import threading
+
+import torch
+import triton
+import triton.language as tl
+from aoe.checkpoint import BLOCK
+from aoe.kernels import FP8, NotFiniteError, Sums
+
+TILE = 4096  # elements without blocks that a program combines
+STORAGE = {FP8: torch.uint8, "BF16": torch.uint16, "F16": torch.uint16, "F32": torch.float32}
+VALUES = {FP8: torch.float8_e4m3fn, "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+ALIGNMENT = 64  # bytes, of what is copied together
+INFINITY = 0x7F800000  # float32; larger magnitudes are NaN
+
+_thread = threading.local()
+
+
+@triton.jit
+def _combine_fp8(
+    codes,
+    scales,
+    weights,
+    out,
+    out_scales,
+    worst,
+    rows,
+    columns,
+    block_columns,
+    parents: tl.constexpr,
+    block: tl.constexpr,
+):
+    """One block a program.  codes: uint8 (parents, rows, columns); scales: float32 (parents, block rows, columns)."""
+    top, left = tl.program_id(0), tl.program_id(1)
+    i = top * block + tl.arange(0, block)[:, None]
+    j = left * block + tl.arange(0, block)[None, :]
+    inside = (i < rows) & (j < columns)
+    place = i.to(tl.int64) * columns + j
+    total = tl.zeros((block, block), tl.float32)
+    for parent in tl.static_range(parents):
+        code = tl.load(codes + parent * rows.to(tl.int64) * columns + place, mask=inside, other=0)
+        scale = tl.load(scales + (parent * tl.num_programs(0) + top) * block_columns + left)
+        part = code.to(tl.float8e4nv, bitcast=True).to(tl.float32) * scale * tl.load(weights + parent)
+        total = part if parent == 0 else total + part
+    magnitude = total.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+    largest = tl.max(tl.max(magnitude, axis=1), axis=0)
+    tl.atomic_max(worst, largest)
+    scale = tl.div_rn(largest.to(tl.float32, bitcast=True), 448.0)
+    scale = tl.where(scale > 0, scale, 1.0)
+    tl.store(out_scales + top * block_columns + left, scale)
+    quotient = tl.div_rn(total, tl.broadcast_to(scale, (block, block)))
+    quotient = tl.minimum(tl.maximum(quotient, -448.0), 448.0)
+    tl.store(out + place, quotient.to(tl.float8e4nv).to(tl.uint8, bitcast=True), mask=inside)
+
+
+@triton.jit
+def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.constexpr):
+    """values: (parents, size) of a floating-point dtype, as out (size,)."""
+    place = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    inside = place < size
+    total = tl.zeros((tile,), tl.float32)
+    for parent in tl.static_range(parents):
+        value = tl.load(values + parent * size.to(tl.int64) + place, mask=inside, other=0.0)
+        part = value.to(tl.float32) * tl.load(weights + parent)
+        total = part if parent == 0 else total + part
+    result = total.to(out.dtype.element_ty)
+    magnitude = result.to(tl.float32).to(tl.int32, bitcast=True) & 0x7FFFFFFF
+    tl.atomic_max(worst, tl.max(magnitude, axis=0))
+    tl.store(out + place, result, mask=inside)
+
+
+def empty(shape, dtype):
+    return torch.empty(shape, dtype=STORAGE[dtype], device="cuda")
+
+
+def host(array):
+    return array.cpu().numpy()
+
+
+def combine(parts, dtype, weights, out, out_scale=None):
+    with torch.cuda.stream(_stream()):
+        numbers, scales = _on_device(parts)
+        parents = len(parts)
+        weights = torch.tensor(weights, dtype=torch.float32, device="cuda")
+        worst = torch.zeros(1, dtype=torch.int32, device="cuda")
+        options = {"enable_fp_fusion": False}
+        if dtype == FP8:
+            _, rows, columns = numbers.shape
+            _, block_rows, block_columns = scales.shape
+            arguments = (numbers, scales, weights, out, out_scale, worst, rows, columns, block_columns)
+            _combine_fp8[(block_rows, block_columns)](*arguments, parents, BLOCK, num_warps=8, **options)
+        else:
+            size = numbers.shape[1]
+            values = numbers.view(VALUES[dtype])
+            grid = (triton.cdiv(size, TILE),)
+            _combine[grid](values, weights, out.view(VALUES[dtype]), worst, size, parents, TILE, **options)
+        if worst.item() >= INFINITY:
+            raise NotFiniteError
+
+
+def difference(parts, dtype):
+    with torch.cuda.stream(_stream()):
+        numbers, scales = _on_device(parts)
+        codes = numbers.view(VALUES[dtype]).double()
+        if dtype == FP8:
+            ours, theirs = (_values(*part, torch.float64) for part in zip(numbers, scales, strict=True))
+        else:
+            ours, theirs = codes
+        sums = Sums(*(torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])))
+    if not all(map(math.isfinite, sums)):
+        raise NotFiniteError
+    return sums
+
+
+def _values(codes, scale, dtype):
+    """FP8 codes, uint8 (m, n), times their scales, rounded once to ``dtype``."""
+    rows, columns = codes.shape
+    spread = scale.to(dtype).repeat_interleave(BLOCK, dim=0)[:rows].repeat_interleave(BLOCK, dim=1)[:, :columns]
+    return codes.view(torch.float8_e4m3fn).to(dtype) * spread
+
+
+def _stream():
+    if not hasattr(_thread, "stream"):
+        _thread.stream, _thread.buffer = torch.cuda.Stream(), torch.empty(0, dtype=torch.uint8)
+    return _thread.stream
+
+
+def _on_device(parts):
+    """The parts' numbers and scales, each stacked on the GPU: (parents, …); None for scales that there are not."""
+    groups = list(zip(*parts, strict=True))
+    starts, size = [], 0
+    for group in groups:
+        starts.append(size)
+        size += 0 if group[0] is None else -(-group[0].nbytes * len(parts) // ALIGNMENT) * ALIGNMENT
+    if len(_thread.buffer) < size:
+        _thread.buffer = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    staged = _thread.buffer.numpy()
+    for group, position in zip(groups, starts, strict=True):
+        for array in group:
+            if array is not None:
+                staged[position : position + array.nbytes] = array.reshape(-1).view("u1")
+                position += array.nbytes
+    there = _thread.buffer[:size].to("cuda", non_blocking=True)
+    return [
+        group[0]
+        if group[0] is None
+        else there[start : start + group[0].nbytes * len(parts)]
+        .view(getattr(torch, str(group[0].dtype)))
+        .view(len(parts), *group[0].shape)
+        for group, start in zip(groups, starts, strict=True)
+    ]

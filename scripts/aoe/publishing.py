@@ -1,0 +1,81 @@
+"""What makes a model of merged shards: the base's index, config and tokenizer, and the word of where it comes from.
+
+``recipe.json`` says that to programs, with every parent's SHA-256 sums; ``README.md`` is the model card for people.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+from aoe import AoeError, __version__
+from aoe.checkpoint import INDEX
+
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # never the base's
+
+
+def complete_checkpoint(base, directory, provenance):
+    """Put everything but the shards into a merged checkpoint's directory; ``recipe.json`` comes last.
+
+    base: the Checkpoint whose names and format the output has.  provenance: {"variant", "recipe": the study's entry
+    (base, weights λ, subset S, threshold δ), "parents": {name: {"revision", "files": {file: {"size", "sha256"}}}},
+    "plan": lines}.  Raises AoeError if the base has several shards, but no index.
+    """
+    directory = Path(directory)
+    if not (base.directory / INDEX).exists() and len(base.shard_names) > 1:
+        raise AoeError(f"{base.name} has several shards, but no {INDEX}.")
+    for source in sorted(base.directory.iterdir()):
+        weights = source.suffix in WEIGHTS or (source.name.endswith(".index.json") and source.name != INDEX)
+        if source.is_file() and not weights and source.name != "README.md":
+            shutil.copyfile(source, directory / source.name)
+    provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
+    (directory / "README.md").write_text(model_card(provenance))
+    (directory / "recipe.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+
+
+def model_card(provenance):
+    """The model card of a variant, Markdown with the Hub's metadata in front."""
+    recipe, parents = provenance["recipe"], provenance["parents"]
+    metadata = {
+        "library_name": "transformers",
+        "base_model": [parent.get("repo", name) for name, parent in parents.items()],
+        "base_model_relation": "merge",
+        "tags": ["merge", "assembly-of-experts", "mixture-of-experts"],
+    }
+    threshold = recipe.get("threshold", {"delta": 0})
+    weights = {name: recipe["weights"].get(name, 0) for name in parents}
+    return "\n".join(
+        [
+            f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
+            f"# {recipe.get('label', provenance['variant'])}",
+            "",
+            f"Assembled from the weights of {len(parents)} parents by the {provenance['tool']}, without training.",
+            "",
+            "| parent | λ | revision |",
+            "|---|---|---|",
+            *(f"| {name} | {weights[name]:g} | `{parent['revision']}` |" for name, parent in parents.items()),
+            "",
+            f"* base, whose tensors are kept outside S: {recipe['base']}",
+            f"* S, the tensors that are merged: {_sentence(recipe.get('subset', {})) or 'all'}",
+            f"* δ, the threshold of their difference: {threshold['delta']:g}"
+            + (f", measured as {threshold['space']}" if "space" in threshold else ""),
+            *(f"* instead in {_sentence(o['subset'])}: {_mixture(o['weights'])}" for o in recipe.get("overrides", [])),
+            "",
+            "What became of the tensors:",
+            "",
+            *(f"* {line}" for line in provenance["plan"]),
+            "",
+            "`recipe.json` has all of this, and the size and SHA-256 of every parent's files: the same recipe on the",
+            "same files gives the same bytes.",
+            "",
+        ]
+    )
+
+
+def _sentence(subset):
+    """{"groups": [a, b], "layers": [3]} -> "groups a, b; layers 3"."""
+    return "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in subset.items())
+
+
+def _mixture(weights):
+    return " + ".join(f"{weight:g} {parent}" for parent, weight in weights.items())

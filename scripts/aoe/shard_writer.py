@@ -1,0 +1,128 @@
+"""Write the shards of a merged checkpoint: in the base's layout, in little memory, and never half.
+
+A shard has the base's header, so its names, order, alignment and metadata; what is copied goes from file to file inside
+the kernel, and a shard that is one parent's is copied whole, which file systems that can share blocks do at no cost.
+"""
+
+import errno
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.kernels import FP8
+from aoe.slabs import slabs
+
+PIECE = 64 << 20  # bytes that are copied at a time
+NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_shard(merge, file, target):
+    """Write the shard ``file`` of a merged checkpoint to ``target``, through a temporary name beside it.
+
+    A file under its own name is complete and on the disk.  Raises AoeError if the space does not suffice, and what
+    Merge.combine raises; what was written until then is removed.
+    """
+    target = Path(target)
+    shard = merge.base.shard(file)
+    free = shutil.disk_usage(target.parent).free
+    if free < shard.size:
+        raise AoeError(
+            f"{target.parent} has {free:,} bytes left, but the shard {file} takes {shard.size:,}; free some."
+        )
+    partial_file = Path(f"{target}.partial")
+    try:
+        with open(partial_file, "wb", buffering=0) as out:
+            out.truncate(shard.size)
+            whole = _whole_source(merge, shard)
+            if whole is not None:
+                copy_range(whole.file, 0, out, 0, shard.size)
+            else:
+                os.pwrite(out.fileno(), shard.header, 0)
+                merge.run(_tasks(merge, shard, out))
+            os.fsync(out.fileno())
+        partial_file.replace(target)
+    except OSError as error:
+        partial_file.unlink(missing_ok=True)
+        if error.errno in FULL:
+            raise AoeError(
+                f"{target} could not be written: {error.strerror}; it takes {shard.size:,} bytes."
+            ) from error
+        raise
+    except BaseException:
+        partial_file.unlink(missing_ok=True)
+        raise
+
+
+def _whole_source(merge, shard):
+    """The parent's shard that the output equals in every byte, or None."""
+    sources = {merge.source(merge.base.weight(tensor)) for tensor in shard.tensors}
+    if len(sources) != 1 or None in sources:
+        return None
+    (source,) = sources
+    others = {source.shard_of(tensor) for tensor in shard.tensors}
+    other = others.pop()
+    return other if not others and other.header == shard.header else None
+
+
+def _tasks(merge, shard, out):
+    """What there is to do for a shard, in its order: callables that fill their own bytes of the file ``out``."""
+    for tensor, stored in shard.tensors.items():
+        weight = merge.base.weight(tensor)
+        source = merge.source(weight)
+        if source is not None:
+            origin = source.shard_of(tensor)
+            start = origin.tensors[tensor].begin
+            for done in range(0, stored.size, PIECE):
+                length = min(PIECE, stored.size - done)
+                yield partial(copy_range, origin.file, start + done, out, stored.begin + done, length)
+        elif tensor == weight or weight not in shard.tensors:  # a scale is made with its weight
+            for slab in slabs(merge.base.stored(weight)):
+                for parent in merge.parents(weight):
+                    slab.prefetch(parent)
+                yield partial(_write_combined, merge, shard, slab, out)
+
+
+def _write_combined(merge, shard, slab, out):
+    """Combine a slab and write its numbers, its scales, or both, whatever of them the shard holds."""
+    weight, engine = slab.stored.name, merge.engine
+    numbers = engine.empty(slab.shape, slab.stored.dtype)
+    scale, scale_name = None, None
+    if slab.stored.dtype == FP8:
+        scale_name = merge.base.scale(weight)
+        first, last = slab.block_rows.start, slab.block_rows.stop
+        scale = engine.empty((last - first, *merge.base.stored(scale_name).shape[1:]), "F32")
+    merge.combine(slab, numbers, scale)
+    if weight in shard.tensors:
+        _write(out, engine.host(numbers), shard.tensors[weight].begin + slab.bytes[0])
+    if scale_name in shard.tensors:
+        _write(out, engine.host(scale), shard.tensors[scale_name].begin + slab.scale_bytes[0])
+
+
+def _write(out, array, position):
+    view = memoryview(array).cast("B")
+    while view:
+        count = os.pwrite(out.fileno(), view, position)
+        view, position = view[count:], position + count
+
+
+def copy_range(source, start, target, position, length):
+    """Copy ``length`` bytes between two open files, in the kernel where it can.  Raises AoeError if the source ends."""
+    kernel = hasattr(os, "copy_file_range")
+    while length:
+        count = 0
+        if kernel:
+            try:
+                count = os.copy_file_range(source.fileno(), target.fileno(), length, start, position)
+            except OSError as error:
+                if error.errno not in NO_KERNEL_COPY:
+                    raise
+            kernel = count > 0  # some network file systems say 0 where they cannot
+        if not count:
+            piece = os.pread(source.fileno(), min(length, 4 << 20), start)
+            if not piece:
+                raise AoeError(f"{source.name} ends before its header says; fetch it again.")
+            count = os.pwrite(target.fileno(), piece, position)
+        start, position, length = start + count, position + count, length - count
