@@ -9,7 +9,7 @@ CORES ?= $(shell nproc)
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --quiet host reason --config study=$(STUDY)
 
-.PHONY: run test lint unit clean
+.PHONY: run test lint unit rehearsal bench clean
 
 # The lock of a killed Snakemake would outlive it and stop the next call; the kernel's ends with the process.
 run: $(VENV)/installed
@@ -37,6 +37,10 @@ $(VENV)/installed: requirements.lock
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
 	touch $@
+
+# DeepSeek-V3's 689 GB three times over, as files of holes: everything but the arithmetic, in seconds.
+rehearsal: $(VENV)/installed
+	PYTHONPATH=scripts $(BIN)/python scripts/rehearse.py resources/deepseek-v3/config.json
 
 clean:
 	rm -rf results .snakemake

@@ -72,13 +72,18 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify_file(path, size, digest):
-    """Raises AoeError, naming the file and the difference, unless it has the locked size (bytes) and SHA-256."""
+def verify_size(path, size):
+    """Raises AoeError unless the file is there and has the locked size (bytes)."""
     if not path.is_file():
         raise AoeError(f"{path} is missing, although the lock lists it; fetch it again.")
     actual = path.stat().st_size
     if actual != size:
         raise AoeError(f"{path} has {actual} bytes instead of the locked {size}; it is truncated or another file.")
+
+
+def verify_file(path, size, digest):
+    """Raises AoeError, naming the file and the difference, unless it has the locked size (bytes) and SHA-256."""
+    verify_size(path, size)
     actual = sha256(path)
     if actual != digest:
         raise AoeError(
@@ -95,10 +100,16 @@ def verify_model(name, directory, files, threads=1):
     directory = Path(directory)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda item: verify_file(directory / item[0], item[1]["size"], item[1]["sha256"]), files.items()))
-    checkpoint = Checkpoint(directory, name)
+    check_structure(Checkpoint(directory, name))
+    return sum(entry["size"] for entry in files.values())
+
+
+def check_structure(checkpoint):
+    """Raises AoeError unless every shard is what its header says, the index agrees with them, and all scales fit."""
     held = {tensor: file for file in checkpoint.shard_names for tensor in checkpoint.shard(file).tensors}
     if held != checkpoint.files:
         odd = sorted(held.items() ^ checkpoint.files.items())[0][0]
-        raise AoeError(f"{name}: the index and the shards of {directory} disagree about the tensor {odd}.")
+        raise AoeError(
+            f"{checkpoint.name}: the index and the shards of {checkpoint.directory} disagree about the tensor {odd}."
+        )
     checkpoint.check_scales()
-    return sum(entry["size"] for entry in files.values())

@@ -1,0 +1,159 @@
+"""The tensors of a DeepSeek-V3 checkpoint, computed from its config alone, and checkpoints that hold nothing but these.
+
+With them everything but the arithmetic can be rehearsed at full size, on a laptop, before 689 GB are downloaded.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.architecture import Architecture, TensorGroup
+from aoe.checkpoint import DTYPES, INDEX, scale_of, scale_shape
+
+ALIGNMENT = 8  # bytes; the safetensors library pads headers to it
+
+
+def inventory(config):
+    """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
+
+    config: a DeepSeek-V3 model's config.json as a dict.  Projections are FP8 with scales if it has a
+    ``quantization_config``, else BF16.  Raises AoeError for another architecture.
+    """
+    if config.get("model_type") != "deepseek_v3":
+        raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of deepseek_v3.")
+    tensors = _bf16({"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])})
+    for layer in range(config["num_hidden_layers"] + config["num_nextn_predict_layers"]):
+        tensors |= _layer(config, layer)
+    return tensors | _bf16(
+        {
+            "model.norm.weight": (config["hidden_size"],),
+            "lm_head.weight": (config["vocab_size"], config["hidden_size"]),
+        }
+    )
+
+
+def _layer(config, layer):
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    queries, keys, rope = config["q_lora_rank"], config["kv_lora_rank"], config["qk_rope_head_dim"]
+    nope, values = config["qk_nope_head_dim"], config["v_head_dim"]
+    name = f"model.layers.{layer}"
+    tensors = _projections(
+        config,
+        {
+            f"{name}.self_attn.q_a_proj.weight": (queries, hidden),
+            f"{name}.self_attn.q_b_proj.weight": (heads * (nope + rope), queries),
+            f"{name}.self_attn.kv_a_proj_with_mqa.weight": (keys + rope, hidden),
+            f"{name}.self_attn.kv_b_proj.weight": (heads * (nope + values), keys),
+            f"{name}.self_attn.o_proj.weight": (hidden, heads * values),
+        },
+    ) | _bf16(
+        {
+            f"{name}.self_attn.q_a_layernorm.weight": (queries,),
+            f"{name}.self_attn.kv_a_layernorm.weight": (keys,),
+            f"{name}.input_layernorm.weight": (hidden,),
+            f"{name}.post_attention_layernorm.weight": (hidden,),
+        }
+    )
+    if layer < config["first_k_dense_replace"]:
+        return tensors | _projections(config, _mlp(f"{name}.mlp", hidden, config["intermediate_size"]))
+    width = config["moe_intermediate_size"]
+    for expert in range(config["n_routed_experts"]):
+        tensors |= _projections(config, _mlp(f"{name}.mlp.experts.{expert}", hidden, width))
+    shared = _mlp(f"{name}.mlp.shared_experts", hidden, width * config["n_shared_experts"])
+    tensors |= _projections(config, shared) | _bf16({f"{name}.mlp.gate.weight": (config["n_routed_experts"], hidden)})
+    tensors[f"{name}.mlp.gate.e_score_correction_bias"] = ("F32", (config["n_routed_experts"],))
+    return tensors | (_prediction(config, name) if layer >= config["num_hidden_layers"] else {})
+
+
+def _prediction(config, name):
+    """What an MTP layer has beside a decoder layer's tensors."""
+    hidden, vocabulary = config["hidden_size"], config["vocab_size"]
+    norms = {f"{name}.{norm}.weight": (hidden,) for norm in ("enorm", "hnorm", "shared_head.norm")}
+    return _bf16(
+        norms
+        | {
+            f"{name}.embed_tokens.weight": (vocabulary, hidden),
+            f"{name}.shared_head.head.weight": (vocabulary, hidden),
+            f"{name}.eh_proj.weight": (hidden, 2 * hidden),
+        }
+    )
+
+
+def _mlp(name, hidden, width):
+    return {
+        f"{name}.gate_proj.weight": (width, hidden),
+        f"{name}.up_proj.weight": (width, hidden),
+        f"{name}.down_proj.weight": (hidden, width),
+    }
+
+
+def _bf16(shapes):
+    return {name: ("BF16", shape) for name, shape in shapes.items()}
+
+
+def _projections(config, shapes):
+    if "quantization_config" not in config:
+        return _bf16(shapes)
+    tensors = {}
+    for name, shape in shapes.items():
+        tensors[name], tensors[scale_of(name)] = ("F8_E4M3", shape), ("F32", scale_shape(*shape))
+    return tensors
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of weights (scales are none): of the model, of its MTP layers, and those that one token meets.
+
+    A token meets ``num_experts_per_tok`` routed experts a layer, and one row of the embeddings, which is not counted.
+    """
+
+    total: int
+    mtp: int
+    active: int
+
+
+def count_parameters(config):
+    """The Parameters of a model, from its config alone."""
+    architecture = Architecture(config)
+    counts = dict.fromkeys(TensorGroup, 0)
+    for tensor, (_, shape) in inventory(config).items():
+        if not tensor.endswith("_scale_inv"):
+            counts[architecture.place(tensor).group] += math.prod(shape)
+    mtp = counts.pop(TensorGroup.MTP)
+    total = sum(counts.values())
+    routed = counts[TensorGroup.ROUTED_EXPERTS]
+    met = routed * config["num_experts_per_tok"] // config["n_routed_experts"]
+    return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
+
+
+def write_sparse_checkpoint(config, directory, shards):
+    """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = inventory(config)
+    sizes = {name: math.prod(shape) * DTYPES[dtype][1] for name, (dtype, shape) in tensors.items()}
+    total, done, parts = sum(sizes.values()), 0, [{} for _ in range(shards)]
+    for name in tensors:
+        parts[min(done * shards // total, shards - 1)][name] = tensors[name]
+        done += sizes[name]
+    weight_map = {}
+    for number, part in enumerate(parts, start=1):
+        file = f"model-{number:05}-of-{shards:06}.safetensors"
+        _write_sparse_shard(directory / file, part, sizes)
+        weight_map |= dict.fromkeys(part, file)
+    (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}))
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def _write_sparse_shard(path, tensors, sizes):
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + sizes[name]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)

@@ -1,0 +1,90 @@
+"""Rehearse a study at DeepSeek-V3's full size on a laptop: everything but the arithmetic, on files without data.
+
+Usage: python scripts/rehearse.py CONFIG   (a DeepSeek-V3 model's config.json; see `make rehearsal`)
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.checkpoint import Checkpoint
+from aoe.inventory import count_parameters, write_sparse_checkpoint
+from aoe.lock import check_structure, verify_size
+from aoe.plan import Plan, make_plan
+from aoe.slabs import slabs
+from aoe.study import read_study
+
+STUDY = "rehearsal"
+SHARDS = 163  # of DeepSeek-V3 on the Hub
+END_THINK = {"added_tokens": [{"id": 128799, "content": "</think>"}]}  # of R1's tokenizer
+
+
+@contextmanager
+def timed(step):
+    """Print a step's result, which the block appends to the list it is given, with its time."""
+    start, lines = time.perf_counter(), []
+    yield lines
+    print(f"{time.perf_counter() - start:6.1f} s  {step}: {lines[0]}", *lines[1:], sep="\n            ", flush=True)
+
+
+def write_parents(study, config):
+    """Sparse checkpoints of the study's models, and their lock: true sizes, but nobody hashed 2 TB of zeros."""
+    locked = {}
+    for model, entry in study.models.items():
+        folder = Path(entry["path"])
+        write_sparse_checkpoint(config, folder, SHARDS)
+        (folder / "tokenizer.json").write_text(json.dumps(END_THINK))
+        files = {file.name: {"size": file.stat().st_size, "sha256": "rehearsal"} for file in sorted(folder.iterdir())}
+        locked[model] = {"path": entry["path"], "files": files}
+    Path(study.content["lock"]).write_text(json.dumps({"models": locked}))
+    return locked
+
+
+def rehearse(config):
+    study = read_study(STUDY, "config/studies", json.loads(Path("config/schemas/study.schema.json").read_text()))
+    with timed("parameters") as result:
+        count = count_parameters(config)
+        result.append(f"{count.total:,}, {count.active:,} of them active, and {count.mtp:,} of MTP layers")
+    with timed("parents") as result:
+        locked = write_parents(study, config)
+        sizes = [file["size"] for model in locked.values() for file in model["files"].values()]
+        on_disk = sum(path.stat().st_blocks * 512 for path in Path(f"results/{STUDY}/parents").rglob("*.*"))
+        result.append(f"{len(sizes)} files of {sum(sizes) / 1e9:,.0f} GB, {on_disk / 1e6:,.0f} MB of them on the disk")
+    parents = {model: Checkpoint(entry["path"], model) for model, entry in study.models.items()}
+    with timed("verification of sizes, headers and indices") as result:
+        for model, entry in locked.items():
+            for file, facts in entry["files"].items():
+                verify_size(Path(entry["path"]) / file, facts["size"])
+            check_structure(parents[model])
+        result.append(", ".join(f"{len(parent.files):,} tensors of {name}" for name, parent in parents.items()))
+    for variant in (name for name in study.variants if study.published(name)):
+        with timed(f"plan of {variant}") as result:
+            plan = make_plan(study.variants[variant], parents)
+            path = Path(f"results/{STUDY}/parents/{variant}.plan.json")
+            plan.save(path)
+            assert Plan.load(path) == plan
+            result += plan.describe()
+    with timed("differences") as result:
+        for base, other in study.compared():
+            weights = parents[base].weights
+            pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
+            result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
+    with timed("dry run") as result:
+        command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", f"study={STUDY}"]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            raise AoeError(f"The dry run failed: {run.stderr.strip()}")
+        jobs = re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)
+        result.append(", ".join(f"{number} {rule}" for rule, number in dict(jobs).items()))
+
+
+if __name__ == "__main__":
+    try:
+        rehearse(json.loads(Path(sys.argv[1]).read_text()))
+    except AoeError as error:
+        sys.exit(f"ERROR: {error}")
