@@ -8,13 +8,15 @@ gives the same bytes on CPU and GPU, with any number of threads, written to file
 import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from aoe import AoeError, kernels
 from aoe.checkpoint import DTYPES, scale_shape
 from aoe.kernels import FP8, cpu
 from aoe.slabs import slabs
+
+AHEAD = 256 << 20  # bytes of output weights that are in work before they are asked for
 
 
 class Merge:
@@ -70,40 +72,77 @@ class Merge:
                 check_finite(self.engine, parent, slab)
             raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
-    def stored(self, weight):
-        """An output weight as stored, torch's, on the CPU if it is copied and on the merge's device if it is combined.
+    def outputs(self, weights):
+        """Yield (weight, tensor, scale or None) of output weights, torch's, while later ones are in work.
 
-        Returns (tensor with dtype and shape as in the base's file, scale or None); FP8 codes come with float32 scales.
+        tensor: dtype and shape as in the base's file; scale: float32, that of FP8 codes.  What is copied comes on the
+        CPU, what is combined on the merge's device.
         """
+        yield from self._pipeline(weights, self._begin)
+
+    def values(self, weights):
+        """Yield (weight, tensor) as a server without FP8 computes with them: FP8 as float32, others as stored; CPU."""
+        for weight, tensor, _ in self._pipeline(weights, self._begin_value):
+            yield weight, tensor
+
+    def _pipeline(self, weights, begin):
+        """Yield what ``begin`` makes: it starts a weight's tasks and returns (futures, a function for their result)."""
+        pending, ahead = deque(), 0
+
+        def finish():
+            weight, futures, result = pending.popleft()
+            for future in futures:
+                future.result()
+            return weight, *result()
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for weight in weights:
+                    size = self.base.stored(weight).size
+                    while pending and ahead + size > AHEAD:
+                        ahead -= self.base.stored(pending[0][0]).size
+                        yield finish()
+                    pending.append((weight, *begin(weight, pool)))
+                    ahead += size
+                while pending:
+                    yield finish()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, weight, pool):
         source, stored = self.source(weight), self.base.stored(weight)
         if source is not None:
-            scale = source.scale(weight)
-            return source.tensor(weight), None if scale is None else source.tensor(scale)
+            copies = [pool.submit(source.tensor, name) for name in (weight, source.scale(weight)) if name]
+            return [], lambda: ([copy.result() for copy in copies] + [None])[:2]
         if stored.dtype != FP8:
             out = self.engine.empty(stored.elements, stored.dtype)
-            self.run(partial(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored))
-            return _tensor(out, stored), None
+            futures = [pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored)]
+            return futures, lambda: (_tensor(out, stored), None)
         out, scale = self.engine.empty(stored.shape, FP8), self.engine.empty(scale_shape(*stored.shape), "F32")
-        self.run(
-            partial(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows]) for slab in slabs(stored)
-        )
-        return _tensor(out, stored), _tensor(scale)
+        futures = [
+            pool.submit(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows])
+            for slab in slabs(stored)
+        ]
+        return futures, lambda: (_tensor(out, stored), _tensor(scale))
 
-    def value(self, weight):
-        """An output weight as a server without FP8 computes with it, on the CPU: FP8 as float32, others as stored."""
-        codes, scale = self.stored(weight)
-        if scale is None:
-            return codes.cpu()
-        import torch
+    def _begin_value(self, weight, pool):
+        stored = self.base.stored(weight)
+        if stored.dtype != FP8:
+            futures, result = self._begin(weight, pool)
+            return futures, lambda: (result()[0].cpu(), None)
+        out = np.empty(stored.shape, np.float32)
+        futures = [pool.submit(self._dequantize, slab, out[slab.begin : slab.end]) for slab in slabs(stored)]
+        return futures, lambda: (_tensor(out), None)
 
-        codes, scale = codes.cpu().view(torch.uint8).numpy(), scale.cpu().numpy()
-        out = np.empty(codes.shape, np.float32)
-        self.run(
-            partial(cpu.dequantize, codes[rows], scale[slab.block_rows], out[rows])
-            for slab in slabs(self.base.stored(weight))
-            for rows in [slice(slab.begin, slab.end)]
-        )
-        return torch.from_numpy(out)
+    def _dequantize(self, slab, out):
+        """Fill ``out`` with the float32 values of a slab of an FP8 output."""
+        source = self.source(slab.stored.name)
+        if source is not None:
+            codes, scale = slab.read(source)
+        else:
+            codes, scale = self.engine.empty(slab.shape, FP8), self.engine.empty(scale_shape(*slab.shape), "F32")
+            self.combine(slab, codes, scale)
+        cpu.dequantize(self.engine.host(codes), self.engine.host(scale), out)
 
     def run(self, tasks):
         """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""

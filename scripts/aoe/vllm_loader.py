@@ -48,13 +48,12 @@ class PlanLoader(DefaultModelLoader):
         """Nothing to download: the checkpoints are local."""
 
     def get_all_weights(self, model_config, model):
-        """(name, tensor) of every output weight and, for FP8, of its scales; see Merge.stored and Merge.value."""
+        """(name, tensor) of every output weight and, for FP8, of its scales; see Merge.outputs and Merge.values."""
         self.counter_before_loading_weights = time.perf_counter()
-        for weight in self.merge.base.weights:
-            if model_config.quantization is None:
-                yield weight, self.merge.value(weight)
-                continue
-            tensor, scale = self.merge.stored(weight)
+        if model_config.quantization is None:
+            yield from self.merge.values(self.merge.base.weights)
+            return
+        for weight, tensor, scale in self.merge.outputs(self.merge.base.weights):
             yield weight, tensor
             if scale is not None:
                 yield scale_of(weight), scale

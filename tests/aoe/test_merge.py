@@ -75,10 +75,13 @@ def test_merged_while_loading_equals_merged_on_disk(family, tmp_path):
     merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
     merged = written(merge, tmp_path / "merged")
     from_files = Merge(copy_plan(merged), {merged.name: merged})
-    for weight in merge.base.weights:
-        assert torch.equal(merge.value(weight), from_files.value(weight)), weight
-        for ours, theirs in zip(merge.stored(weight), from_files.stored(weight), strict=True):
-            assert (ours is None and theirs is None) or torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))
+    everything = merge.base.weights
+    for (_, ours), (_, theirs) in zip(merge.values(everything), from_files.values(everything), strict=True):
+        assert torch.equal(ours, theirs)
+    for ours, theirs in zip(merge.outputs(everything), from_files.outputs(everything), strict=True):
+        assert ours[0] == theirs[0]
+        for one, other in zip(ours[1:], theirs[1:], strict=True):
+            assert (one is None and other is None) or torch.equal(one.view(torch.uint8), other.view(torch.uint8))
 
 
 def test_the_same_bytes_with_any_threads_and_slabs(family, tmp_path, monkeypatch):
@@ -88,9 +91,8 @@ def test_the_same_bytes_with_any_threads_and_slabs(family, tmp_path, monkeypatch
         merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
         merge.threads = threads
         folders.append(written(merge, tmp_path / str(threads)).directory)
-        for weight in merge.base.weights:
-            tensor, scale = merge.stored(weight)
-            on_disk = Checkpoint(folders[0])
+        on_disk = Checkpoint(folders[0])
+        for weight, tensor, scale in merge.outputs(merge.base.weights):
             assert bytes(tensor.flatten().view(torch.uint8).numpy()) == on_disk.bytes(weight)
             assert scale is None or bytes(scale.numpy()) == on_disk.bytes(on_disk.scale(weight))
     for file in family["v3"].shard_names:

@@ -73,7 +73,9 @@ def write(merge, folder):
 @pytest.mark.server
 def test_a_merge_while_loading_computes_what_transformers_computes(tmp_path):
     plan, merge = half_of(FOLDERS, tmp_path)
-    reference = transformers_model(FOLDERS["v3-0324"], {name: merge.value(name).float() for name in merge.base.weights})
+    reference = transformers_model(
+        FOLDERS["v3-0324"], {name: value.float() for name, value in merge.values(merge.base.weights)}
+    )
     encode = language.encoder()
     with Server("half", FOLDERS, "v3-0324", plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
         for prompt in PROMPTS:
@@ -113,7 +115,9 @@ def in_bf16(folder, target):
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
     checkpoint = Checkpoint(folder)
     merge = Merge(copy_plan(checkpoint), {checkpoint.name: checkpoint}, "cpu")
-    save_file({name: merge.value(name).bfloat16() for name in checkpoint.weights}, target / "model.safetensors")
+    save_file(
+        {name: value.bfloat16() for name, value in merge.values(checkpoint.weights)}, target / "model.safetensors"
+    )
     config = json.loads((target / "config.json").read_text())
     del config["quantization_config"]
     (target / "config.json").write_text(json.dumps(config))

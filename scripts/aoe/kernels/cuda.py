@@ -76,6 +76,8 @@ def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.
 
 
 def empty(shape, dtype):
+    # the memory may have been another tensor's, which work in the caller's stream still reads; ours is in other streams
+    torch.cuda.current_stream().synchronize()
     return torch.empty(shape, dtype=STORAGE[dtype], device="cuda")
 
 
