@@ -7,7 +7,6 @@ torch's tensors: verifying, planning, and merging and comparing on the CPU do wi
 
 import json
 import math
-import mmap
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from aoe import AoeError
 SCALE_SUFFIX = "_scale_inv"
 BLOCK = 128  # rows and columns that share a scale; blocks at the right and lower edge may be smaller
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format's own limit
+MOST_READ = 1 << 30  # bytes in one call; Linux reads no more than 2 GiB
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 DTYPES = {  # as safetensors spells them: torch's name and the bytes of an element
@@ -136,20 +136,23 @@ class Shard:
 
     @cached_property
     def file(self):
-        """The open file; its pages are mapped piece by piece."""
-        return open(self.path, "rb")
+        """The open file, for reading at any place."""
+        return open(self.path, "rb", buffering=0)
 
-    def read(self, name, begin=0, end=None):
-        """Bytes ``begin`` to ``end`` of a tensor as stored: a read-only uint8 array, mapped and not copied."""
+    def read(self, name, begin=0, out=None):
+        """Fill ``out``, a uint8 array, with a tensor's bytes from ``begin`` on and return it; without one, all of them.
+
+        Raises AoeError if the file ends before.
+        """
         stored = self.tensors[name]
-        start = stored.begin + begin
-        length = (stored.size if end is None else end) - begin
-        if length == 0:
-            return np.empty(0, np.uint8)
-        before = start % mmap.ALLOCATIONGRANULARITY
-        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # one call instead of a page fault every 64 KiB
-        pages = mmap.mmap(self.file.fileno(), before + length, flags, mmap.PROT_READ, offset=start - before)
-        return np.frombuffer(pages, np.uint8, length, before)
+        out = np.empty(stored.size - begin, np.uint8) if out is None else out
+        done = 0
+        while done < len(out):
+            count = os.preadv(self.file.fileno(), [out[done : done + MOST_READ]], stored.begin + begin + done)
+            if not count:
+                raise AoeError(f"{self.path} ends within the tensor {name}: it was cut off after it had been opened.")
+            done += count
+        return out
 
     def prefetch(self, name, begin, end):
         """Ask the system to read bytes of a tensor ahead."""
@@ -163,9 +166,7 @@ class Shard:
 
         stored = self.tensors[name]
         dtype = getattr(torch, DTYPES[stored.dtype][0])
-        if stored.elements == 0:
-            return torch.empty(stored.shape, dtype=dtype)
-        return torch.frombuffer(bytearray(self.read(name)), dtype=dtype).reshape(stored.shape)
+        return torch.from_numpy(self.read(name)).view(dtype).reshape(stored.shape)
 
 
 class Checkpoint:
@@ -221,12 +222,12 @@ class Checkpoint:
         return self.shard_of(tensor).tensors[tensor]
 
     def bytes(self, tensor):
-        """The bytes of ``tensor`` as stored, a read-only memoryview."""
-        return memoryview(self.read(tensor))
+        """The bytes of ``tensor`` as stored."""
+        return self.read(tensor).tobytes()
 
-    def read(self, tensor, begin=0, end=None):
-        """Bytes ``begin`` to ``end`` of ``tensor`` as stored, a read-only uint8 array."""
-        return self.shard_of(tensor).read(tensor, begin, end)
+    def read(self, tensor, begin=0, out=None):
+        """Bytes of ``tensor`` as stored; see Shard.read."""
+        return self.shard_of(tensor).read(tensor, begin, out)
 
     def tensor(self, tensor):
         """``tensor`` as stored, dtype and shape as in the file."""

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
-from aoe.merge import agree_in, check_finite
+from aoe.merge import alike, check_finite
 from aoe.slabs import slabs
 
 
@@ -53,10 +53,9 @@ def check_counterpart(base, other, weight):
 
 def slab_difference(engine, base, other, slab):
     """(whether the slab's bytes agree, its Sums)."""
-    slab.prefetch(base)
-    slab.prefetch(other)
     try:
-        return agree_in(base, other, slab), engine.difference([slab.read(base), slab.read(other)], slab.stored.dtype)
+        parts = [slab.read(base, 0), slab.read(other, 1)]
+        return alike(*parts), engine.difference(parts, slab.stored.dtype)
     except kernels.NotFiniteError as error:
         for checkpoint in (base, other):
             check_finite(engine, checkpoint, slab)

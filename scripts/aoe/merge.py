@@ -65,7 +65,7 @@ class Merge:
         weight, dtype = slab.stored.name, slab.stored.dtype
         mixture = self.plan.weights(weight)
         try:
-            parts = [slab.read(parent) for parent in self.parents(weight)]
+            parts = [slab.read(parent, place) for place, parent in enumerate(self.parents(weight))]
             self.engine.combine(parts, dtype, list(mixture.values()), out, out_scale)
         except kernels.NotFiniteError as error:
             for parent in self.parents(weight):
@@ -162,17 +162,15 @@ class Merge:
 
 def agree(one, other, weight):
     """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
-    return all(agree_in(one, other, slab) for slab in slabs(one.stored(weight)))
+    return all(alike(slab.read(one, 0), slab.read(other, 1)) for slab in slabs(one.stored(weight)))
 
 
-def agree_in(one, other, slab):
-    """The same for one slab."""
-    parts = zip(slab.read(one), slab.read(other), strict=True)
-    return all(ours is None or cpu.alike(_bytes(ours), _bytes(theirs)) for ours, theirs in parts)
-
-
-def _bytes(array):
-    return array.reshape(-1).view(np.uint8)
+def alike(one, other):
+    """Whether two parents' parts of a slab are the same bytes."""
+    return all(
+        ours is None or cpu.alike(ours.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8))
+        for ours, theirs in zip(one, other, strict=True)
+    )
 
 
 def check_finite(engine, checkpoint, slab):

@@ -1,12 +1,13 @@
 """Slabs: the pieces that weights are read and worked on in, so that memory does not grow with a tensor's size."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 from aoe.checkpoint import BLOCK, DTYPES, StoredTensor
 from aoe.kernels import FP8
 
-SLAB = 4 << 20  # bytes of one parent's numbers, about
+SLAB = 2 << 20  # bytes of one parent's numbers, about: all that a thread holds stays in the third-level cache
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,18 @@ class Slab:
         width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
         return self.block_rows.start * width, self.block_rows.stop * width
 
-    def read(self, checkpoint):
-        """A parent's part of the slab, as aoe.kernels wants it: (numbers, scale or None), read-only."""
-        weight = self.stored.name
+    def read(self, checkpoint, place=0):
+        """A parent's part of the slab, as aoe.kernels wants it: (numbers, scale or None).
+
+        The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
+        """
+        weight, (begin, end) = self.stored.name, self.bytes
+        numbers = checkpoint.read(weight, begin, _memory(place, "numbers", end - begin))
         if self.stored.dtype != FP8:
-            kind = np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"
-            return _numbers(checkpoint.read(weight, *self.bytes), kind), None
-        scale = _numbers(checkpoint.read(checkpoint.scale(weight), *self.scale_bytes), np.float32)
-        codes = checkpoint.read(weight, *self.bytes).reshape(self.shape)
-        return codes, scale.reshape(-1, -(-self.stored.shape[1] // BLOCK))
+            return numbers.view(np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"), None
+        begin, end = self.scale_bytes
+        scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(place, "scale", end - begin))
+        return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
     def prefetch(self, checkpoint):
         checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
@@ -64,9 +68,14 @@ def slabs(stored):
     return [Slab(stored, begin, min(begin + step, total)) for begin in range(0, total, step) if stored.elements]
 
 
-def _numbers(array, dtype):
-    """Bytes as numbers, copied only if the file has them at an address that processors dislike."""
-    if array.ctypes.data % np.dtype(dtype).itemsize:
-        array = array.copy()
-        array.flags.writeable = False
-    return array.view(dtype)
+_memories = threading.local()
+
+
+def _memory(place, kind, size):
+    """``size`` bytes that the thread uses again and again: fresh memory costs more than what is done in it."""
+    held = getattr(_memories, "held", None)
+    if held is None:
+        held = _memories.held = {}
+    if (place, kind) not in held or len(held[place, kind]) < size:
+        held[place, kind] = np.empty(size, np.uint8)
+    return held[place, kind][:size]

@@ -1,0 +1,1 @@
+"""How fast assembling, comparing and verifying are, against other tools and against what the machine allows."""

@@ -1,0 +1,91 @@
+"""Measure and write docs/benchmarks.json and, from it, docs/benchmarks.md: python -m performance --mergekit PATH."""
+
+import argparse
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+from performance import cases
+from performance.measure import save
+
+TARGETS = {
+    "merge_bf16_vs_mergekit": 1 / 5,
+    "merge_bf16_vs_limit": 2,
+    "peak_memory_gib": None,
+    "merge_fp8_2_parents_vs_limit": 2,
+    "merge_fp8_3_parents_vs_limit": 2,
+    "merge_fp8_vs_torch": 1 / 10,
+    "diff_fp8_vs_limit": 1 / 0.8,
+    "verify_vs_sha256sum": 1 / 0.8,
+    "scaling_exponent": 1.05,
+    "merge_gpu_vs_copy": 1.3,
+}
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--work", type=Path, default=Path("results/bench"), help="a folder with 50 GB to spare")
+    words.add_argument("--docs", type=Path, default=Path("docs"))
+    words.add_argument("--runs", type=int, default=5)
+    words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
+    words.add_argument("--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "scaling", "gpu"])
+    choice = words.parse_args()
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    shutil.rmtree(choice.work, ignore_errors=True)
+    choice.work.mkdir(parents=True)
+    steps = {
+        "bf16": lambda: cases.merge_bf16(choice.work, choice.runs, choice.mergekit) if choice.mergekit else [],
+        "torch": lambda: cases.merge_arithmetic(choice.work, choice.runs),
+        "scaling": lambda: cases.scaling(choice.work, choice.runs),
+        "fp8": lambda: cases.merge_fp8(choice.work, choice.runs),
+        "diff": lambda: cases.diff_and_verify(choice.work, choice.runs),
+        "gpu": lambda: cases.gpu(choice.work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
+    }
+    choice.docs.mkdir(exist_ok=True)
+    for name, step in steps.items():
+        if choice.only and name not in choice.only:
+            continue
+        rows = step()
+        for entry in rows:
+            print(
+                f"{entry.name}: {entry.ours:.3g} / {entry.reference:.3g} {entry.unit} = {entry.ratio:.3g}", flush=True
+            )
+        table = save(rows, choice.docs / "benchmarks.json")
+        (choice.docs / "benchmarks.md").write_text(as_markdown(table))
+    shutil.rmtree(choice.work)
+
+
+def as_markdown(table):
+    """The page about the figures, made from benchmarks.json's list."""
+    machines = list(dict.fromkeys(entry["machine"] for entry in table))
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` from `benchmarks.json`: medians of runs side by side, and how far the runs lie apart.",
+        "A ratio is ours divided by the reference; where there is a target, it is at most that.",
+        "",
+        "| | ours | reference | ratio | target | runs | spread | machine |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for entry in table:
+        target = TARGETS.get(entry["name"])
+        values = [f"{entry[key]:.3g} {entry['unit']}".strip() for key in ("ours", "reference")]
+        cells = [
+            f"`{entry['name']}`",
+            *values,
+            f"{entry['ratio']:.3g}",
+            f"{target:.3g}" if target else "",
+            entry["runs"],
+        ]
+        cells += [entry["spread"], f"[{machines.index(entry['machine']) + 1}]"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "What was measured:", ""]
+    lines += [f"* `{entry['name']}`: {entry['note']}" for entry in table if entry["note"]]
+    lines += ["", "Machines:", ""]
+    lines += [f"{number}. {machine}" for number, machine in enumerate(machines, start=1)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

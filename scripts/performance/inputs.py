@@ -1,0 +1,119 @@
+"""Checkpoints of real shapes with random numbers, for measuring: what merging costs does not depend on the values."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from aoe.checkpoint import DTYPES, INDEX, scale_shape
+from aoe.inventory import inventory
+
+CHUNK = 32 << 20  # random bytes that a file is filled with again and again
+QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    "hidden_size": 2048,
+    "moe_intermediate_size": 768,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 2,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "vocab_size": 8192,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+
+
+def qwen3_moe(folder, seed):
+    """A BF16 checkpoint of 2.6 GB in two shards, one a layer."""
+    hidden, heads, keys = (QWEN3_MOE[key] for key in ("hidden_size", "num_attention_heads", "num_key_value_heads"))
+    dim, width = QWEN3_MOE["head_dim"], QWEN3_MOE["moe_intermediate_size"]
+    outer = (QWEN3_MOE["vocab_size"], hidden)
+    shards = []
+    for layer in range(QWEN3_MOE["num_hidden_layers"]):
+        name = f"model.layers.{layer}"
+        shapes = {
+            f"{name}.self_attn.q_proj.weight": (heads * dim, hidden),
+            f"{name}.self_attn.k_proj.weight": (keys * dim, hidden),
+            f"{name}.self_attn.v_proj.weight": (keys * dim, hidden),
+            f"{name}.self_attn.o_proj.weight": (hidden, heads * dim),
+            f"{name}.self_attn.q_norm.weight": (dim,),
+            f"{name}.self_attn.k_norm.weight": (dim,),
+            f"{name}.input_layernorm.weight": (hidden,),
+            f"{name}.post_attention_layernorm.weight": (hidden,),
+            f"{name}.mlp.gate.weight": (QWEN3_MOE["num_experts"], hidden),
+        }
+        for expert in range(QWEN3_MOE["num_experts"]):
+            shapes[f"{name}.mlp.experts.{expert}.gate_proj.weight"] = (width, hidden)
+            shapes[f"{name}.mlp.experts.{expert}.up_proj.weight"] = (width, hidden)
+            shapes[f"{name}.mlp.experts.{expert}.down_proj.weight"] = (hidden, width)
+        shards.append(shapes)
+    shards[0] = {"model.embed_tokens.weight": outer} | shards[0]
+    shards[-1] |= {"model.norm.weight": (hidden,), "lm_head.weight": outer}
+    _write(folder, QWEN3_MOE, [{name: ("BF16", shape) for name, shape in shapes.items()} for shapes in shards], seed)
+
+
+def deepseek_shard(folder, config, size, seed, shards=1):
+    """Routed experts of DeepSeek-V3's layers 3 and on in FP8 with their scales, ``size`` bytes in ``shards`` files."""
+    experts = {name: entry for name, entry in inventory(config).items() if ".mlp.experts." in name}
+    parts, filled = [{}], 0
+    for name, (dtype, shape) in experts.items():
+        if name.endswith("_scale_inv"):
+            continue
+        if filled >= size / shards:
+            parts.append({})
+            filled = 0
+        if len(parts) > shards:
+            break
+        parts[-1] |= {name: (dtype, shape), f"{name}_scale_inv": ("F32", scale_shape(*shape))}
+        filled += math.prod(shape)
+    _write(folder, config, parts[:shards], seed)
+
+
+def _write(folder, config, shards, seed):
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    weight_map = {}
+    for number, tensors in enumerate(shards, start=1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        _write_shard(folder / file, tensors, random)
+        weight_map |= dict.fromkeys(tensors, file)
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _write_shard(path, tensors, random):
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + math.prod(shape) * DTYPES[dtype][1]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    numbers = {dtype: _random_numbers(dtype, random) for dtype in {dtype for dtype, _ in tensors.values()}}
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for dtype, shape in tensors.values():
+            left = math.prod(shape) * DTYPES[dtype][1]
+            while left:
+                start = int(random.integers(0, CHUNK // 4)) * 4
+                piece = numbers[dtype][start : start + left]
+                file.write(piece)
+                left -= len(piece)
+
+
+def _random_numbers(dtype, random):
+    """CHUNK bytes of numbers as trained weights have them: normal, FP8 codes up to 448."""
+    normal = random.standard_normal(CHUNK // DTYPES[dtype][1], np.float32)
+    if dtype == "F32":
+        return (np.abs(normal) * 1e-4 + 1e-5).tobytes()
+    if dtype == "BF16":
+        return (normal * 0.02).view(np.uint32).__rshift__(16).astype(np.uint16).tobytes()
+    import torch
+
+    return (torch.from_numpy(normal) * 110).clamp(-448, 448).to(torch.float8_e4m3fn).view(torch.uint8).numpy().tobytes()

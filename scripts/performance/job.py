@@ -1,0 +1,47 @@
+"""One piece of work in a process of its own: python -m performance.job NAME ARGUMENTS prints its seconds and GiB."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from aoe.checkpoint import Checkpoint
+from aoe.difference import shard_differences
+from aoe.lock import verify_file
+from aoe.merge import Merge
+from aoe.plan import make_plan
+from aoe.recipe import Recipe
+from aoe.shard_writer import write_shard
+from performance.measure import peak_memory
+
+
+def merge_of(*folders, device="cpu", threads=2):
+    """An equal mixture of checkpoints."""
+    parents = {folder: Checkpoint(folder, folder) for folder in folders}
+    recipe = Recipe(folders[0], dict.fromkeys(folders, 1 / len(folders)))
+    return Merge(make_plan(recipe, parents), parents, device, threads)
+
+
+def merge(target, *folders):
+    """Plan and write all shards of a mixture."""
+    work = merge_of(*folders)
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for file in work.base.shard_names:
+        write_shard(work, file, Path(target) / file)
+
+
+def diff(base, other):
+    base, other = Checkpoint(base), Checkpoint(other)
+    for file in base.shard_names:
+        shard_differences(base, other, file, threads=2, device="cpu")
+
+
+def verify(path, digest):
+    verify_file(Path(path), Path(path).stat().st_size, digest)
+
+
+if __name__ == "__main__":
+    job = {"merge": merge, "diff": diff, "verify": verify}[sys.argv[1]]
+    start = time.perf_counter()
+    job(*sys.argv[2:])
+    print(json.dumps([time.perf_counter() - start, peak_memory()]))

@@ -1,0 +1,127 @@
+"""Measuring side by side: every run of ours is next to a run of what it is compared with, so that both meet the same
+machine in the same mood."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+# A process is born with the peak memory of the one that started it, so it is started from a small one.
+LAUNCHER = """
+import os, sys, time
+start = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, usage = os.wait4(pid, 0)
+print([time.perf_counter() - start, usage.ru_maxrss])
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+PACKAGES = ("numba", "numpy", "torch", "triton")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: medians of ``ours`` and ``reference`` in ``unit``, their ratio, and how far the runs lie apart."""
+
+    name: str
+    ours: float
+    reference: float
+    ratio: float
+    unit: str
+    runs: int
+    spread: str
+    note: str
+    machine: str
+
+
+def side_by_side(name, runs, ours, reference, note, before=lambda: None):
+    """The Row of two functions' seconds, called in turn ``runs`` times after one call each that does not count.
+
+    before: called before every call, untimed.  A function may return its seconds itself.
+    """
+    seconds = [[], []]
+    for run in range(-1, runs):
+        for function, column in zip((ours, reference), seconds, strict=True):
+            before()
+            start = time.perf_counter()
+            own = function()
+            elapsed = own if isinstance(own, float) else time.perf_counter() - start
+            if run >= 0:
+                column.append(elapsed)
+    return row(name, *seconds, "s", note)
+
+
+def row(name, ours, reference, unit, note):
+    """The Row of two lists of measurements."""
+    medians = [statistics.median(column) for column in (ours, reference)]
+    spread = "; ".join(
+        f"{who} {min(column):.3g}–{max(column):.3g}" for who, column in (("ours", ours), ("reference", reference))
+    )
+    ours_median, reference_median = medians
+    ratio = ours_median / reference_median
+    return Row(name, ours_median, reference_median, ratio, unit, len(ours), spread, note, machine())
+
+
+def in_a_process(job, *arguments):
+    """(seconds, peak resident memory in GiB) of performance.job's function ``job`` in a process of its own.
+
+    The seconds are the work's without the start of Python; the memory includes everything.
+    """
+    command = [sys.executable, "-m", "performance.job", job, *map(str, arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_memory():
+    """Of this process, in GiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 2**30
+
+
+def timed_command(*words):
+    """(seconds, peak resident memory in GiB) of a command, with the start of its process."""
+    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *map(str, words)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, words))} failed: {done.stderr[-2000:]}")
+    seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    return seconds, peak * 1024 / 2**30
+
+
+def machine():
+    """The machine and the versions that a figure was measured with."""
+    parts = [f"{len(os.sched_getaffinity(0))} cores of {_processor()}", f"{_memory_gib():.0f} GiB"]
+    if Path("/dev/nvidiactl").exists():
+        import torch
+
+        parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return "; ".join([*parts, ", ".join(versions)])
+
+
+def _processor():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory_gib():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def save(rows, path):
+    """Write rows as JSON; of those already there, the ones that this run did not measure stay."""
+    path = Path(path)
+    kept = json.loads(path.read_text()) if path.exists() else []
+    fresh = {entry.name for entry in rows}
+    table = [entry for entry in kept if entry["name"] not in fresh] + [asdict(entry) for entry in rows]
+    path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    return table
