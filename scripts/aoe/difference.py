@@ -31,7 +31,7 @@ def shard_differences(base, other, file, threads=1, device=None):
     for weight in weights:
         check_counterpart(base, other, weight)
     with ThreadPoolExecutor(threads) as pool:
-        pieces = [(weight, slab) for weight in weights for slab in slabs(base.stored(weight))]
+        pieces = [(weight, slab) for weight in weights for slab in slabs(base.stored(weight), engine)]
         measured = pool.map(lambda piece: slab_difference(engine, base, other, piece[1]), pieces)
         found = {weight: [] for weight in weights}
         for (weight, _), result in zip(pieces, measured, strict=True):
@@ -54,7 +54,7 @@ def check_counterpart(base, other, weight):
 def slab_difference(engine, base, other, slab):
     """(whether the slab's bytes agree, its Sums)."""
     try:
-        parts = [slab.read(base, 0), slab.read(other, 1)]
+        parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
         return alike(*parts), engine.difference(parts, slab.stored.dtype)
     except kernels.NotFiniteError as error:
         for checkpoint in (base, other):

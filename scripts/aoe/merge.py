@@ -65,7 +65,7 @@ class Merge:
         weight, dtype = slab.stored.name, slab.stored.dtype
         mixture = self.plan.weights(weight)
         try:
-            parts = [slab.read(parent, place) for place, parent in enumerate(self.parents(weight))]
+            parts = [slab.read(parent, self.engine, place) for place, parent in enumerate(self.parents(weight))]
             self.engine.combine(parts, dtype, list(mixture.values()), out, out_scale)
         except kernels.NotFiniteError as error:
             for parent in self.parents(weight):
@@ -116,12 +116,14 @@ class Merge:
             return [], lambda: ([copy.result() for copy in copies] + [None])[:2]
         if stored.dtype != FP8:
             out = self.engine.empty(stored.elements, stored.dtype)
-            futures = [pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored)]
+            futures = [
+                pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
+            ]
             return futures, lambda: (_tensor(out, stored), None)
         out, scale = self.engine.empty(stored.shape, FP8), self.engine.empty(scale_shape(*stored.shape), "F32")
         futures = [
             pool.submit(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows])
-            for slab in slabs(stored)
+            for slab in slabs(stored, self.engine)
         ]
         return futures, lambda: (_tensor(out, stored), _tensor(scale))
 
@@ -131,7 +133,9 @@ class Merge:
             futures, result = self._begin(weight, pool)
             return futures, lambda: (result()[0].cpu(), None)
         out = np.empty(stored.shape, np.float32)
-        futures = [pool.submit(self._dequantize, slab, out[slab.begin : slab.end]) for slab in slabs(stored)]
+        futures = [
+            pool.submit(self._dequantize, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
+        ]
         return futures, lambda: (_tensor(out), None)
 
     def _dequantize(self, slab, out):
@@ -162,7 +166,7 @@ class Merge:
 
 def agree(one, other, weight):
     """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
-    return all(alike(slab.read(one, 0), slab.read(other, 1)) for slab in slabs(one.stored(weight)))
+    return all(alike(slab.read(one, place=0), slab.read(other, place=1)) for slab in slabs(one.stored(weight)))
 
 
 def alike(one, other):
@@ -175,7 +179,7 @@ def alike(one, other):
 
 def check_finite(engine, checkpoint, slab):
     """Raises AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
-    part = slab.read(checkpoint)
+    part = slab.read(checkpoint, engine)
     try:
         engine.difference([part, part], slab.stored.dtype)
     except kernels.NotFiniteError as error:

@@ -93,7 +93,7 @@ def _tasks(merge, shard, out):
                 length = min(PIECE, stored.size - done)
                 yield partial(copy_range, origin.file, start + done, out, stored.begin + done, length)
         elif tensor == weight or weight not in shard.tensors:  # a scale is made with its weight
-            for slab in slabs(merge.base.stored(weight)):
+            for slab in slabs(merge.base.stored(weight), merge.engine):
                 for parent in merge.parents(weight):
                     slab.prefetch(parent)
                 yield partial(_write_combined, merge, shard, slab, out)

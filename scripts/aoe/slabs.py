@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from aoe.checkpoint import BLOCK, DTYPES, StoredTensor
-from aoe.kernels import FP8
-
-SLAB = 2 << 20  # bytes of one parent's numbers, about: all that a thread holds stays in the third-level cache
+from aoe.kernels import FP8, cpu
 
 
 @dataclass(frozen=True)
@@ -41,41 +39,44 @@ class Slab:
         width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
         return self.block_rows.start * width, self.block_rows.stop * width
 
-    def read(self, checkpoint, place=0):
+    def read(self, checkpoint, engine=cpu, place=0):
         """A parent's part of the slab, as aoe.kernels wants it: (numbers, scale or None).
 
         The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
         """
         weight, (begin, end) = self.stored.name, self.bytes
-        numbers = checkpoint.read(weight, begin, _memory(place, "numbers", end - begin))
+        numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
         if self.stored.dtype != FP8:
             return numbers.view(np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"), None
         begin, end = self.scale_bytes
-        scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(place, "scale", end - begin))
+        scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(engine, place, "scale", size=end - begin))
         return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
     def prefetch(self, checkpoint):
         checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
 
 
-def slabs(stored):
-    """The Slabs of a weight, in order."""
+def slabs(stored, engine=cpu):
+    """The Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
     if stored.dtype == FP8:
         total, columns = stored.shape
-        step = max(SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
+        step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
     else:
-        total, step = stored.elements, max(SLAB // DTYPES[stored.dtype][1], 1)
+        total, step = stored.elements, max(engine.SLAB // DTYPES[stored.dtype][1], 1)
     return [Slab(stored, begin, min(begin + step, total)) for begin in range(0, total, step) if stored.elements]
 
 
-_memories = threading.local()
+class _Memories(threading.local):
+    """What a thread reads into, again and again: fresh memory costs more than what is done in it."""
+
+    def __init__(self):
+        self.held = {}
+
+    def __call__(self, engine, *place, size):
+        key = (engine.__name__, *place)
+        if key not in self.held or len(self.held[key]) < size:
+            self.held[key] = engine.memory(size)
+        return self.held[key][:size]
 
 
-def _memory(place, kind, size):
-    """``size`` bytes that the thread uses again and again: fresh memory costs more than what is done in it."""
-    held = getattr(_memories, "held", None)
-    if held is None:
-        held = _memories.held = {}
-    if (place, kind) not in held or len(held[place, kind]) < size:
-        held[place, kind] = np.empty(size, np.uint8)
-    return held[place, kind][:size]
+_memory = _Memories()

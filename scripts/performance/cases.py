@@ -15,6 +15,7 @@ from aoe import fp8, kernels
 from aoe.checkpoint import INDEX, Checkpoint
 from aoe.kernels import FP8
 from aoe.lock import sha256
+from aoe.slabs import slabs
 from performance import inputs
 from performance.job import merge_of
 from performance.measure import in_a_process, row, side_by_side, timed_command
@@ -259,6 +260,7 @@ def first_shards(folder, count, target):
 def gpu(work, runs):
     """(f) Merge a shard from two parents in the page cache into the GPU's memory, against only copying them there."""
     import torch
+    from aoe.kernels import cuda
 
     parents = [str(work / f"deepseek-{seed}") for seed in range(2)]
     for seed, folder in enumerate(parents):
@@ -278,15 +280,13 @@ def gpu(work, runs):
             pass
 
     def copy():
-        from aoe.kernels import cuda
-        from aoe.slabs import slabs
-
         def one(slab):
             with torch.cuda.stream(cuda._stream()):
-                cuda._on_device([slab.read(parent) for parent in on_gpu.parents(slab.stored.name)])
+                parents = enumerate(on_gpu.parents(slab.stored.name))
+                cuda._on_device([slab.read(parent, cuda, place) for place, parent in parents])
                 torch.cuda.current_stream().synchronize()
 
-        pieces = (slab for weight in weights for slab in slabs(on_gpu.base.stored(weight)))
+        pieces = (slab for weight in weights for slab in slabs(on_gpu.base.stored(weight), cuda))
         on_gpu.run((lambda slab=slab: one(slab)) for slab in pieces)
 
     def plain_copy():

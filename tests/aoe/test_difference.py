@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from aoe import AoeError, slabs
+from aoe import AoeError
 from aoe.difference import shard_differences
+from aoe.kernels import cpu
 from checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
@@ -51,9 +52,9 @@ def test_a_shard_has_one_row_a_weight(family):
 
 def test_slabs_and_threads_make_no_difference(family, monkeypatch):
     file = family["v3"].files[EXPERT]
-    whole = shard_differences(family["v3"], family["r1"], file)
-    monkeypatch.setattr(slabs, "SLAB", 512)
-    for one, other in zip(whole, shard_differences(family["v3"], family["r1"], file, threads=3), strict=True):
+    whole = shard_differences(family["v3"], family["r1"], file, device="cpu")
+    monkeypatch.setattr(cpu, "SLAB", 512)
+    for one, other in zip(whole, shard_differences(family["v3"], family["r1"], file, 3, "cpu"), strict=True):
         assert {key: value for key, value in one.items() if not isinstance(value, float)} == {
             key: value for key, value in other.items() if not isinstance(value, float)
         }

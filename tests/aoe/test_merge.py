@@ -5,8 +5,9 @@ import filecmp
 import pytest
 import torch
 from safetensors.torch import load_file
-from aoe import AoeError, fp8, slabs
+from aoe import AoeError, fp8
 from aoe.checkpoint import Checkpoint
+from aoe.kernels import cpu
 from aoe.merge import Merge
 from aoe.plan import copy_plan, make_plan
 from aoe.publishing import complete_checkpoint
@@ -19,7 +20,7 @@ EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 
 def merge_of(family, **entry):
     recipe = read_recipe("test", {"base": "v3", "weights": {"v3": 0.7, "r1": 0.3}} | entry, family)
-    return Merge(make_plan(recipe, family), family)
+    return Merge(make_plan(recipe, family), family, "cpu")
 
 
 def written(merge, folder):
@@ -74,7 +75,7 @@ def test_parents_that_agree_are_copied(family, tmp_path):
 def test_merged_while_loading_equals_merged_on_disk(family, tmp_path):
     merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
     merged = written(merge, tmp_path / "merged")
-    from_files = Merge(copy_plan(merged), {merged.name: merged})
+    from_files = Merge(copy_plan(merged), {merged.name: merged}, "cpu")
     everything = merge.base.weights
     for (_, ours), (_, theirs) in zip(merge.values(everything), from_files.values(everything), strict=True):
         assert torch.equal(ours, theirs)
@@ -86,8 +87,8 @@ def test_merged_while_loading_equals_merged_on_disk(family, tmp_path):
 
 def test_the_same_bytes_with_any_threads_and_slabs(family, tmp_path, monkeypatch):
     folders = []
-    for threads, size in ((1, slabs.SLAB), (3, 512), (2, 1)):
-        monkeypatch.setattr(slabs, "SLAB", size)
+    for threads, size in ((1, cpu.SLAB), (3, 512), (2, 1)):
+        monkeypatch.setattr(cpu, "SLAB", size)
         merge = merge_of(family, weights={"v3": 0.2, "r1": 0.3, "r1-0528": 0.5})
         merge.threads = threads
         folders.append(written(merge, tmp_path / str(threads)).directory)

@@ -4,6 +4,7 @@ Both modules work on slabs: whole block rows of a tensor, taken from every paren
 of numpy arrays as stored, (numbers, scale): FP8 codes as uint8 (m, n) with float32 (ceil(m / 128), ceil(n / 128)), or
 float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.  A module offers
 
+* ``SLAB``: how large slabs should be, in bytes of one parent's numbers, and ``memory(size)``: bytes to read them into;
 * ``empty(shape, dtype)``: an array on its device to put results into, ``host(array)``: the same for the processor;
 * ``combine(parts, dtype, weights, out, out_scale)``: dequantize, sum weights times values in the order given, in
   float32 with every operation rounded on its own, and round once to the dtype (FP8: with new scales, see aoe.fp8);

@@ -11,6 +11,7 @@ from numba import njit
 from aoe.checkpoint import BLOCK
 from aoe.kernels import FP8, NotFiniteError, Sums
 
+SLAB = 2 << 20  # bytes; what a thread has in work stays in the third-level cache
 STRIP = 512  # columns of a block row that are combined at a time: their sums stay in the second-level cache
 TILE = 4096  # elements without blocks, for the same reason in the first-level cache
 BF16, F16, F32 = 0, 1, 2  # how the numbers of an array are stored
@@ -316,6 +317,11 @@ def _difference(values, kind):
             size += one * one
             change += (one - other) * (one - other)
     return size, change
+
+
+def memory(size):
+    """See aoe.kernels."""
+    return np.empty(size, np.uint8)
 
 
 def empty(shape, dtype):

@@ -1,7 +1,7 @@
 """The arithmetic on NVIDIA GPUs: Triton for what is combined, torch for what is compared.
 
-Every thread that calls has a stream and a page-locked buffer of its own, so that the copies of one slab overlap with
-the work on another.  Results are complete when a function returns.
+Every thread that calls has a stream of its own, and ``memory`` is page-locked, so that the copies of one slab overlap
+with the work on another.  Results are complete when a function returns.
 """
 
 import math
@@ -13,16 +13,16 @@ import triton.language as tl
 from aoe.checkpoint import BLOCK
 from aoe.kernels import FP8, NotFiniteError, Sums
 
+SLAB = 32 << 20  # bytes; smaller pieces do not fill the way to the GPU
 TILE = 4096  # elements without blocks that a program combines
 STORAGE = {FP8: torch.uint8, "BF16": torch.uint16, "F16": torch.uint16, "F32": torch.float32}
 VALUES = {FP8: torch.float8_e4m3fn, "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-ALIGNMENT = 64  # bytes, of what is copied together
 INFINITY = 0x7F800000  # float32; larger magnitudes are NaN
 
 _thread = threading.local()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "columns", "block_columns"])
 def _combine_fp8(
     codes,
     scales,
@@ -59,7 +59,7 @@ def _combine_fp8(
     tl.store(out + place, quotient.to(tl.float8e4nv).to(tl.uint8, bitcast=True), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.constexpr):
     """values: (parents, size) of a floating-point dtype, as out (size,)."""
     place = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
@@ -73,6 +73,10 @@ def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.
     magnitude = result.to(tl.float32).to(tl.int32, bitcast=True) & 0x7FFFFFFF
     tl.atomic_max(worst, tl.max(magnitude, axis=0))
     tl.store(out + place, result, mask=inside)
+
+
+def memory(size):
+    return torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy()
 
 
 def empty(shape, dtype):
@@ -129,31 +133,23 @@ def _values(codes, scale, dtype):
 
 def _stream():
     if not hasattr(_thread, "stream"):
-        _thread.stream, _thread.buffer = torch.cuda.Stream(), torch.empty(0, dtype=torch.uint8)
+        _thread.stream = torch.cuda.Stream()
     return _thread.stream
 
 
 def _on_device(parts):
-    """The parts' numbers and scales, each stacked on the GPU: (parents, …); None for scales that there are not."""
-    groups = list(zip(*parts, strict=True))
-    starts, size = [], 0
-    for group in groups:
-        starts.append(size)
-        size += 0 if group[0] is None else -(-group[0].nbytes * len(parts) // ALIGNMENT) * ALIGNMENT
-    if len(_thread.buffer) < size:
-        _thread.buffer = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    staged = _thread.buffer.numpy()
-    for group, position in zip(groups, starts, strict=True):
-        for array in group:
-            if array is not None:
-                staged[position : position + array.nbytes] = array.reshape(-1).view("u1")
-                position += array.nbytes
-    there = _thread.buffer[:size].to("cuda", non_blocking=True)
-    return [
-        group[0]
-        if group[0] is None
-        else there[start : start + group[0].nbytes * len(parts)]
-        .view(getattr(torch, str(group[0].dtype)))
-        .view(len(parts), *group[0].shape)
-        for group, start in zip(groups, starts, strict=True)
-    ]
+    """The parts' numbers and scales, each stacked on the GPU: (parents, …); None for scales that there are not.
+
+    The copies may still be under way: the stream must have ended its work before the parts are overwritten.
+    """
+    stacked = []
+    for arrays in zip(*parts, strict=True):
+        if arrays[0] is None:
+            stacked.append(None)
+            continue
+        stored = getattr(torch, str(arrays[0].dtype))
+        there = torch.empty((len(parts), *arrays[0].shape), dtype=stored, device="cuda")
+        for place, array in zip(there, arrays, strict=True):
+            place.copy_(torch.from_numpy(array), non_blocking=True)
+        stacked.append(there)
+    return stacked
