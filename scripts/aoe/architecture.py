@@ -68,10 +68,12 @@ class Architecture:
 
     def __init__(self, config):
         self.model_type = config.get("model_type")
-        if self.model_type not in TABLE:
+        if not isinstance(self.model_type, str) or self.model_type not in TABLE:
             known = ", ".join(TABLE)
             raise AoeError(f"The architecture {self.model_type!r} is unknown; known ones are {known}.")
-        self.layers = config["num_hidden_layers"]
+        self.layers = config.get("num_hidden_layers")
+        if type(self.layers) is not int:
+            raise AoeError(f"The model's config.json says {self.layers!r} for num_hidden_layers, which is no number.")
 
     def place(self, tensor):
         """The Place of a tensor; a scale has its weight's place."""

@@ -190,9 +190,11 @@ class Checkpoint:
             files = self._read_json(INDEX).get("weight_map")
             if not isinstance(files, dict) or not files:
                 raise AoeError(f"{self.directory / INDEX} has no weight_map.")
-            for file in set(files.values()):
-                if Path(file).name != file:
-                    raise AoeError(f"{self.directory / INDEX} points to {file!r}, which is not a file beside it.")
+            for file in files.values():
+                if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+                    raise AoeError(
+                        f"{self.directory / INDEX} points to {file!r}, which is not a safetensors file beside it."
+                    )
             return files
         if (self.directory / SINGLE).exists():
             return dict.fromkeys(self.shard(SINGLE).tensors, SINGLE)
@@ -288,8 +290,11 @@ class Checkpoint:
 
     def _read_json(self, file):
         try:
-            return json.loads((self.directory / file).read_text())
+            content = json.loads((self.directory / file).read_text())
         except OSError as error:
             raise AoeError(f"{self.name}: {self.directory / file} cannot be read ({error.strerror}).") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AoeError(f"{self.name}: {self.directory / file} is not valid JSON ({error}).") from error
+        if not isinstance(content, dict):
+            raise AoeError(f"{self.name}: {self.directory / file} holds no JSON object.")
+        return content

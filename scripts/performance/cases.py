@@ -16,8 +16,7 @@ from aoe.checkpoint import INDEX, Checkpoint
 from aoe.kernels import FP8
 from aoe.lock import sha256
 from aoe.slabs import slabs
-from performance import inputs
-from performance.job import merge_of
+from performance import inputs, job
 from performance.measure import in_a_process, row, side_by_side, timed_command
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +161,18 @@ def merge_arithmetic(work, runs):
     def plain():
         fp8.quantize(fp8.dequantize(*stored[0]) * 0.5 + fp8.dequantize(*stored[1]) * 0.5)
 
+    def compare(pool):
+        def part(begin, end):
+            blocks = slice(begin // 128, end // 128)
+            engine.difference([(codes[begin:end], scales[blocks]) for codes, scales in parts], FP8)
+
+        list(pool.map(part, edges, edges[1:]))
+
+    def plain_difference():
+        ours, theirs = (fp8.dequantize(*pair) for pair in stored)
+        codes = [pair[0].float() for pair in stored]
+        return ours.norm(), (ours - theirs).norm(), (codes[0] - codes[1]).norm()
+
     with ThreadPoolExecutor(threads) as pool:
         return [
             side_by_side(
@@ -171,7 +182,15 @@ def merge_arithmetic(work, runs):
                 plain,
                 f"dequantize, combine and requantize two 2048x7168 weights in memory, {threads} threads; "
                 "reference: plain torch",
-            )
+            ),
+            side_by_side(
+                "diff_fp8_vs_torch",
+                4 * runs,
+                lambda: compare(pool),
+                plain_difference,
+                f"three norms of the difference of two 2048x7168 weights in memory, {threads} threads; "
+                "reference: plain torch, in float32",
+            ),
         ]
 
 
@@ -181,9 +200,9 @@ def diff_and_verify(work, runs):
     files = [next(folder.glob("*.safetensors")) for folder in parents]
     peaks = {"diff": [], "verify": []}
 
-    def run(job, *arguments):
-        seconds, peak = in_a_process(job, *arguments)
-        peaks[job].append(peak)
+    def run(name, *arguments):
+        seconds, peak = in_a_process(name, *arguments)
+        peaks[name].append(peak)
         return seconds
 
     def read():
@@ -199,7 +218,7 @@ def diff_and_verify(work, runs):
             runs,
             lambda: run("diff", *parents),
             read,
-            f"all norms of a {SHARD / 1e9:.1f} GB shard's differences, without the start of Python; "
+            f"all norms of a {SHARD / 1e9:.1f} GB shard's differences, without the start of Python and the kernels; "
             "limit: cat of both files",
         ),
         side_by_side(
@@ -210,8 +229,8 @@ def diff_and_verify(work, runs):
             f"one file of {SHARD / 1e9:.1f} GB, one core each; reference: sha256sum",
         ),
     ]
-    for job, column in peaks.items():
-        rows.append(row(f"peak_memory_gib_{job}", column, [SHARD / 2**30] * len(column), "GiB", "reference: a shard"))
+    for name, column in peaks.items():
+        rows.append(row(f"peak_memory_gib_{name}", column, [SHARD / 2**30] * len(column), "GiB", "reference: a shard"))
     return rows
 
 
@@ -228,9 +247,10 @@ def scaling(work, runs):
             shutil.rmtree(out, ignore_errors=True)
             os.sync()
             chosen = [first_shards(folder, size, work / f"part-{folder.name}") for folder in parents]
-            elapsed, _ = in_a_process("merge", out, *chosen)
+            start = time.perf_counter()
+            job.merge(out, *chosen)
             if number >= 0:
-                seconds[size].append(elapsed)
+                seconds[size].append(time.perf_counter() - start)
     exponents = [
         np.polyfit(np.log(sizes), np.log([seconds[size][number] for size in sizes]), 1)[0] for number in range(runs)
     ]
@@ -239,7 +259,7 @@ def scaling(work, runs):
     )
     for folder in (*parents, out):
         shutil.rmtree(folder, ignore_errors=True)
-    note = f"slope of log(seconds) over log(bytes), two parents, without the start of Python: {medians}"
+    note = f"slope of log(seconds) over log(bytes), two parents, in a process that has its kernels: {medians}"
     return [row("scaling_exponent", exponents, [1.0] * runs, "", note)]
 
 
@@ -267,7 +287,7 @@ def gpu(work, runs):
         if not Path(folder).exists():
             inputs.deepseek_shard(folder, DEEPSEEK, SHARD, seed)
     threads = min(len(os.sched_getaffinity(0)), 8)
-    on_gpu, on_cpu = (merge_of(*parents, device=device, threads=threads) for device in ("cuda", "cpu"))
+    on_gpu, on_cpu = (job.merge_of(*parents, device=device, threads=threads) for device in ("cuda", "cpu"))
     weights = on_gpu.base.weights
 
     def merge():
@@ -296,6 +316,13 @@ def gpu(work, runs):
         torch.cuda.synchronize()
 
     size = sum(on_gpu.base.stored(weight).size for weight in weights)
+    locked = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+    def wire():
+        for _ in parents:
+            locked.to("cuda", non_blocking=True)
+        torch.cuda.synchronize()
+
     assert math.isclose(size, SHARD, rel_tol=0.01)
     note = f"one {size / 1e9:.1f} GB shard from two parents in the page cache, {threads} threads, results on the GPU"
     return [
@@ -303,5 +330,8 @@ def gpu(work, runs):
             "merge_gpu_vs_copy", runs, merge, copy, f"{note}; reference: the same copies without the arithmetic"
         ),
         side_by_side("merge_gpu_vs_plain_copy", runs, merge, plain_copy, f"{note}; reference: tensor.to of the bytes"),
+        side_by_side(
+            "merge_gpu_vs_wire", runs, merge, wire, f"{note}; reference: copying as much that is page-locked already"
+        ),
         side_by_side("merge_gpu_vs_cpu", runs, merge, merge_on_cpu, f"{note}; reference: the same on the processor"),
     ]

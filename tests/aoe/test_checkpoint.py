@@ -91,7 +91,7 @@ def test_an_index_that_leaves_its_directory_is_refused(family):
     content = json.loads(index.read_text())
     content["weight_map"]["lm_head.weight"] = "../r1/model-00002-of-00002.safetensors"
     index.write_text(json.dumps(content))
-    with pytest.raises(AoeError, match="not a file beside it"):
+    with pytest.raises(AoeError, match="not a safetensors file beside it"):
         Checkpoint(family["v3"].directory).tensor("lm_head.weight")
 
 
