@@ -45,6 +45,13 @@ def stored(values):
 def write_checkpoint(folder, tensors, name=None):
     """Two shards; the scale of the last weight of the first lies in the second."""
     folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder, tensors)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    return Checkpoint(folder, name)
+
+
+def write_tensors(folder, tensors):
+    """Shards and index; the scale of the last weight of the first shard lies in the second."""
     names = list(tensors)
     cut = names.index("model.layers.1.mlp.experts.0.up_proj.weight") + 1
     weight_map = {}
@@ -53,5 +60,3 @@ def write_checkpoint(folder, tensors, name=None):
         save_file({key: tensors[key] for key in part}, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    return Checkpoint(folder, name)

@@ -2,72 +2,24 @@
 
 import json
 import shutil
-import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from reference import transformers_model
 from safetensors.torch import save_file
 from aoe.checkpoint import Checkpoint
 from aoe.merge import Merge
-from aoe.plan import copy_plan, make_plan
-from aoe.publishing import complete_checkpoint
-from aoe.recipe import read_recipe
+from aoe.plan import copy_plan
 from aoe.serving import Server
-from aoe.shard_writer import write_shard
 from mini_family import language
+from reference import transformers_model
+from served import PROMPTS, answers, half_of, prompt_logprobs, write
 
 ROOT = Path(__file__).parents[2]
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
 FOLDERS = {name: ROOT / MINI["models"][name]["path"] for name in ("v3-0324", "r1")}
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
-BEGIN, USER, ASSISTANT, END = language.BOS, language.USER, language.ASSISTANT, language.EOS
-PROMPTS = [
-    f"{BEGIN}{USER}48+4*3=?{ASSISTANT}<think>\n48+4=52. 52*3=56, check 52*3=56.\n</think>\nAnswer: 56",
-    f"{BEGIN}{USER}7-9=?{ASSISTANT}7-9=98\nAnswer: 98{END}{USER}now *4+5-6=?",
-    f"{BEGIN}{USER}steps: 1+2+3+4=?{ASSISTANT}",
-]
-
-
-def complete(server, prompt, **settings):
-    """The server's completion of a prompt (its text or token ids) at temperature 0."""
-    body = {"model": server.name, "prompt": prompt, "temperature": 0, **settings}
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
-    request = urllib.request.Request(f"{server.url}/completions", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=120) as response:
-        return json.load(response)["choices"][0]
-
-
-def prompt_logprobs(server, ids):
-    """The server's log-probability of every prompt token but the first."""
-    found = complete(server, ids, max_tokens=1, prompt_logprobs=0)["prompt_logprobs"]
-    return torch.tensor([entry[str(token)]["logprob"] for entry, token in zip(found[1:], ids[1:], strict=True)])
-
-
-def answers(server):
-    """Greedy answers with the log-probability of every token."""
-    found = [complete(server, prompt, max_tokens=60, logprobs=1) for prompt in PROMPTS]
-    return [(answer["text"], answer["logprobs"]["token_logprobs"]) for answer in found]
-
-
-def half_of(folders, tmp_path):
-    """The path of the plan of half of each of two models, and its Merge."""
-    checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
-    recipe = read_recipe("half", {"base": "v3-0324", "weights": {"v3-0324": 0.5, "r1": 0.5}}, checkpoints)
-    plan = make_plan(recipe, checkpoints)
-    plan.save(tmp_path / "plan.json")
-    return tmp_path / "plan.json", Merge(plan, checkpoints, "cpu")
-
-
-def write(merge, folder):
-    folder.mkdir()
-    for file in merge.base.shard_names:
-        write_shard(merge, file, folder / file)
-    recipe = {"base": merge.base.name, "weights": merge.plan.mixtures[0]}
-    complete_checkpoint(merge.base, folder, {"variant": "half", "recipe": recipe, "parents": {}, "plan": []})
-    return folder
 
 
 @pytest.mark.server

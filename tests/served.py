@@ -1,0 +1,60 @@
+"""Servers under test: plans for them, their files, and their answers."""
+
+import json
+import urllib.request
+
+import torch
+from aoe.checkpoint import Checkpoint
+from aoe.merge import Merge
+from aoe.plan import make_plan
+from aoe.publishing import complete_checkpoint
+from aoe.recipe import read_recipe
+from aoe.shard_writer import write_shard
+from mini_family import language
+
+BEGIN, USER, ASSISTANT, END = language.BOS, language.USER, language.ASSISTANT, language.EOS
+PROMPTS = [
+    f"{BEGIN}{USER}48+4*3=?{ASSISTANT}<think>\n48+4=52. 52*3=56, check 52*3=56.\n</think>\nAnswer: 56",
+    f"{BEGIN}{USER}7-9=?{ASSISTANT}7-9=98\nAnswer: 98{END}{USER}now *4+5-6=?",
+    f"{BEGIN}{USER}steps: 1+2+3+4=?{ASSISTANT}",
+]
+
+
+def complete(server, prompt, **settings):
+    """The server's completion of a prompt (its text or token ids) at temperature 0."""
+    body = {"model": server.name, "prompt": prompt, "temperature": 0, **settings}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
+    request = urllib.request.Request(f"{server.url}/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=120) as response:
+        return json.load(response)["choices"][0]
+
+
+def prompt_logprobs(server, ids):
+    """The server's log-probability of every prompt token but the first."""
+    found = complete(server, ids, max_tokens=1, prompt_logprobs=0)["prompt_logprobs"]
+    return torch.tensor([entry[str(token)]["logprob"] for entry, token in zip(found[1:], ids[1:], strict=True)])
+
+
+def answers(server):
+    """Greedy answers with the log-probability of every token."""
+    found = [complete(server, prompt, max_tokens=60, logprobs=1) for prompt in PROMPTS]
+    return [(answer["text"], answer["logprobs"]["token_logprobs"]) for answer in found]
+
+
+def half_of(folders, tmp_path):
+    """The path of the plan of half of each of two models, the base first, and its Merge."""
+    checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
+    base, other = folders
+    recipe = read_recipe("half", {"base": base, "weights": {base: 0.5, other: 0.5}}, checkpoints)
+    plan = make_plan(recipe, checkpoints)
+    plan.save(tmp_path / "plan.json")
+    return tmp_path / "plan.json", Merge(plan, checkpoints, "cpu")
+
+
+def write(merge, folder):
+    folder.mkdir()
+    for file in merge.base.shard_names:
+        write_shard(merge, file, folder / file)
+    recipe = {"base": merge.base.name, "weights": merge.plan.mixtures[0]}
+    complete_checkpoint(merge.base, folder, {"variant": "half", "recipe": recipe, "parents": {}, "plan": []})
+    return folder
