@@ -12,7 +12,6 @@ Sums are taken in float64, slab by slab, of values that are not rounded in betwe
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
@@ -30,7 +29,7 @@ def shard_differences(base, other, file, threads=1, device=None):
     weights = [weight for weight in base.shard(file).tensors if not base.is_scale(weight)]
     for weight in weights:
         check_counterpart(base, other, weight)
-    with ThreadPoolExecutor(threads) as pool:
+    with kernels.threads(engine, threads) as pool:
         pieces = [(weight, slab) for weight in weights for slab in slabs(base.stored(weight), engine)]
         measured = pool.map(lambda piece: slab_difference(engine, base, other, piece[1]), pieces)
         found = {weight: [] for weight in weights}

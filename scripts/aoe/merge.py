@@ -7,7 +7,6 @@ gives the same bytes on CPU and GPU, with any number of threads, written to file
 
 import math
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -95,7 +94,7 @@ class Merge:
                 future.result()
             return weight, *result()
 
-        with ThreadPoolExecutor(self.threads) as pool:
+        with kernels.threads(self.engine, self.threads) as pool:
             try:
                 for weight in weights:
                     size = self.base.stored(weight).size
@@ -151,7 +150,7 @@ class Merge:
     def run(self, tasks):
         """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""
         pending = deque()
-        with ThreadPoolExecutor(self.threads) as pool:
+        with kernels.threads(self.engine, self.threads) as pool:
             try:
                 for task in tasks:
                     pending.append(pool.submit(task))

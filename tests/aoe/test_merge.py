@@ -133,3 +133,19 @@ def test_integers_that_agree_are_copied(family, tmp_path):
         family[name] = write_checkpoint(tmp_path / f"int-{name}", tensors, name)
     merged = written(merge_of(family), tmp_path / "merged")
     assert torch.equal(merged.tensor("model.norm.weight"), torch.arange(160))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_gpu_makes_the_processors_bytes_whichever_it_is(family, number):
+    if torch.cuda.device_count() <= number:
+        pytest.skip(f"needs {number + 1} NVIDIA GPUs")
+    plan = merge_of(family).plan
+    with torch.cuda.device(number):
+        on_gpu = list(Merge(plan, family, "cuda", threads=3).outputs(family["v3"].weights))
+    on_cpu = Merge(plan, family, "cpu").outputs(family["v3"].weights)
+    for ours, theirs in zip(on_gpu, on_cpu, strict=True):
+        for one, other in zip(ours[1:], theirs[1:], strict=True):
+            assert (one is None) == (other is None)
+            assert one is None or one.device.index in (number, None)
+            assert one is None or torch.equal(one.cpu().view(torch.uint8), other.view(torch.uint8))

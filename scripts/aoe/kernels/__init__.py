@@ -4,6 +4,7 @@ Both modules work on slabs: whole block rows of a tensor, taken from every paren
 of numpy arrays as stored, (numbers, scale): FP8 codes as uint8 (m, n) with float32 (ceil(m / 128), ceil(n / 128)), or
 float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.  A module offers
 
+* ``here()`` and ``enter(here)``: a thread that helps another must enter where that one is (which of the GPUs);
 * ``SLAB``: how large slabs should be, in bytes of one parent's numbers, and ``memory(size)``: bytes to read them into;
 * ``empty(shape, dtype)``: an array on its device to put results into, ``host(array)``: the same for the processor;
 * ``combine(parts, dtype, weights, out, out_scale)``: dequantize, sum weights times values in the order given, in
@@ -13,6 +14,7 @@ float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.  A module o
 They raise NotFiniteError for NaN or Inf in a part or in the result.  dtypes are spelt as safetensors does.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +43,11 @@ def for_device(device=None):
     else:
         from aoe.kernels import cuda as module
     return module
+
+
+def threads(module, count):
+    """A pool of threads that work where the caller does."""
+    return ThreadPoolExecutor(count, initializer=module.enter, initargs=(module.here(),))
 
 
 def _has_gpu():
