@@ -42,5 +42,15 @@ $(VENV)/installed: requirements.lock
 rehearsal: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python scripts/rehearse.py resources/deepseek-v3/config.json
 
+# Takes some 15 minutes and 40 GB under results/bench; nothing else should run.  Writes docs/benchmarks.json and .md.
+bench: $(VENV)/installed $(VENV)-mergekit/installed
+	PYTHONPATH=scripts $(BIN)/python -m performance --mergekit $(VENV)-mergekit/bin/mergekit-yaml
+
+$(VENV)-mergekit/installed: requirements-mergekit.lock
+	$(PYTHON) -m venv $(VENV)-mergekit
+	$(VENV)-mergekit/bin/pip install --quiet --no-deps $(TORCH) || $(VENV)-mergekit/bin/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	$(VENV)-mergekit/bin/pip install --quiet --no-deps -r requirements-mergekit.lock
+	touch $@
+
 clean:
 	rm -rf results .snakemake

@@ -74,4 +74,3 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
         assert answers(server) == from_plan
         assert "load_format=safetensors" in server.log.read_text()
     assert len({text for text, _ in from_plan}) > 1
-    print(from_plan)
