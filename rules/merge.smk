@@ -36,7 +36,7 @@ rule merge:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime=60,
     params:
         checkpoints=parent_directories,

@@ -1,17 +1,21 @@
 """Servers under test: plans for them, their files, and their answers."""
 
 import json
+import shutil
 import urllib.request
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from aoe.checkpoint import Checkpoint
 from aoe.merge import Merge
-from aoe.plan import make_plan
+from aoe.plan import copy_plan, make_plan
 from aoe.publishing import complete_checkpoint
 from aoe.recipe import read_recipe
 from aoe.shard_writer import write_shard
 from mini_family import language
 
+MINI_FOLDERS = {name: Path(__file__).parents[1] / "resources/mini" / name for name in ("v3-0324", "r1")}
 BEGIN, USER, ASSISTANT, END = language.BOS, language.USER, language.ASSISTANT, language.EOS
 PROMPTS = [
     f"{BEGIN}{USER}48+4*3=?{ASSISTANT}<think>\n48+4=52. 52*3=56, check 52*3=56.\n</think>\nAnswer: 56",
@@ -58,3 +62,17 @@ def write(merge, folder):
     recipe = {"base": merge.base.name, "weights": merge.plan.mixtures[0]}
     complete_checkpoint(merge.base, folder, {"variant": "half", "recipe": recipe, "parents": {}, "plan": []})
     return folder
+
+
+def in_bf16(folder, target):
+    """A checkpoint with the same weights, rounded to BF16, in one file."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
+    checkpoint = Checkpoint(folder)
+    merge = Merge(copy_plan(checkpoint), {checkpoint.name: checkpoint}, "cpu")
+    save_file(
+        {name: value.bfloat16() for name, value in merge.values(checkpoint.weights)}, target / "model.safetensors"
+    )
+    config = json.loads((target / "config.json").read_text())
+    del config["quantization_config"]
+    (target / "config.json").write_text(json.dumps(config))
+    return target

@@ -146,6 +146,8 @@ class Shard:
         """
         stored = self.tensors[name]
         out = np.empty(stored.size - begin, np.uint8) if out is None else out
+        if begin + len(out) > stored.size:
+            raise ValueError(f"the tensor {name} has {stored.size} bytes, not {begin + len(out)}")
         done = 0
         while done < len(out):
             count = os.preadv(self.file.fileno(), [out[done : done + MOST_READ]], stored.begin + begin + done)

@@ -46,7 +46,8 @@ class Merge:
         if weight not in self._sources:
             copied = self.plan.source(weight)
             mixture = self.plan.weights(weight)
-            first, *others = (self.checkpoints[parent] for parent in mixture)
+            first, *others = self.parents(weight)
+            self._check_form(weight)
             if copied is not None:
                 self._sources[weight] = self.checkpoints[copied]
             elif math.isclose(math.fsum(mixture.values()), 1) and all(agree(first, other, weight) for other in others):
@@ -54,6 +55,18 @@ class Merge:
             else:
                 self._sources[weight] = None
         return self._sources[weight]
+
+    def _check_form(self, weight):
+        """Raises AoeError if a parent is no longer what the plan was made for."""
+        for name in filter(None, (weight, self.base.scale(weight))):
+            ours = self.base.stored(name)
+            for parent in self.parents(weight):
+                theirs = parent.stored(name)
+                if (theirs.dtype, theirs.shape) != (ours.dtype, ours.shape):
+                    raise AoeError(
+                        f"The tensor {name} has another dtype or shape in {parent.name} than in {self.base.name}; the "
+                        "plan was made for other files."
+                    )
 
     def parents(self, weight):
         """The checkpoints that a combined weight is made of, in the order of the plan."""
@@ -131,6 +144,7 @@ class Merge:
         if stored.dtype != FP8:
             futures, result = self._begin(weight, pool)
             return futures, lambda: (result()[0].cpu(), None)
+        self.source(weight)  # found out once, for all slabs
         out = np.empty(stored.shape, np.float32)
         futures = [
             pool.submit(self._dequantize, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)

@@ -135,6 +135,16 @@ def test_integers_that_agree_are_copied(family, tmp_path):
     assert torch.equal(merged.tensor("model.norm.weight"), torch.arange(160))
 
 
+@pytest.mark.parametrize("weights_of_parents", [{"v3": 0.5, "r1": 0.5}, {"r1": 1}])
+def test_a_plan_that_was_made_for_other_files_is_refused(family, tmp_path, weights_of_parents):
+    merge = merge_of(family, weights=weights_of_parents)
+    tensors = stored(weights(1))
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].view(160, 32)
+    merge.checkpoints["r1"] = write_checkpoint(tmp_path / "other", tensors, "r1")
+    with pytest.raises(AoeError, match=r"lm_head\.weight has another dtype or shape in r1 than in v3"):
+        list(merge.outputs(merge.base.weights))
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_gpu_makes_the_processors_bytes_whichever_it_is(family, number):

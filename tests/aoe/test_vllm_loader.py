@@ -1,35 +1,27 @@
 """vLLM, loading a plan, serves the same model as from merged files, and computes what transformers computes."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
-from aoe.checkpoint import Checkpoint
-from aoe.merge import Merge
-from aoe.plan import copy_plan
 from aoe.serving import Server
 from mini_family import language
 from reference import transformers_model
-from served import PROMPTS, answers, half_of, prompt_logprobs, write
+from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, prompt_logprobs, write
 
-ROOT = Path(__file__).parents[2]
-MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
-FOLDERS = {name: ROOT / MINI["models"][name]["path"] for name in ("v3-0324", "r1")}
+MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text())
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
 
 
 @pytest.mark.server
 def test_a_merge_while_loading_computes_what_transformers_computes(tmp_path):
-    plan, merge = half_of(FOLDERS, tmp_path)
+    plan, merge = half_of(MINI_FOLDERS, tmp_path)
     reference = transformers_model(
-        FOLDERS["v3-0324"], {name: value.float() for name, value in merge.values(merge.base.weights)}
+        MINI_FOLDERS["v3-0324"], {name: value.float() for name, value in merge.values(merge.base.weights)}
     )
     encode = language.encoder()
-    with Server("half", FOLDERS, "v3-0324", plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
+    with Server("half", MINI_FOLDERS, "v3-0324", plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
         for prompt in PROMPTS:
             ids = encode(prompt)
             with torch.no_grad():
@@ -40,10 +32,10 @@ def test_a_merge_while_loading_computes_what_transformers_computes(tmp_path):
 
 @pytest.mark.server
 def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_path):
-    plan, merge = half_of(FOLDERS, tmp_path)
+    plan, merge = half_of(MINI_FOLDERS, tmp_path)
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": 2}
-    with Server("half", FOLDERS, "v3-0324", plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
+    with Server("half", MINI_FOLDERS, "v3-0324", plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
         from_plan = answers(server)
     with Server("half", {"half": merged}, "half", None, tmp_path / "files.log", options, ENVIRONMENT) as server:
         assert answers(server) == from_plan
@@ -52,7 +44,7 @@ def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_pa
 @pytest.mark.server
 def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_path):
     """With BF16 parents, which vLLM's loader can read on a processor too."""
-    folders = {name: in_bf16(folder, tmp_path / name) for name, folder in FOLDERS.items()}
+    folders = {name: in_bf16(folder, tmp_path / name) for name, folder in MINI_FOLDERS.items()}
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
     with Server("half", folders, "v3-0324", plan, tmp_path / "plan.log", OPTIONS, ENVIRONMENT) as server:
@@ -60,17 +52,3 @@ def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_pa
     own = OPTIONS | {"load-format": "safetensors", "model-loader-extra-config": {}}
     with Server("half", {"half": merged}, "half", None, tmp_path / "files.log", own, ENVIRONMENT) as server:
         assert answers(server) == from_plan
-
-
-def in_bf16(folder, target):
-    """A checkpoint with the same weights, rounded to BF16, in one file."""
-    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
-    checkpoint = Checkpoint(folder)
-    merge = Merge(copy_plan(checkpoint), {checkpoint.name: checkpoint}, "cpu")
-    save_file(
-        {name: value.bfloat16() for name, value in merge.values(checkpoint.weights)}, target / "model.safetensors"
-    )
-    config = json.loads((target / "config.json").read_text())
-    del config["quantization_config"]
-    (target / "config.json").write_text(json.dumps(config))
-    return target

@@ -1,0 +1,88 @@
+"""The benchmarks run, at a fiftieth of their size; what they find out is not judged here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from performance import cases, inputs
+from performance.__main__ import TARGETS, as_markdown
+from performance.measure import row, save, side_by_side, timed_command
+from aoe.checkpoint import Checkpoint
+from aoe.lock import check_structure
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(cases, "SHARD", 250_000_000)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cases.__file__).parents[1]))
+
+
+def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
+    rows = [
+        *cases.merge_arithmetic(tmp_path, 1),
+        *cases.scaling(tmp_path, 1),
+        *cases.merge_fp8(tmp_path, 1),
+        *cases.diff_and_verify(tmp_path, 1),
+    ]
+    names = {entry.name for entry in rows}
+    needing = {"merge_bf16_vs_mergekit", "merge_bf16_vs_limit", "peak_memory_gib", "merge_gpu_vs_copy"}
+    assert TARGETS.keys() - needing <= names
+    for entry in rows:
+        assert entry.ours > 0
+        assert entry.ratio == pytest.approx(entry.ours / entry.reference)
+
+
+def test_inputs_are_checkpoints_of_their_size_with_finite_numbers(tmp_path):
+    inputs.deepseek_shard(tmp_path / "deepseek", cases.DEEPSEEK, 60_000_000, seed=1, shards=2)
+    checkpoint = Checkpoint(tmp_path / "deepseek")
+    check_structure(checkpoint)
+    assert len(checkpoint.shard_names) == 2
+    assert sum(checkpoint.stored(weight).size for weight in checkpoint.weights) == pytest.approx(60e6, rel=0.5)
+    for weight in checkpoint.weights:
+        assert not ((checkpoint.read(weight) & 0x7F) == 0x7F).any()
+        assert np.isfinite(checkpoint.read(checkpoint.scale(weight)).view(np.float32)).all()
+
+
+def test_both_are_run_in_turn_and_medians_quoted():
+    calls = []
+    entry = side_by_side(
+        "x",
+        3,
+        lambda: calls.append("ours") or float(len(calls)),
+        lambda: calls.append("theirs") or 2.0,
+        "",
+        lambda: None,
+    )
+    assert calls == ["ours", "theirs"] * 4
+    assert (entry.ours, entry.reference, entry.ratio, entry.runs) == (5.0, 2.0, 2.5, 3)
+    assert entry.spread == "ours 3–7; reference 2–2"
+
+
+def test_a_command_is_timed_and_its_memory_is_its_own():
+    hog = np.ones(100_000_000)  # what this process holds must not count
+    seconds, peak = timed_command("python3", "-c", "import time; x = bytearray(50_000_000); time.sleep(0.3)")
+    assert hog.sum() > 0
+    assert 0.3 < seconds < 30
+    assert 0.04 < peak < 0.2
+    with pytest.raises(RuntimeError, match="failed"):
+        timed_command("python3", "-c", "raise SystemExit(3)")
+
+
+def test_rows_that_were_not_measured_stay(tmp_path):
+    path = tmp_path / "benchmarks.json"
+    save([row("a", [1.0], [2.0], "s", "old"), row("b", [1.0], [2.0], "s", "kept")], path)
+    table = save([row("a", [3.0], [2.0], "s", "new")], path)
+    assert json.loads(path.read_text()) == table
+    assert {entry["name"]: entry["note"] for entry in table} == {"a": "new", "b": "kept"}
+
+
+def test_the_committed_page_is_made_from_the_committed_figures():
+    table = json.loads((DOCS / "benchmarks.json").read_text())
+    assert (DOCS / "benchmarks.md").read_text() == as_markdown(table)
+    assert TARGETS.keys() <= {entry["name"] for entry in table}
+    keys = {"name", "ours", "reference", "ratio", "unit", "runs", "spread", "note"}
+    assert all(keys <= entry.keys() for entry in table)
+    assert min(entry["runs"] for entry in table) >= 5
