@@ -2,6 +2,9 @@
 
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from aoe import fp8, kernels
 from aoe.checkpoint import scale_shape
 from aoe.kernels import FP8
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 SHAPES = [(1, 1), (1, 300), (300, 1), (127, 129), (128, 128), (256, 512), (130, 1029), (576, 640)]
 MIXTURES = [(1.0,), (0.5, 0.5), (0.2, 0.3, 0.5), (1 / 3, 1 / 3, 1 / 3), (1.5, -0.5), (1e-3, 0.999), (0.25,) * 4]
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
@@ -269,3 +273,15 @@ def test_the_gpu_gives_the_cpus_bytes():
     results = [combine_fp8(kernels.for_device(device), parts, (0.2, 0.3, 0.5)) for device in ("cpu", "cuda")]
     for ours, theirs in zip(*results, strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_without_a_place_for_what_was_compiled_it_is_compiled_anew():
+    """As in a container whose file system and home cannot be written to."""
+    script = (
+        "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"
+        "import numpy as np; from aoe.kernels import cpu\n"
+        "x = np.full(3, 2, np.float32); out = cpu.empty(3, 'F32'); cpu.combine([(x, None)] * 2, 'F32', [1, 2], out)\n"
+        "assert (out == 6).all()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=SCRIPTS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

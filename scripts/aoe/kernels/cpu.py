@@ -22,9 +22,20 @@ INFINITY = np.uint32(0x7F800000)  # float32; larger magnitudes are NaN
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 HUGE_RATIO = 2.0**20  # of two scales
 
-exact = njit(nogil=True, cache=True, error_model="numpy")
-summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 inlined = njit(inline="always", error_model="numpy")
+
+
+def exact(function, **options):
+    """Compile, and keep what was compiled beside this file or in the user's cache, if either can be written to."""
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+    except RuntimeError:
+        return njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def summing(function):
+    """The same for sums whose order does not matter."""
+    return exact(function, fastmath={"reassoc", "contract", "nsz"})
 
 
 @inlined
