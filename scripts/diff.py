@@ -2,14 +2,14 @@
 
 import pandas as pd
 from aoe.checkpoint import Checkpoint
-from aoe.difference import shard_differences
+from aoe.difference import COLUMNS, shard_differences
 from joblog import logged
 
 with logged(snakemake.log[0]):
     base = Checkpoint(snakemake.params.base, snakemake.wildcards.base)
     other = Checkpoint(snakemake.params.other, snakemake.wildcards.other)
-    rows = pd.DataFrame(shard_differences(base, other, snakemake.params.file, snakemake.threads))
-    rows = rows.astype({"layer": "Int64", "expert": "Int64"})
+    rows = shard_differences(base, other, snakemake.params.file, snakemake.threads)
+    rows = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)  # a shard of scales alone has no rows
     rows.insert(0, "base", base.name)
     rows.insert(1, "other", other.name)
     rows.to_parquet(snakemake.output[0], index=False)

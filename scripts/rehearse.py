@@ -86,5 +86,5 @@ def rehearse(config):
 if __name__ == "__main__":
     try:
         rehearse(json.loads(Path(sys.argv[1]).read_text()))
-    except AoeError as error:
+    except (AoeError, OSError, ValueError) as error:
         sys.exit(f"ERROR: {error}")

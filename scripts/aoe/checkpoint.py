@@ -8,6 +8,7 @@ torch's tensors: verifying, planning, and merging and comparing on the CPU do wi
 import json
 import math
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,7 @@ class Shard:
 
     def __init__(self, path):
         self.path = Path(path)
+        self._file, self._lock = None, threading.Lock()
         with open(self.path, "rb") as file:
             size = self.path.stat().st_size
             prefix = file.read(8)
@@ -134,10 +136,13 @@ class Shard:
             raise AoeError(f"{self.path}: the header names a tensor twice.")
         return entries
 
-    @cached_property
+    @property
     def file(self):
-        """The open file, for reading at any place."""
-        return open(self.path, "rb", buffering=0)
+        """The open file, for reading at any place; opened once, whatever threads ask for it."""
+        with self._lock:
+            if self._file is None:
+                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - for as long as the shard is in use
+        return self._file
 
     def read(self, name, begin=0, out=None):
         """Fill ``out``, a uint8 array, with a tensor's bytes from ``begin`` on and return it; without one, all of them.
@@ -148,9 +153,12 @@ class Shard:
         out = np.empty(stored.size - begin, np.uint8) if out is None else out
         if begin + len(out) > stored.size:
             raise ValueError(f"the tensor {name} has {stored.size} bytes, not {begin + len(out)}")
-        done = 0
+        done, file = 0, self.file
         while done < len(out):
-            count = os.preadv(self.file.fileno(), [out[done : done + MOST_READ]], stored.begin + begin + done)
+            try:
+                count = os.preadv(file.fileno(), [out[done : done + MOST_READ]], stored.begin + begin + done)
+            except OSError as error:
+                raise AoeError(f"{self.path} cannot be read at the tensor {name} ({error.strerror}).") from error
             if not count:
                 raise AoeError(f"{self.path} ends within the tensor {name}: it was cut off after it had been opened.")
             done += count
@@ -168,6 +176,8 @@ class Shard:
 
         stored = self.tensors[name]
         dtype = getattr(torch, DTYPES[stored.dtype][0])
+        if not stored.elements:
+            return torch.empty(stored.shape, dtype=dtype)
         return torch.from_numpy(self.read(name)).view(dtype).reshape(stored.shape)
 
 
@@ -180,7 +190,7 @@ class Checkpoint:
     def __init__(self, directory, name=None):
         self.directory = Path(directory)
         self.name = name or self.directory.name
-        self._shards = {}
+        self._shards, self._lock = {}, threading.Lock()
 
     @cached_property
     def config(self):
@@ -208,15 +218,19 @@ class Checkpoint:
         return sorted(set(self.files.values()))
 
     def shard(self, file):
-        if file not in self._shards:
-            path = self.directory / file
-            if not path.is_file():
-                raise AoeError(f"{self.name}: the shard {path} is missing.")
-            try:
-                self._shards[file] = Shard(path)
-            except AoeError as error:
-                raise AoeError(f"{self.name}: {error}") from error
-        return self._shards[file]
+        """The Shard of a file name.  Raises AoeError if it is missing, unreadable or broken."""
+        with self._lock:
+            if file not in self._shards:
+                path = self.directory / file
+                try:
+                    self._shards[file] = Shard(path)
+                except FileNotFoundError as error:
+                    raise AoeError(f"{self.name}: the shard {path} is missing.") from error
+                except OSError as error:
+                    raise AoeError(f"{self.name}: the shard {path} cannot be read ({error.strerror}).") from error
+                except AoeError as error:
+                    raise AoeError(f"{self.name}: {error}") from error
+            return self._shards[file]
 
     def __contains__(self, tensor):
         return tensor in self.files
@@ -277,8 +291,9 @@ class Checkpoint:
         return weight_of(tensor) if self.is_scale(tensor) else tensor
 
     def is_scale(self, tensor):
-        """Whether ``tensor`` is the scale of a weight of this checkpoint."""
-        return tensor.endswith(SCALE_SUFFIX) and weight_of(tensor) in self
+        """Whether ``tensor`` is the scale of an FP8 weight of this checkpoint, and not a tensor of its own."""
+        weight = weight_of(tensor)
+        return weight != tensor and weight in self and self.stored(weight).dtype in SCALED
 
     def shard_of(self, tensor):
         """The Shard that holds ``tensor``."""

@@ -18,6 +18,23 @@ from aoe.architecture import Architecture
 from aoe.merge import alike, check_finite
 from aoe.slabs import slabs
 
+COLUMNS = {  # of a table of rows: pandas' dtypes
+    "tensor": "str",
+    "group": "str",
+    "layer": "Int64",
+    "expert": "Int64",
+    "kind": "str",
+    "dtype": "str",
+    "rows": "int64",
+    "elements": "int64",
+    "identical": "bool",
+    "norm": "float64",
+    "normalized": "float64",
+    "frobenius": "float64",
+    "codes": "float64",
+    "relative": "float64",
+}
+
 
 def shard_differences(base, other, file, threads=1, device=None):
     """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
@@ -63,10 +80,9 @@ def slab_difference(engine, base, other, slab):
 
 def row(stored, place, found):
     """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
-    size, change, code_change = (
-        math.sqrt(math.fsum(column)) for column in zip(*(sums for _, sums in found), strict=True)
-    )
-    root = math.sqrt(stored.elements)
+    columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
+    size, change, code_change = (math.sqrt(math.fsum(column)) for column in columns)
+    root = math.sqrt(max(stored.elements, 1))
     return {
         "tensor": stored.name,
         "group": str(place.group),
@@ -74,7 +90,7 @@ def row(stored, place, found):
         "expert": place.expert,
         "kind": place.kind,
         "dtype": stored.dtype,
-        "rows": stored.shape[0],
+        "rows": stored.shape[0] if stored.shape else 1,
         "elements": stored.elements,
         "identical": all(alike for alike, _ in found),
         "norm": size,

@@ -19,10 +19,17 @@ def inventory(config):
     """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
     config: a DeepSeek-V3 model's config.json as a dict.  Projections are FP8 with scales if it has a
-    ``quantization_config``, else BF16.  Raises AoeError for another architecture.
+    ``quantization_config``, else BF16.  Raises AoeError for another architecture or a key that is missing.
     """
     if config.get("model_type") != "deepseek_v3":
         raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of deepseek_v3.")
+    try:
+        return _inventory(config)
+    except KeyError as error:
+        raise AoeError(f"The model's config.json lacks {error}, which its inventory is computed from.") from error
+
+
+def _inventory(config):
     tensors = _bf16({"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])})
     for layer in range(config["num_hidden_layers"] + config["num_nextn_predict_layers"]):
         tensors |= _layer(config, layer)

@@ -106,7 +106,12 @@ def verify_model(name, directory, files, threads=1):
 
 def check_structure(checkpoint):
     """Raises AoeError unless every shard is what its header says, the index agrees with them, and all scales fit."""
-    held = {tensor: file for file in checkpoint.shard_names for tensor in checkpoint.shard(file).tensors}
+    held = {}
+    for file in checkpoint.shard_names:
+        for tensor in checkpoint.shard(file).tensors:
+            if tensor in held:
+                raise AoeError(f"{checkpoint.name}: both {held[tensor]} and {file} hold the tensor {tensor}.")
+            held[tensor] = file
     if held != checkpoint.files:
         odd = sorted(held.items() ^ checkpoint.files.items())[0][0]
         raise AoeError(

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from aoe import AoeError, kernels
-from aoe.checkpoint import DTYPES, scale_shape
+from aoe.checkpoint import DTYPES, SCALED, scale_shape
 from aoe.kernels import FP8, cpu
 from aoe.slabs import slabs
 
@@ -26,6 +26,9 @@ class Merge:
     """
 
     def __init__(self, plan, checkpoints, device=None, threads=1):
+        for parent in plan.parents:
+            if parent not in checkpoints:
+                raise AoeError(f"The plan reads the parent {parent!r}, whose checkpoint was not given.")
         self.plan = plan
         self.checkpoints = checkpoints
         self.base = checkpoints[plan.base]
@@ -57,7 +60,8 @@ class Merge:
         return self._sources[weight]
 
     def _check_form(self, weight):
-        """Raises AoeError if a parent is no longer what the plan was made for."""
+        """Raises AoeError if a parent is no longer what the plan was made for, or a scale does not fit."""
+        self.base.check_scale(weight)
         for name in filter(None, (weight, self.base.scale(weight))):
             ours = self.base.stored(name)
             for parent in self.parents(weight):
@@ -141,6 +145,8 @@ class Merge:
 
     def _begin_value(self, weight, pool):
         stored = self.base.stored(weight)
+        if stored.dtype in SCALED and stored.dtype != FP8:
+            raise AoeError(f"The tensor {weight} has the dtype {stored.dtype}, which cannot be dequantized.")
         if stored.dtype != FP8:
             futures, result = self._begin(weight, pool)
             return futures, lambda: (result()[0].cpu(), None)

@@ -28,6 +28,8 @@ class Plan:
 
     def weights(self, tensor):
         """{parent: λ} of an output tensor."""
+        if tensor not in self.tensors:
+            raise AoeError(f"The plan has no tensor {tensor}; it was made for other files.")
         return self.mixtures[self.tensors[tensor]]
 
     def source(self, tensor):
@@ -46,12 +48,21 @@ class Plan:
         return lines
 
     def save(self, path):
-        Path(path).write_text(json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}))
+        partial = Path(f"{path}.partial")
+        partial.write_text(json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}))
+        partial.replace(path)
 
     @classmethod
     def load(cls, path):
-        content = json.loads(Path(path).read_text())
-        return cls(content["base"], tuple(content["mixtures"]), content["tensors"])
+        """The Plan in a file.  Raises AoeError if it is none."""
+        try:
+            content = json.loads(Path(path).read_text())
+            plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"])
+            if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
+                raise ValueError("a tensor without a mixture")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AoeError(f"{path} is no plan ({error}); make it anew.") from error
+        return plan
 
 
 def copy_plan(checkpoint):
@@ -77,7 +88,7 @@ def make_plan(recipe, parents, norms=None):
             mixture = {recipe.base: 1.0}
         mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
         if len(mixture) > 1 and base.stored(weight).dtype not in COMBINABLE:
-            check_equal(weight, [parents[parent] for parent in mixture])
+            check_equal(weight, [base, *(parents[parent] for parent in mixture)])
             mixture = {recipe.base: 1.0}
         if mixture not in mixtures:
             mixtures.append(mixture)
@@ -88,7 +99,7 @@ def make_plan(recipe, parents, norms=None):
 def _exceeds(recipe, norms, weight):
     others = [parent for parent in recipe.parents if parent != recipe.base]
     try:
-        return max(norms[parent][weight] for parent in others) > recipe.threshold.delta
+        return max((norms[parent][weight] for parent in others), default=0) > recipe.threshold.delta
     except (KeyError, TypeError) as error:
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
 
@@ -97,7 +108,8 @@ def check_equal(weight, parents):
     """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
     first, *others = parents
     for other in others:
-        if first.bytes(weight) != other.bytes(weight):
+        names = filter(None, (weight, first.scale(weight)))
+        if any(first.bytes(name) != other.bytes(name) for name in names):
             raise AoeError(
                 f"The tensor {weight} has the dtype {first.stored(weight).dtype}, which cannot be combined, and "
                 f"differs between {first.name} and {other.name}; leave it out of the subset S."

@@ -11,7 +11,18 @@ import yaml
 from aoe import AoeError, __version__
 from aoe.checkpoint import INDEX
 
-WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # never the base's
+WEIGHTS = {
+    ".safetensors",
+    ".partial",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+}  # never the base's
 
 
 def complete_checkpoint(base, directory, provenance):
@@ -26,11 +37,13 @@ def complete_checkpoint(base, directory, provenance):
         raise AoeError(f"{base.name} has several shards, but no {INDEX}.")
     for source in sorted(base.directory.iterdir()):
         weights = source.suffix in WEIGHTS or (source.name.endswith(".index.json") and source.name != INDEX)
-        if source.is_file() and not weights and source.name != "README.md":
+        if source.is_file() and not weights and source.name not in ("README.md", "recipe.json"):
             shutil.copyfile(source, directory / source.name)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance))
-    (directory / "recipe.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+    partial = directory / "recipe.json.partial"
+    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+    partial.replace(directory / "recipe.json")
 
 
 def model_card(provenance):

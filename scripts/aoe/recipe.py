@@ -117,6 +117,8 @@ def read_recipe(name, entry, models):
     for weights in [recipe.weights, *(weights for _, weights in recipe.overrides)]:
         if not all(map(math.isfinite, weights.values())):
             raise AoeError(f"{where} has a weight λ that is not a finite number.")
+        if not any(weights.values()):
+            raise AoeError(f"{where} has no weight λ but 0.")
         total = math.fsum(weights.values())
         if recipe.convex and abs(total - 1) > SUM_TOLERANCE:
             raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")

@@ -4,6 +4,7 @@ A shard has the base's header, so its names, order, alignment and metadata; what
 the kernel, and a shard that is one parent's is copied whole, which file systems that can share blocks do at no cost.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -31,13 +32,14 @@ def write_shard(merge, file, target):
     """
     target = Path(target)
     shard = merge.base.shard(file)
-    free = shutil.disk_usage(target.parent).free
-    if free < shard.size:
-        raise AoeError(
-            f"{target.parent} has {free:,} bytes left, but the shard {file} takes {shard.size:,}; free some."
-        )
+    for tensor in shard.tensors:
+        if merge.base.files.get(tensor) != file:
+            raise AoeError(f"{merge.base.name}: {file} holds the tensor {tensor}, but the index does not put it there.")
     partial_file = Path(f"{target}.partial")
     try:
+        free = shutil.disk_usage(target.parent).free
+        if free < shard.size:
+            raise AoeError(f"{target.parent} has {free:,} bytes left, but {file} takes {shard.size:,}; free some.")
         with open(partial_file, "wb", buffering=0) as out:
             reserve(out, shard.size)
             whole = _whole_source(merge, shard)
@@ -48,15 +50,12 @@ def write_shard(merge, file, target):
                 merge.run(_tasks(merge, shard, out))
             os.fsync(out.fileno())
         partial_file.replace(target)
-    except OSError as error:
-        partial_file.unlink(missing_ok=True)
-        if error.errno in FULL:
-            raise AoeError(
-                f"{target} could not be written: {error.strerror}; it takes {shard.size:,} bytes."
-            ) from error
-        raise
-    except BaseException:
-        partial_file.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial_file.unlink()
+        if isinstance(error, OSError):
+            sentence = f"{target} could not be written: {error.strerror}; it takes {shard.size:,} bytes."
+            raise AoeError(sentence) from error
         raise
 
 

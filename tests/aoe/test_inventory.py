@@ -40,6 +40,8 @@ def test_without_fp8_there_are_no_scales():
 def test_other_architectures_have_none():
     with pytest.raises(AoeError, match="'mixtral', only of deepseek_v3"):
         inventory({"model_type": "mixtral"})
+    with pytest.raises(AoeError, match="lacks 'kv_lora_rank'"):
+        inventory({key: value for key, value in DEEPSEEK.items() if key != "kv_lora_rank"})
 
 
 def test_a_sparse_checkpoint_is_a_checkpoint_that_takes_no_disk(tmp_path):

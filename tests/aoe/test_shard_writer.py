@@ -80,7 +80,7 @@ def small_disk(tmp_path):
 
 
 def test_too_little_space_is_told_before_the_first_byte(family, small_disk):
-    with pytest.raises(AoeError, match=r"small has [\d,]+ bytes left, but the shard model-00001.* takes [\d,]+"):
+    with pytest.raises(AoeError, match=r"small has [\d,]+ bytes left, but model-00001.* takes [\d,]+"):
         write_shard(merge_of(family), FIRST, small_disk / FIRST)
     assert not list(small_disk.iterdir())
 
@@ -144,6 +144,18 @@ def test_a_merge_that_was_killed_and_begun_anew_equals_an_undisturbed_one(family
     write_shard(merge_of(family), FIRST, target)
     assert filecmp.cmp(target, tmp_path / "undisturbed", shallow=False)
     assert not target.with_name(f"{FIRST}.partial").exists()
+
+
+def test_a_folder_that_is_not_there_is_told(family, tmp_path):
+    with pytest.raises(AoeError, match="could not be written: No such file or directory"):
+        write_shard(merge_of(family), FIRST, tmp_path / "nowhere" / FIRST)
+
+
+def test_a_shard_that_holds_more_than_the_index_says_is_refused(family, tmp_path):
+    merge = merge_of(family)
+    del merge.base.files["model.norm.weight"]
+    with pytest.raises(AoeError, match=r"holds the tensor model\.norm\.weight, but the index does not put it there"):
+        write_shard(merge, SECOND, tmp_path / SECOND)
 
 
 def test_nothing_goes_on_after_a_failure(family, tmp_path, monkeypatch):
