@@ -20,6 +20,7 @@ STORAGE = {FP8: np.uint8, "BF16": np.uint16, "F16": np.uint16, "F32": np.float32
 
 INFINITY = np.uint32(0x7F800000)  # float32; larger magnitudes are NaN
 MAGNITUDE = np.uint32(0x7FFFFFFF)
+E4M3_IN_F32 = np.int32(-0x78100000)  # sign, and the seven bits from the twentieth on: 0x87F00000
 HUGE_RATIO = 2.0**20  # of two scales
 
 inlined = njit(inline="always", error_model="numpy")
@@ -50,9 +51,9 @@ def _float(bits):
 
 @inlined
 def _from_e4m3(code):
-    """A code's exponent and mantissa, moved to float32's, are its value times 2**-120."""
-    bits = ((code & np.uint32(0x80)) << np.uint32(24)) | ((code & np.uint32(0x7F)) << np.uint32(20))
-    return _float(bits) * np.float32(2.0**120)
+    """A code's exponent and mantissa, moved to float32's, are its value times 2**-120; its sign comes along."""
+    bits = (np.int32(np.int8(code)) << np.int32(20)) & E4M3_IN_F32
+    return np.int32(bits).view(np.float32) * np.float32(2.0**120)
 
 
 @inlined
@@ -136,10 +137,10 @@ def _combine_fp8(codes, scales, weights, out, out_scales):
                         weight = weights[parent]
                         if parent == 0:
                             for j in range(end - begin):
-                                target[j] = _from_e4m3(np.uint32(source[j])) * scale * weight
+                                target[j] = _from_e4m3(source[j]) * scale * weight
                         else:
                             for j in range(end - begin):
-                                target[j] = target[j] + _from_e4m3(np.uint32(source[j])) * scale * weight
+                                target[j] = target[j] + _from_e4m3(source[j]) * scale * weight
             for begin in range(0, width, BLOCK):
                 end = min(begin + BLOCK, width)
                 largest = np.uint32(0)
@@ -172,7 +173,7 @@ def dequantize(codes, scale, out):
             source = codes[i, begin:end]
             target = out[i, begin:end]
             for j in range(end - begin):
-                target[j] = _from_e4m3(np.uint32(source[j])) * factor
+                target[j] = _from_e4m3(source[j]) * factor
 
 
 @exact
@@ -239,8 +240,8 @@ def _squares(ones, others, our_scale, their_scale):
     """Sums over a row of a block: ours, the differences of the codes, the differences; all but the last in codes."""
     size = change = code_change = 0.0
     for j in range(ones.size):
-        one = np.float64(_from_e4m3(np.uint32(ones[j])))
-        other = np.float64(_from_e4m3(np.uint32(others[j])))
+        one = np.float64(_from_e4m3(ones[j]))
+        other = np.float64(_from_e4m3(others[j]))
         size += one * one
         code_change += (one - other) * (one - other)
         difference = one * our_scale - other * their_scale
@@ -257,8 +258,8 @@ def _squares_in_f32(ones, others, our_high, our_low, their_high, their_low):
     """
     size = change = code_change = np.float32(0)
     for j in range(ones.size):
-        one = _from_e4m3(np.uint32(ones[j]))
-        other = _from_e4m3(np.uint32(others[j]))
+        one = _from_e4m3(ones[j])
+        other = _from_e4m3(others[j])
         size += one * one
         code_change += (one - other) * (one - other)
         difference = (one * our_high - other * their_high) + (one * our_low - other * their_low)
