@@ -1,0 +1,200 @@
+"""Run code that nobody has read: no network, no home, nothing of the system to write to, and bounds on everything else.
+
+On plain Linux that is bubblewrap: a mount namespace with the system and Python read-only and an empty /tmp, own
+namespaces for processes, network and IPC, and the kernel's limits on memory, processes, file sizes and seconds.  Where
+there are containers, Apptainer or Docker run the same command in an image.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from aoe import AoeError
+
+NOBODY = 65534
+ENVIRONMENT = {"HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/fonts")
+PROGRAM = "program.py"
+GRACE = 5  # seconds from the end of a program's time until the sandbox itself is killed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one program: ``seconds`` by the clock, ``memory_mb`` a process, ``processes`` (threads count), the size of a
+    file in ``file_mb``, and the ``output`` that is kept, in bytes, beyond which it is killed."""
+
+    seconds: int = 60
+    memory_mb: int = 4096
+    processes: int = 128
+    file_mb: int = 256
+    output: int = 100_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """``passed``: the program ended by itself with status 0; ``reason``: else why not; ``output``: the end of it."""
+
+    passed: bool
+    reason: str
+    output: str
+
+
+def find_sandbox(image=None):
+    """The way to run untrusted code here: a function (folder, limits) -> command.
+
+    image: for Docker, or a file for Apptainer; without one, the Python that runs this is used, by bubblewrap.  Raises
+    AoeError that says what to install if nothing is there that works.
+    """
+    candidates = [_apptainer, _docker] if image else [_bubblewrap]
+    tried = []
+    for candidate in candidates:
+        name = candidate.__name__.removeprefix("_")
+        sandbox = candidate(image)
+        if sandbox is None:
+            tried.append(f"{name} is not installed")
+        elif (result := run("print('safe')", sandbox, Limits(seconds=30))).passed:
+            return sandbox
+        else:
+            tried.append(f"{name} does not work ({result.output.strip()[-200:] or result.reason})")
+    raise AoeError(
+        f"Answers that are programs run in a sandbox only, and there is none: {'; '.join(tried)}.  Install bubblewrap "
+        "(Debian, Ubuntu: `apt install bubblewrap`; Fedora: `dnf install bubblewrap`), or give the benchmark an image "
+        "and use Apptainer or Docker."
+    )
+
+
+def run(code, sandbox, limits=None):
+    """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards."""
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / PROGRAM).write_text(code, errors="replace")
+        return _watch(sandbox(folder, limits), limits)
+
+
+def _watch(command, limits):
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": os.environ.get("PATH", os.defpath)},
+        start_new_session=True,
+    )
+    kept, reason = bytearray(), []
+
+    def read():
+        while piece := process.stdout.read1(65536):
+            kept.extend(piece)
+            if len(kept) > limits.output:
+                reason.append("too much output")
+                process.kill()
+                break
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        process.wait(limits.seconds)
+    except subprocess.TimeoutExpired:
+        reason.append("out of time")
+        process.kill()
+    process.wait()
+    reader.join(GRACE)
+    process.stdout.close()
+    output = kept[-limits.output :].decode(errors="replace")
+    if process.returncode and not reason:
+        reason.append(f"status {process.returncode}")
+    return Result(not reason, "; ".join(reason), output)
+
+
+def _limited(limits):
+    """The command in front of Python's, inside of any sandbox."""
+    bounds = {"as": limits.memory_mb << 20, "nproc": limits.processes, "fsize": limits.file_mb << 20, "core": 0}
+    return ["prlimit", *(f"--{name}={bound}" for name, bound in bounds.items()), f"--cpu={limits.seconds}", "--"]
+
+
+def _bubblewrap(_image):
+    if not shutil.which("bwrap"):
+        return None
+    python = list(dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.prefix, sys.base_prefix)))
+    variables = ENVIRONMENT | {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"}
+
+    def command(folder, limits):
+        shown = [place for place in (*SYSTEM, *python) if os.path.exists(place)]
+        return [
+            *("bwrap", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
+            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/home"),
+            *(word for parent in _parents(python) for word in ("--perms", "0755", "--dir", parent)),
+            *(word for place in shown for word in _bind(place)),
+            *("--ro-bind", folder, "/program", "--chdir", "/tmp"),
+            *(word for name, value in variables.items() for word in ("--setenv", name, value)),
+            "--",
+            *_as_nobody(),
+            *_limited(limits),
+            *(str(Path(sys.prefix) / "bin" / "python"), "-I", f"/program/{PROGRAM}"),
+        ]
+
+    return command
+
+
+def _namespaces():
+    """Root sets the sandbox up as root, and becomes nobody in it; others are nobody else in a user namespace."""
+    if os.geteuid():
+        return ["--unshare-all", "--cap-drop", "ALL"]
+    kinds = ("pid", "net", "ipc", "uts", "cgroup-try")
+    capabilities = ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    return [*(f"--unshare-{kind}" for kind in kinds), *capabilities]
+
+
+def _as_nobody():
+    """The kernel counts no processes of root's."""
+    if os.geteuid():
+        return []
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
+
+
+def _parents(places):
+    """All folders above some, the outermost first; bubblewrap's own would be closed to nobody."""
+    return sorted({str(parent) for place in places for parent in Path(place).parents if len(parent.parts) > 1})
+
+
+def _bind(place):
+    """A folder or link of the system as it is."""
+    return ("--symlink", os.readlink(place), place) if os.path.islink(place) else ("--ro-bind", place, place)
+
+
+def _apptainer(image):
+    if not shutil.which("apptainer"):
+        return None
+
+    def command(folder, limits):
+        return [
+            *("apptainer", "--silent", "exec", "--containall", "--cleanenv", "--no-home", "--net", "--network", "none"),
+            *("--bind", f"{folder}:/program:ro", "--pwd", "/tmp", image),
+            *_limited(limits),
+            *("python", "-I", f"/program/{PROGRAM}"),
+        ]
+
+    return command
+
+
+def _docker(image):
+    if not shutil.which("docker"):
+        return None
+
+    def command(folder, limits):
+        return [
+            *("docker", "run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+            *("--security-opt", "no-new-privileges", "--user", f"{NOBODY}:{NOBODY}", "--workdir", "/tmp"),
+            *("--memory", f"{limits.memory_mb}m", "--pids-limit", str(limits.processes), "--stop-timeout", "0"),
+            *("--volume", f"{folder}:/program:ro", "--env", "HOME=/tmp", image),
+            *_limited(limits),
+            *("python", "-I", f"/program/{PROGRAM}"),
+        ]
+
+    return command
