@@ -1,0 +1,112 @@
+"""MT-Bench and its judge: what is asked, what is understood of the verdicts, and what is kept."""
+
+import json
+
+import pytest
+from aoe import AoeError
+from benchmarks.judging import Judge, judge_all, rating_of
+from benchmarks.mt_bench import Judging, samples
+from scripted import Reply, Scripted
+
+PROMPTS = {
+    "single-v1": "Q: {question} A: {answer}",
+    "single-math-v1": "Q: {question} REF: {ref_answer_1} A: {answer}",
+    "single-v1-multi-turn": "{question_1} {answer_1} {question_2} {answer_2}",
+    "single-math-v1-multi-turn": "{question_1} {ref_answer_1} {question_2} {ref_answer_2} / {answer_1} {answer_2}",
+}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two questions, one of which needs a reference answer, in the published fields."""
+    questions = [
+        {"question_id": 81, "category": "writing", "turns": ["Write {braces}.", "Shorter."]},
+        {"question_id": 111, "category": "math", "turns": ["1+1?", "And 2+2?"], "reference": ["2", "4"]},
+    ]
+    reference = {"question_id": 111, "choices": [{"index": 0, "turns": ["two", "four"]}]}
+    prompts = [{"name": n, "system_prompt": f"You are {n}.", "prompt_template": text} for n, text in PROMPTS.items()]
+    content = {
+        "question.jsonl": questions,
+        "reference_answer/gpt-4.jsonl": [reference],
+        "judge_prompts.jsonl": prompts,
+    }
+    for file, records in content.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("".join(json.dumps(record) + "\n" for record in records))
+    return tmp_path, [*content, "README.md"]
+
+
+def test_questions_have_follow_ups_and_their_categorys_temperature(dataset):
+    first, second = samples(*dataset)
+    assert (first.id, first.input, first.metadata["follow_ups"]) == ("81", "Write {braces}.", ["Shorter."])
+    assert (first.metadata["temperature"], second.metadata["temperature"]) == (0.7, 0.0)
+
+
+def test_the_judge_is_asked_with_the_prompt_of_category_and_turn(dataset):
+    judging = Judging.read(*dataset)
+    system, user = judging.messages("81", "writing", ["Write {braces}."], ["{so}"])
+    assert (system["content"], user["content"]) == ("You are single-v1.", "Q: Write {braces}. A: {so}")
+    _, user = judging.messages("111", "math", ["1+1?"], ["3"])
+    assert user["content"] == "Q: 1+1? REF: two A: 3"
+    _, user = judging.messages("111", "math", ["1+1?", "And 2+2?"], ["3", "5"])
+    assert user["content"] == "1+1? two And 2+2? four / 3 5"
+    with pytest.raises(AoeError, match=r"question 112 .* has no reference answer"):
+        judging.messages("112", "math", ["?"], ["!"])
+
+
+@pytest.mark.parametrize(
+    ("text", "rating"),
+    [
+        ("Good. Rating: [[8]]", 8),
+        ("[[7.5]]", 7.5),
+        ("[[10]] or [[2]]", 10),
+        ("Rating: [6]", 6),
+        ("[[11]]", None),
+        ("[[0]]", None),
+        ("[[eight]]", None),
+        ("8/10", None),
+        ("", None),
+    ],
+)
+def test_ratings_are_read_as_published(text, rating):
+    assert rating_of(text) == rating
+
+
+def ask(script, questions, cache, **settings):
+    with Scripted(script) as server:
+        judge = Judge("judge", server.url, "2026-01-01", **settings)
+        return judge_all(judge, "key", questions, cache), server.requests
+
+
+def question(text):
+    return [{"role": "user", "content": text}]
+
+
+def test_verdicts_are_kept_and_malformed_ones_asked_again_then_missing(tmp_path):
+    def script(request):
+        words = request["messages"][-1]["content"]
+        if words == "stubborn" or (words == "hesitant" and request["seed"] < 3):
+            return Reply("It is nice.")
+        return Reply("Rating: [[9]]")
+
+    questions = [question(words) for words in ("plain", "hesitant", "stubborn")]
+    verdicts, requests = ask(script, questions, tmp_path, retries=2)
+    assert [verdict.rating for verdict in verdicts] == [9, 9, None]
+    assert [verdict.attempts for verdict in verdicts] == [1, 3, 3]
+    assert len(requests) == 7
+    again, requests = ask(script, questions, tmp_path)
+    assert again == verdicts
+    assert requests == []
+    _, requests = ask(script, questions, tmp_path, temperature=0.5)  # another judge
+    assert len(requests) == 7
+
+
+def test_a_judge_that_refuses_loses_no_verdict(tmp_path):
+    def script(request):
+        return Reply("[[5]]") if request["messages"][-1]["content"] == "easy" else Reply(status=401)
+
+    with pytest.raises(AoeError, match=r"The judge judge did not answer \(AuthenticationError, HTTP 401\)"):
+        ask(script, [question("easy"), question("hard")], tmp_path)
+    verdicts, requests = ask(lambda request: Reply("[[1]]"), [question("easy"), question("hard")], tmp_path)
+    assert [verdict.rating for verdict in verdicts] == [5, 1]
+    assert len(requests) == 1
