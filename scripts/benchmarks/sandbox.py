@@ -5,6 +5,7 @@ namespaces for processes, network and IPC, and the kernel's limits on memory, pr
 there are containers, Apptainer or Docker run the same command in an image.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -68,19 +69,23 @@ def find_sandbox(image=None):
     )
 
 
-def run(code, sandbox, limits=None):
-    """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards."""
+def run(code, sandbox, limits=None, files=None, words=""):
+    """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards.
+
+    files: name -> text, beside the program in /program; words: its standard input.
+    """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        (Path(folder) / PROGRAM).write_text(code, errors="replace")
-        return _watch(sandbox(folder, limits), limits)
+        for name, text in {PROGRAM: code, **(files or {})}.items():
+            (Path(folder) / name).write_text(text, errors="replace")
+        return _watch(sandbox(folder, limits), limits, words)
 
 
-def _watch(command, limits):
+def _watch(command, limits, words):
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={"PATH": os.environ.get("PATH", os.defpath)},
@@ -98,6 +103,9 @@ def _watch(command, limits):
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(words.encode())
+        process.stdin.close()
     try:
         process.wait(limits.seconds)
     except subprocess.TimeoutExpired:

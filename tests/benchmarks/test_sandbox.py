@@ -27,7 +27,7 @@ def sandbox():
 HOSTILE = {
     "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
     "threads": "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(60,)).start()",
-    "rm -rf": "import subprocess, sys\nsys.exit(subprocess.call('rm -rf --no-preserve-root / 2>/dev/null', shell=True) or 1)",
+    "rm -rf": "import os\nos.system('rm -rf --no-preserve-root / 2>/dev/null')\nraise SystemExit(1)",
     "network": "import urllib.request\nurllib.request.urlopen('{url}', timeout=3)",
     "environment": "import os\nassert os.environ['HOSTILE_SECRET']",
     "parent's environment": "assert b'HOSTILE_SECRET' in open('/proc/1/environ', 'rb').read()",
@@ -94,7 +94,7 @@ def test_hostile_programs_fail_and_reach_nothing(sandbox, bait):
 
 
 def test_honest_programs_pass_beside_hostile_ones(sandbox, bait):
-    honest = "import json, math, sys, tempfile\nopen('/tmp/mine', 'w').write('x')\nassert math.gcd(12, 18) == 6\nprint('done')"
+    honest = "import json, math\nopen('/tmp/mine', 'w').write('x')\nassert math.gcd(12, 18) == 6\nprint('done')"
     hostile = [HOSTILE[name] for name in ("fork bomb", "kill all", "endless output", "memory")]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda code: run(code, sandbox, SHORT), [*hostile, honest, honest]))

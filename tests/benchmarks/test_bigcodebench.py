@@ -1,0 +1,61 @@
+"""Programs as answers: only those that pass the official tests count, whatever else they do."""
+
+import json
+
+import pytest
+from aoe import AoeError
+from benchmarks.bigcodebench import grade, samples
+from benchmarks.sandbox import Limits, find_sandbox
+
+TASK = {
+    "task_id": "BigCodeBench/0",
+    "complete_prompt": 'import math\ndef task_func(x):\n    """The double of x."""\n',
+    "instruct_prompt": "Write a function that doubles. It starts with: def task_func(x):",
+    "code_prompt": "import math\ndef task_func(x):",
+    "test": (
+        "import unittest\nclass TestCases(unittest.TestCase):\n"
+        "    def test_one(self):\n        self.assertEqual(task_func(2), 4)\n"
+        "    def test_two(self):\n        self.assertEqual(task_func(-1), -2)\n"
+    ),
+    "entry_point": "task_func",
+}
+ANSWERS = {
+    "```python\nimport math\ndef task_func(x):\n    return 2 * x\n```": True,
+    "Here:\n```python\ndef task_func(x):\n    return x + x\n```\nIt doubles.": True,
+    "def task_func(x):\n    return 2 * x": True,
+    "```\ndef task_func(x):\n    return 2 * x\n```": True,
+    "```python\ndef task_func(x):\n    return 4\n```": False,
+    "```python\ndef task_func(x): return 2 *\n```": False,
+    "I cannot do that.": False,
+    "": False,
+    "```python\nimport sys\nsys.exit(0)\n```": False,
+    "```python\nimport os\nos._exit(0)\n```": False,
+    "```python\nimport unittest\nunittest.main = lambda *a, **k: None\ndef task_func(x): return 1\n```": False,
+    "```python\ndef task_func(x): return 1\nclass TestCases: pass\n```": False,
+    "```python\nprint('OK')\nraise SystemExit\n```": False,
+    "```python\nwhile True: pass\n```": False,
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    try:
+        return find_sandbox()
+    except AoeError as error:
+        pytest.skip(f"needs bubblewrap, and user namespaces that it may use: {error}")
+
+
+def test_answers_are_scored_by_their_tests(sandbox):
+    metadata = [{"head": TASK["code_prompt"], "test": TASK["test"]}] * len(ANSWERS)
+    found = grade(list(ANSWERS), metadata, sandbox, Limits(seconds=10), threads=2)
+    assert dict(zip(ANSWERS, found, strict=True)) == ANSWERS
+
+
+def test_both_kinds_of_prompts_are_read(tmp_path):
+    (tmp_path / "data.jsonl").write_text(json.dumps(TASK))
+    (complete,) = samples(tmp_path, ["data.jsonl"], "complete")
+    (instruct,) = samples(tmp_path, ["data.jsonl"], "instruct")
+    assert complete.input.endswith(TASK["complete_prompt"])
+    assert len(complete.input) > len(TASK["complete_prompt"])
+    assert instruct.input == TASK["instruct_prompt"]
+    assert complete.metadata == {"head": TASK["code_prompt"], "test": TASK["test"]}
