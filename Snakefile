@@ -13,6 +13,13 @@ include: "rules/verify.smk"
 include: "rules/diff.smk"
 include: "rules/merge.smk"
 include: "rules/serve.smk"
+
+
+if "mt_bench" in study.content["benchmarks"]:
+
+    include: "rules/judge.smk"
+
+
 include: "rules/score.smk"
 include: "rules/figures.smk"
 include: "rules/mini_family.smk"

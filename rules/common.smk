@@ -53,6 +53,8 @@ if "assembled" in study.content["figures"]:
     FIGURES += ["figure8"]
 ENDINGS = ["svg", "pdf", "png", "csv"]
 TABLES = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv"]
+if "mt_bench" in study.content["benchmarks"]:
+    TABLES += ["judgements.parquet"]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 PLANNED = [variant for variant in study.variants if variant not in study.models]
 
@@ -204,17 +206,19 @@ def difference_tables(wildcards=None):
 
 
 def parent_receipts(wildcards):
+    return receipts_for(wildcards.variant)
+
+
+def receipts_for(variant):
     """The parents' receipts; of a parent that is fetched and needed in part only, for that part."""
-    recipe = study.variants[wildcards.variant]
+    recipe = study.variants[variant]
     whole = [
         parent
         for parent in recipe.parents
         if parent not in study.sources or locked[parent].needed_by(recipe) == locked[parent].needed
     ]
     parts = [parent for parent in recipe.parents if parent not in whole]
-    return receipts(whole) + [
-        ancient(f"results/{study.name}/verified_for/{wildcards.variant}/{parent}.json") for parent in parts
-    ]
+    return receipts(whole) + [ancient(f"results/{study.name}/verified_for/{variant}/{parent}.json") for parent in parts]
 
 
 def parent_provenance(wildcards):
@@ -260,18 +264,34 @@ DATASETS = sorted({entry["dataset"] for entry in study.content["benchmarks"].val
 
 
 def needed_to_answer(wildcards):
+    return needed_to_serve(wildcards.variant)
+
+
+def needed_to_serve(variant):
     """Models are served as they are, published variants from their files, all others by their plan."""
-    variant, datasets = wildcards.variant, {"datasets": receipts(DATASETS)}
+    datasets = {"datasets": receipts(DATASETS)}
     if variant in study.models:
         return {"verified": receipts([variant]), **datasets}
     if study.published(variant):
         return {"merged": f"results/{study.name}/merged/{variant}/recipe.json", **datasets}
-    return {"plan": f"results/{study.name}/plans/{variant}.json", "verified": parent_receipts(wildcards), **datasets}
+    return {"plan": f"results/{study.name}/plans/{variant}.json", "verified": receipts_for(variant), **datasets}
 
 
 def asked_datasets(wildcards):
     """dataset -> its folder and the names of its files."""
     return {name: [directories[name], locked[name].needed] for name in DATASETS}
+
+
+def needed_to_judge(wildcards):
+    """The datasets with the judge's prompts, and what it takes to serve a judge of the study's own."""
+    if "endpoint" in study.content["judge"]:
+        return {"datasets": receipts(DATASETS)}
+    return needed_to_serve(study.content["judge"]["model"])
+
+
+def judge_checkpoints(wildcards):
+    judge = study.content["judge"]
+    return {} if "endpoint" in judge else checkpoints_of(judge["model"])
 
 
 def served_revisions(wildcards):
@@ -283,12 +303,28 @@ def answer_files(variant):
 
 
 def served_checkpoints(wildcards):
-    if study.published(wildcards.variant):
-        return {wildcards.variant: f"results/{study.name}/merged/{wildcards.variant}"}
-    return parents_of(wildcards.variant)
+    return checkpoints_of(wildcards.variant)
+
+
+def checkpoints_of(variant):
+    """model name -> directory of what a server reads for a variant."""
+    if study.published(variant):
+        return {variant: f"results/{study.name}/merged/{variant}"}
+    return parents_of(variant)
 
 
 # for rules/score.smk
+
+
+def judgements(wildcards):
+    return f"results/{study.name}/judgements.parquet" if "mt_bench" in study.content["benchmarks"] else []
+
+
+def sandbox_memory_mb(wildcards):
+    """Of the scorer, and of the programs that run beside it."""
+    settings = study.content.get("sandbox", {})
+    running = "bigcodebench" in study.content["benchmarks"]
+    return 1500 + running * settings.get("threads", 1) * settings.get("memory_mb", 4096)
 
 
 def reference_tokenizer(wildcards):

@@ -1,20 +1,26 @@
 # From raw answers to scores: no rule here needs a GPU, or a model.
 
 
+sandbox = study.content.get("sandbox", {}) if "bigcodebench" in study.content["benchmarks"] else {}
+
+
 rule score:
     input:
         answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=study.content["benchmarks"]),
+        judgements=judgements,
     output:
         "results/{study}/scores/{variant}.parquet",
     log:
         "results/{study}/logs/score/{variant}.log",
     conda:
         "../envs/benchmarks.yaml"
+    threads: sandbox.get("threads", 1)
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=sandbox_memory_mb,
+        runtime=240,
     params:
         tokenizer=reference_tokenizer,
+        sandbox=sandbox,
     message:
         "Score {wildcards.variant}"
     script:

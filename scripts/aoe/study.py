@@ -173,6 +173,11 @@ def _check_references(study, path):
         ),
         *(("scores.intelligence", benchmark, study.content["benchmarks"]) for benchmark in scores["intelligence"]),
     ]
+    judge = study.content.get("judge")
+    if "mt_bench" in study.content["benchmarks"] and not judge:
+        raise AoeError(f"{path}: MT-Bench needs a judge; say which in `judge`.")
+    if judge and "endpoint" not in judge:
+        references.append(("judge.model", judge["model"], study.variants))
     for key, value, known in references:
         if value not in known:
             raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")

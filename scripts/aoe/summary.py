@@ -44,7 +44,10 @@ class Answers:
 
 
 def percentage_right(samples):
-    return 100 * np.mean([sample[:, 0].mean() for sample in samples])
+    """The mean of the benchmarks' percentages; questions that nobody could grade do not count."""
+    return 100 * np.mean(
+        [np.nanmean(sample[:, 0]) if (~np.isnan(sample[:, 0])).any() else np.nan for sample in samples]
+    )
 
 
 def relative_cost(samples):
@@ -68,7 +71,8 @@ def summarize(scores, variants, settings):
         row = dict(entry)
         for benchmark in answers.benchmarks:
             right = answers.of(variant, [benchmark])[0][:, 0]
-            row |= _columns(f"{benchmark}_percent", _scaled(share(right.sum(), len(right)), 100))
+            right = right[~np.isnan(right)]
+            row |= _columns(f"{benchmark}_percent", _scaled(_mean(right, repeat), 100))
         chosen = answers.of(variant, settings["intelligence"])
         row |= _columns("intelligence", bootstrap(percentage_right, chosen, **repeat))
         row["tokens_per_answer"] = answers.per_answer[variant]
@@ -133,6 +137,15 @@ def _resampled(answers, variants, reference, rng):
         "closing": [share_closed(samples[variant]) for variant in variants],
         "cost": [relative_cost(samples[variant]) for variant in variants],
     }
+
+
+def _mean(right, repeat):
+    """The mean of questions' marks: where they are right or wrong (or half), as a share; of other marks, resampled."""
+    if not len(right):
+        return Estimate(np.nan, np.nan, np.nan)
+    if set(right) <= {0, 0.5, 1}:
+        return share(right.sum(), len(right))
+    return bootstrap(lambda samples: samples[0].mean(), [right], **repeat)
 
 
 def _interval(value, others):

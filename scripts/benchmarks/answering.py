@@ -21,14 +21,15 @@ CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_think=True, answers=1):
     """The Inspect task of a benchmark.
 
-    samples: its questions; force_think: begin every answer with ``<think>``; answers: how often each question is asked,
-    every time with a seed of its own; max_tokens: of an answer.  The task only asks; its log is graded afterwards.
+    samples: its questions; temperature: None if each sample's metadata says its own; force_think: begin every answer
+    with ``<think>``; answers: how often each question is asked, every time with a seed of its own; max_tokens: of an
+    answer.  The task only asks: its answers are graded afterwards, from the log.
     """
     opening = THINK if force_think else ""
     return Task(
         name=name,
         dataset=MemoryDataset(samples),
-        solver=answer_turns(opening, seed),
+        solver=answer_turns(opening, seed, by_question=temperature is None),
         epochs=answers,
         config=GenerateConfig(
             temperature=temperature,
@@ -41,11 +42,12 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
 
 
 @solver
-def answer_turns(opening, seed):
+def answer_turns(opening, seed, by_question=False):
     """Ask the sample's input and then its metadata's ``follow_ups``; keep every raw answer in the store, ``answers``.
 
     Each answer is sampled with its own seed, made from ``seed``, the sample's id, the turn and, from the second time
     that a question is asked, the epoch, so that it depends neither on the order of the requests nor on other questions.
+    by_question: sample at the temperature of the sample's metadata.
     """
 
     async def solve(state, generate):
@@ -55,11 +57,14 @@ def answer_turns(opening, seed):
                 state.messages.append(ChatMessageUser(content=question))
             if opening:
                 state.messages.append(ChatMessageAssistant(content=opening))
-            state = await generate(state, seed=answer_seed(seed, state.sample_id, turn, state.epoch))
+            own = {"temperature": state.metadata["temperature"]} if by_question else {}
+            own["seed"] = answer_seed(seed, state.sample_id, turn, state.epoch)
+            state = await generate(state, **own)
             choice = state.output.choices[0]
             answers.append(
                 {
                     "text": opening + choice.message.text,
+                    "opening": opening,
                     "token_ids": choice.message.metadata["token_ids"],
                     "finish": choice.stop_reason,
                     "seconds": state.output.time,

@@ -2,32 +2,81 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from benchmarks import aime, gpqa, mini
+from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
 from benchmarks.answering import make_task, visible
 
 DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
 SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
+SAMPLING = ("seed", "temperature", "top_p", "max_tokens", "force_think", "answers")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer to be graded: the ``question``'s id, which of its ``sample``s and turns (``number``) it is, what was
+    ``shown`` of it, the right ``target``, its sample's ``metadata``, and what was ``asked`` and ``answered`` up to it.
+    """
+
+    question: str
+    sample: int
+    number: int
+    shown: str
+    target: str
+    metadata: dict
+    asked: list
+    answered: list
+
+
+@dataclass(frozen=True)
+class Means:
+    """What some benchmarks are graded with: ``ratings`` ({(question, sample, turn): 1 to 10, or None}), a ``sandbox``
+    with its ``limits``, and ``threads``."""
+
+    ratings: dict = field(default_factory=dict)
+    sandbox: Callable | None = None
+    limits: object = None
+    threads: int = 1
+
+
+def _compared(is_right, turns, _means):
+    return [is_right(turn.shown, turn.target) for turn in turns]
+
+
+def _judged(turns, means):
+    ratings = [means.ratings.get((turn.question, turn.sample, turn.number)) for turn in turns]
+    return [None if rating is None else rating / 10 for rating in ratings]
+
+
+def _run(turns, means):
+    shown, metadata = [turn.shown for turn in turns], [turn.metadata for turn in turns]
+    return bigcodebench.grade(shown, metadata, means.sandbox, means.limits, means.threads)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``is_right(shown,
-    target)`` grades the visible part of a turn's answer; ``defaults`` are how it is asked if the study does not say."""
+    """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``grade(turns,
+    means)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; ``defaults`` are how it is asked
+    if the study does not say."""
 
     questions: Callable
-    is_right: Callable
+    grade: Callable
     defaults: dict = field(default_factory=lambda: DEEPSEEK)
 
 
 BENCHMARKS = {
-    "arithmetic": Benchmark(lambda s, _: mini.arithmetic(s["questions"], s["seed"]), mini.is_right, SMALL),
-    "dialogue": Benchmark(lambda s, _: mini.dialogue(s["questions"], s["seed"]), mini.is_right, SMALL),
-    "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), aime.is_right),
-    "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), aime.is_right),
-    "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), gpqa.is_right),
+    "arithmetic": Benchmark(
+        lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
+    ),
+    "dialogue": Benchmark(
+        lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
+    ),
+    "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
+    "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
+    "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), partial(_compared, gpqa.is_right)),
+    "bigcodebench": Benchmark(lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")), _run),
+    "mt_bench": Benchmark(lambda _, dataset: mt_bench.samples(*dataset), _judged, {**DEEPSEEK, "temperature": None}),
 }
-SAMPLING = ("seed", "temperature", "top_p", "max_tokens", "force_think", "answers")
 
 
 def task_of(name, settings, dataset=None):
@@ -42,28 +91,47 @@ def task_of(name, settings, dataset=None):
     return make_task(name, samples, **{key: settings[key] for key in SAMPLING if key in settings})
 
 
-def grade(name, answers, targets):
-    """For each turn's raw answer, whether it is right."""
-    is_right = BENCHMARKS[name].is_right
-    return [is_right(visible(answer["text"]), wanted) for answer, wanted in zip(answers, targets, strict=True)]
+def turns_of(log):
+    """(Turn, the raw answer) of every answer in an Inspect log."""
+    for sample in log.samples:
+        raw = sample.store["answers"]
+        targets = [sample.target] if isinstance(sample.target, str) else sample.target
+        asked = [sample.input, *sample.metadata.get("follow_ups", [])]
+        answered = [visible(answer["text"], answer.get("opening", "")) for answer in raw]
+        for number, (answer, target) in enumerate(zip(raw, targets, strict=True), start=1):
+            yield (
+                Turn(
+                    question=str(sample.id),
+                    sample=sample.epoch,
+                    number=number,
+                    shown=answered[number - 1],
+                    target=target,
+                    metadata=sample.metadata,
+                    asked=asked[:number],
+                    answered=answered[:number],
+                ),
+                answer,
+            )
 
 
-def scored_rows(log, end_think):
-    """One dict an answer of an Inspect log: benchmark, question, sample, turn, right, tokens, closing_tags, finish.
+def scored_rows(log, end_think, means=None):
+    """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
+    nobody can tell), tokens, closing_tags, finish, seconds.
 
     end_think: the token id of ``</think>``.
     """
-    for sample in log.samples:
-        answers = sample.store["answers"]
-        targets = [sample.target] if isinstance(sample.target, str) else sample.target
-        for turn, (answer, right) in enumerate(zip(answers, grade(log.eval.task, answers, targets), strict=True), 1):
-            yield {
-                "benchmark": log.eval.task,
-                "question": str(sample.id),
-                "sample": sample.epoch,
-                "turn": turn,
-                "right": right,
-                "tokens": len(answer["token_ids"]),
-                "closing_tags": answer["token_ids"].count(end_think),
-                "finish": answer["finish"],
-            }
+    found = list(turns_of(log))
+    marks = BENCHMARKS[log.eval.task].grade([turn for turn, _ in found], means or Means())
+    for (turn, answer), right in zip(found, marks, strict=True):
+        yield {
+            "benchmark": log.eval.task,
+            "category": turn.metadata.get("category", ""),
+            "question": turn.question,
+            "sample": turn.sample,
+            "turn": turn.number,
+            "right": None if right is None else float(right),
+            "tokens": len(answer["token_ids"]),
+            "closing_tags": answer["token_ids"].count(end_think),
+            "finish": answer["finish"],
+            "seconds": answer["seconds"],
+        }

@@ -61,6 +61,11 @@ def judge_all(judge, key, questions, cache):
     return asyncio.run(_judge_all(judge, key, questions, Path(cache)))
 
 
+def unjudged(judge, questions, cache):
+    """How many of several lists of messages the judge has given no verdict on."""
+    return sum(not (Path(cache) / f"{_hash(judge, messages)}.json").exists() for messages in questions)
+
+
 async def _judge_all(judge, key, questions, cache):
     cache.mkdir(parents=True, exist_ok=True)
     slots = asyncio.Semaphore(judge.connections)

@@ -1,0 +1,62 @@
+"""Have a judge grade every answer to MT-Bench; what was judged before is not asked again."""
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from inspect_ai.log import read_eval_log
+from aoe import AoeError
+from aoe.serving import Server
+from benchmarks.catalog import turns_of
+from benchmarks.judging import Judge, judge_all, unjudged
+from benchmarks.mt_bench import Judging
+from joblog import logged
+
+
+@contextlib.contextmanager
+def at_work(judge, settings):
+    """(the Judge with its address, its key): elsewhere, or served here for as long as the block lasts."""
+    if "endpoint" in settings:
+        variable = settings.get("key_variable", "JUDGE_API_KEY")
+        if variable not in os.environ:
+            raise AoeError(f"The judge's key is missing: set the environment variable {variable}.")
+        yield replace(judge, url=settings["endpoint"]), os.environ[variable]
+        return
+    checkpoints, serving = snakemake.params.checkpoints, snakemake.params.serving
+    with Server(
+        name=judge.model,
+        checkpoints=checkpoints,
+        tokenizer_from=next(iter(checkpoints)),
+        plan=snakemake.input.get("plan"),
+        log=snakemake.log.server,
+        options=serving["options"],
+        environment=serving.get("environment", {}),
+    ) as server:
+        yield replace(judge, url=server.url), server.key
+
+
+with logged(snakemake.log.job):
+    settings = dict(snakemake.params.judge)
+    known = ("model", "revision", "temperature", "max_tokens", "retries", "connections")
+    judge = Judge(url="", **{name: settings[name] for name in known if name in settings})
+    judging = Judging.read(*snakemake.params.dataset[snakemake.params.benchmark["dataset"]])
+    rows, questions = [], []
+    for path in snakemake.input.answers:
+        for turn, _ in turns_of(read_eval_log(path)):
+            place = {"question": turn.question, "sample": turn.sample, "turn": turn.number}
+            rows.append({"variant": Path(path).parent.name, **place})
+            questions.append(judging.messages(turn.question, turn.metadata["category"], turn.asked, turn.answered))
+    new = unjudged(judge, questions, snakemake.params.verdicts)
+    print(f"{len(questions)} answers, {new} of them not judged yet by {judge.model}")
+    with at_work(judge, settings) if new else contextlib.nullcontext((judge, "")) as (judge, key):
+        verdicts = judge_all(judge, key, questions, snakemake.params.verdicts)
+    table = pd.DataFrame(rows).assign(
+        rating=[verdict.rating for verdict in verdicts],
+        attempts=[verdict.attempts for verdict in verdicts],
+        text=[verdict.text for verdict in verdicts],
+    )
+    table["rating"] = table.rating.astype(float)
+    table.to_parquet(snakemake.output[0], index=False)
+    print(f"{table.rating.isna().sum()} of {len(table)} verdicts had no rating")
