@@ -1,50 +1,51 @@
 """Serve one variant with vLLM, put every benchmark question to it, and keep the raw answers as Inspect logs."""
 
-import tempfile
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
-from inspect_ai import eval as answer
-from inspect_ai.model import get_model
 from aoe import AoeError
 from aoe.serving import Server
-from benchmarks import endpoint
+from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from joblog import logged
 
+
+def digest(job):
+    """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
+    recipes = [Path(job.input[kind]).read_text() for kind in ("plan", "merged") if kind in job.input.keys()]
+    settings = [job.params.benchmarks, job.params.revisions, job.params.serving]
+    return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
+
+
 with logged(snakemake.log.job):
-    variant, serving = snakemake.wildcards.variant, snakemake.params.serving
-    server = Server(
-        name=variant,
-        checkpoints=snakemake.params.checkpoints,
-        tokenizer_from=next(iter(snakemake.params.checkpoints)),
-        plan=snakemake.input.get("plan"),
-        log=snakemake.log.server,
-        options=serving["options"],
-        environment=serving.get("environment", {}),
-    )
-    datasets = snakemake.params.datasets
-    tasks = [
-        task_of(name, settings, datasets.get(settings.get("dataset")))
-        for name, settings in snakemake.params.benchmarks.items()
-    ]
+    variant, serving, datasets = snakemake.wildcards.variant, snakemake.params.serving, snakemake.params.datasets
     folder = Path(snakemake.output[0]).parent
-    with server, tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        print(f"{variant} is served on {server.url}")
-        model = get_model(f"{endpoint.NAME}/{variant}", base_url=server.url, api_key=server.key)
-        logs = answer(
-            tasks,
-            model=model,
-            log_dir=unfinished,
-            score=False,
-            display="plain",
-            max_tasks=len(tasks),
-            max_connections=serving["connections"],
-            max_samples=serving["connections"],
-            log_realtime=False,
+    unfinished = folder / "unfinished" / digest(snakemake)
+    for restarts_left in reversed(range(serving.get("restarts", 2) + 1)):
+        server = Server(
+            name=variant,
+            checkpoints=snakemake.params.checkpoints,
+            tokenizer_from=next(iter(snakemake.params.checkpoints)),
+            plan=snakemake.input.get("plan"),
+            log=snakemake.log.server,
+            options=serving["options"],
+            environment=serving.get("environment", {}),
         )
-        for log in logs:
-            if log.status != "success":
-                reason = log.error.message if log.error else log.status
-                raise AoeError(f"{variant} did not finish {log.eval.task}: {reason}; {server.tail()}")
-        for log in logs:
-            Path(log.location).rename(folder / f"{log.eval.task}.eval")
+        tasks = [
+            task_of(name, settings, datasets.get(settings.get("dataset")))
+            for name, settings in snakemake.params.benchmarks.items()
+        ]
+        with server:
+            print(f"{variant} is served on {server.url}")
+            try:
+                logs = ask(tasks, variant, server.url, server.key, serving["connections"], unfinished)
+                break
+            except AoeError as error:
+                if not (restarts_left and server.has_ended()):
+                    raise AoeError(f"{error}; {server.tail()}") from error
+                print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
+    for name, log in logs.items():
+        Path(log).rename(folder / f"{name}.eval")
+    shutil.rmtree(unfinished.parent)

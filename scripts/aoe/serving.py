@@ -21,6 +21,7 @@ from pathlib import Path
 from aoe import AoeError
 
 STOP_SECONDS = 20  # from SIGTERM until the server is killed
+DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
 LOG_LINES = 15  # of a dead server's log are shown
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -106,6 +107,12 @@ class Server:
         with contextlib.suppress(ProcessLookupError):  # the engine's process too, should the server have died before it
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def has_ended(self):
+        """Whether the server has died, or is dying."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(DYING_SECONDS)
+        return self.process.poll() is not None
 
     def tail(self):
         """The last lines of the server's log and where the rest is."""

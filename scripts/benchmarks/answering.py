@@ -10,7 +10,8 @@ from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
 from inspect_ai.solver import solver
-from benchmarks.endpoint import RETURN_TOKEN_IDS
+from tenacity import RetryError
+from aoe import AoeError
 
 THINK = "<think>\n"
 END_THINK = "</think>"
@@ -36,14 +37,15 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
             top_p=top_p,
             max_tokens=max_tokens,
             max_retries=RETRIES,
-            extra_body=RETURN_TOKEN_IDS | (CONTINUE if opening else {}),
+            extra_body=CONTINUE if opening else {},
         ),
     )
 
 
 @solver
 def answer_turns(opening, seed, by_question=False):
-    """Ask the sample's input and then its metadata's ``follow_ups``; keep every raw answer in the store, ``answers``.
+    """Ask the sample's input and then its metadata's ``follow_ups``; keep the conversation as a reader sees it, and with
+    every answer, as its message's metadata, what was measured.
 
     Each answer is sampled with its own seed, made from ``seed``, the sample's id, the turn and, from the second time
     that a question is asked, the epoch, so that it depends neither on the order of the requests nor on other questions.
@@ -51,7 +53,6 @@ def answer_turns(opening, seed, by_question=False):
     """
 
     async def solve(state, generate):
-        answers = []
         for turn, question in enumerate([None, *state.metadata.get("follow_ups", [])]):
             if question is not None:
                 state.messages.append(ChatMessageUser(content=question))
@@ -59,24 +60,33 @@ def answer_turns(opening, seed, by_question=False):
                 state.messages.append(ChatMessageAssistant(content=opening))
             own = {"temperature": state.metadata["temperature"]} if by_question else {}
             own["seed"] = answer_seed(seed, state.sample_id, turn, state.epoch)
-            state = await generate(state, **own)
-            choice = state.output.choices[0]
-            answers.append(
-                {
-                    "text": opening + choice.message.text,
-                    "opening": opening,
-                    "token_ids": choice.message.metadata["token_ids"],
-                    "finish": choice.stop_reason,
-                    "seconds": state.output.time,
-                }
-            )
+            try:
+                state = await generate(state, **own)
+            except RetryError as error:  # what was wrong at last, rather than that it was tried again
+                raise AoeError(f"asked {RETRIES + 1} times, last: {error.last_attempt.exception()}") from None
+            choice, seconds = state.output.choices[0], state.output.time
+            text = opening + choice.message.text
+            measured = {
+                "text": text,
+                "opening": opening,
+                "token_ids": choice.message.metadata["token_ids"],
+                "finish": choice.stop_reason,
+                "seconds": seconds,
+                "seconds_to_first": seconds - choice.message.metadata["seconds_after_first"],
+            }
             # the conversation goes on with what a reader was shown, not with the reasoning before it
             del state.messages[-2 if opening else -1 :]
-            state.messages.append(ChatMessageAssistant(content=visible(answers[-1]["text"], opening)))
-        state.store.set("answers", answers)
+            state.messages.append(ChatMessageAssistant(content=visible(text, opening), metadata=measured))
         return state
 
     return solve
+
+
+def answers_of(sample):
+    """What was measured of every answer in a sample of an Inspect log: ``text`` (whole, with the ``opening`` that was
+    forced), ``token_ids`` (a list), ``finish`` (Inspect's stop reason), ``seconds`` and ``seconds_to_first``."""
+    found = [message.metadata for message in sample.messages if message.role == "assistant"]
+    return [answer | {"token_ids": [int(id_) for id_ in answer["token_ids"].split()]} for answer in found]
 
 
 def answer_seed(seed, sample, turn, epoch=1):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
-from benchmarks.answering import make_task, visible
+from benchmarks.answering import answers_of, make_task, visible
 
 DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
 SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
@@ -94,10 +94,10 @@ def task_of(name, settings, dataset=None):
 def turns_of(log):
     """(Turn, the raw answer) of every answer in an Inspect log."""
     for sample in log.samples:
-        raw = sample.store["answers"]
+        raw = answers_of(sample)
         targets = [sample.target] if isinstance(sample.target, str) else sample.target
         asked = [sample.input, *sample.metadata.get("follow_ups", [])]
-        answered = [visible(answer["text"], answer.get("opening", "")) for answer in raw]
+        answered = [visible(answer["text"], answer["opening"]) for answer in raw]
         for number, (answer, target) in enumerate(zip(raw, targets, strict=True), start=1):
             yield (
                 Turn(
@@ -116,7 +116,8 @@ def turns_of(log):
 
 def scored_rows(log, end_think, means=None):
     """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
-    nobody can tell), tokens, closing_tags, finish, seconds.
+    nobody can tell), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` is an answer that was cut off),
+    seconds, seconds_to_first (token), tokens_per_second.
 
     end_think: the token id of ``</think>``.
     """
@@ -134,4 +135,6 @@ def scored_rows(log, end_think, means=None):
             "closing_tags": answer["token_ids"].count(end_think),
             "finish": answer["finish"],
             "seconds": answer["seconds"],
+            "seconds_to_first": answer["seconds_to_first"],
+            "tokens_per_second": len(answer["token_ids"]) / answer["seconds"] if answer["seconds"] else None,
         }

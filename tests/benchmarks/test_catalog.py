@@ -5,14 +5,14 @@ import csv
 import json
 
 import pytest
-from inspect_ai import eval as answer
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import ModelName, ModelOutput, get_model
+from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target
 from inspect_ai.solver import TaskState
 from inspect_evals.utils.aime_common import aime_scorer
 from aoe import AoeError
-from benchmarks import aime, endpoint, gpqa
+from benchmarks import aime, gpqa
+from benchmarks.asking import ask as ask_endpoint
 from benchmarks.catalog import scored_rows, task_of
 from scripted import END_THINK, Reply, Scripted
 
@@ -43,10 +43,8 @@ ANSWERS = {
 def ask(tmp_path, script, *tasks):
     """{task: rows} of the scored answers of a scripted endpoint, and the requests that it got."""
     with Scripted(script) as server:
-        model = get_model(f"{endpoint.NAME}/scripted", base_url=server.url, api_key="key", memoize=False)
-        logs = answer(list(tasks), model=model, log_dir=str(tmp_path / "logs"), score=False, display="none")
-        assert [log.status for log in logs] == ["success"] * len(tasks)
-    rows = {log.eval.task: list(scored_rows(read_eval_log(log.location), END_THINK)) for log in logs}
+        logs = ask_endpoint(tasks, "scripted", server.url, "key", connections=8, folder=tmp_path / "logs")
+    rows = {name: list(scored_rows(read_eval_log(log), END_THINK)) for name, log in logs.items()}
     return rows, server.requests
 
 

@@ -1,14 +1,28 @@
-"""When a request is asked again: after a hiccup of the server, but not once it is gone."""
+"""When a request is asked again: after a hiccup of the server, but not once it is gone, nor if it refuses."""
 
-import httpx
-from openai import APIConnectionError, InternalServerError
-from benchmarks.endpoint import NAME, VllmEndpoint
+from types import SimpleNamespace
 
-REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1/chat/completions")
+import aiohttp
+import pytest
+from benchmarks.endpoint import NAME, EndpointError, VllmEndpoint
+
+GONE = aiohttp.ClientConnectorError(SimpleNamespace(host="h", port=1, ssl=None), OSError("refused"))
 
 
-def test_a_dead_server_is_not_asked_again():
-    endpoint = VllmEndpoint(f"{NAME}/r1", base_url="http://127.0.0.1:9/v1", api_key="key")
-    assert not endpoint.should_retry(APIConnectionError(request=REQUEST))
-    hiccup = InternalServerError("busy", response=httpx.Response(503, request=REQUEST), body=None)
-    assert endpoint.should_retry(hiccup)
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (GONE, False),
+        (aiohttp.ClientPayloadError("cut"), True),
+        (aiohttp.ServerDisconnectedError(), True),
+        (TimeoutError(), True),
+        (EndpointError(503, "busy"), True),
+        (EndpointError(429, "slower"), True),
+        (EndpointError(200, "the engine stumbled in the middle of an answer"), True),
+        (EndpointError(400, "too long"), False),
+        (EndpointError(401, "who?"), False),
+        (ValueError("a mistake of ours"), False),
+    ],
+)
+def test_what_is_asked_again(error, again):
+    assert VllmEndpoint(f"{NAME}/r1").should_retry(error) is again
