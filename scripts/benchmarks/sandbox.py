@@ -1,33 +1,42 @@
 """Run code that nobody has read: no network, no home, nothing of the system to write to, and bounds on everything else.
 
 On plain Linux that is bubblewrap: a mount namespace with the system and Python read-only and an empty /tmp, own
-namespaces for processes, network and IPC, and the kernel's limits on memory, processes, file sizes and seconds.  Where
-there are containers, Apptainer or Docker run the same command in an image.
+namespaces for processes, network and IPC, and the kernel's limits on memory, processes, file sizes and seconds; what all
+processes of a program use together is watched from outside.  Where there are containers, Apptainer or Docker run the
+same command in an image.
 """
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from aoe import AoeError
 
 NOBODY = 65534
-ENVIRONMENT = {"HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+STRANGERS = 1 << 14  # users whose numbers nobody has
+GLANCE = 0.2  # seconds between two looks at a program's memory
+PROBE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'], check=True)"
+ENVIRONMENT = {"HOME": "/tmp", "USER": "nobody", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/fonts")
 PROGRAM = "program.py"
-GRACE = 5  # seconds from the end of a program's time until the sandbox itself is killed
+OPEN_FILES = 256
+GRACE = 5  # seconds after a program's time in which what is left of it ends, or is ended by the kernel
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one program: ``seconds`` by the clock, ``memory_mb`` a process, ``processes`` (threads count), the size of a
-    file in ``file_mb``, and the ``output`` that is kept, in bytes, beyond which it is killed."""
+    """Of one program: ``seconds`` by the clock, ``memory_mb`` of all its processes together, ``processes`` (threads
+    count), the size of all its files in ``file_mb``, and the ``output`` that is kept, in bytes, beyond which it is
+    killed."""
 
     seconds: int = 60
     memory_mb: int = 4096
@@ -58,7 +67,7 @@ def find_sandbox(image=None):
         sandbox = candidate(image)
         if sandbox is None:
             tried.append(f"{name} is not installed")
-        elif (result := run("print('safe')", sandbox, Limits(seconds=30))).passed:
+        elif (result := run(PROBE, sandbox, Limits(seconds=30))).passed:
             return sandbox
         else:
             tried.append(f"{name} does not work ({result.output.strip()[-200:] or result.reason})")
@@ -106,11 +115,14 @@ def _watch(command, limits, words):
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(words.encode())
         process.stdin.close()
-    try:
-        process.wait(limits.seconds)
-    except subprocess.TimeoutExpired:
-        reason.append("out of time")
-        process.kill()
+    deadline = time.monotonic() + limits.seconds
+    while not _ends(process):
+        if time.monotonic() > deadline:
+            reason.append("out of time")
+        elif _memory_mb(process.pid) > limits.memory_mb:
+            reason.append("too much memory")
+        if reason:
+            process.kill()
     process.wait()
     reader.join(GRACE)
     process.stdout.close()
@@ -120,10 +132,27 @@ def _watch(command, limits, words):
     return Result(not reason, "; ".join(reason), output)
 
 
+def _ends(process):
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GLANCE)
+    return process.poll() is not None
+
+
+def _memory_mb(pid):
+    """What a process and all below it hold; orphans in a namespace of their own stay below its first process."""
+    held = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                held += process.memory_info().rss
+    return held >> 20
+
+
 def _limited(limits):
     """The command in front of Python's, inside of any sandbox."""
     bounds = {"as": limits.memory_mb << 20, "nproc": limits.processes, "fsize": limits.file_mb << 20, "core": 0}
-    return ["prlimit", *(f"--{name}={bound}" for name, bound in bounds.items()), f"--cpu={limits.seconds}", "--"]
+    bounds["nofile"] = OPEN_FILES
+    return ["prlimit", *(f"--{name}={bound}" for name, bound in bounds.items()), f"--cpu={limits.seconds + GRACE}", "--"]
 
 
 def _bubblewrap(_image):
@@ -133,16 +162,17 @@ def _bubblewrap(_image):
     variables = ENVIRONMENT | {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"}
 
     def command(folder, limits):
+        scratch = ("--perms", "1777", "--size", str(limits.file_mb << 20), "--tmpfs")
         shown = [place for place in (*SYSTEM, *python) if os.path.exists(place)]
         return [
             *("bwrap", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
-            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/home"),
+            *("--proc", "/proc", "--dev", "/dev", *scratch, "/dev/shm", "--remount-ro", "/dev", *scratch, "/tmp"),
             *(word for parent in _parents(python) for word in ("--perms", "0755", "--dir", parent)),
             *(word for place in shown for word in _bind(place)),
             *("--ro-bind", folder, "/program", "--chdir", "/tmp"),
             *(word for name, value in variables.items() for word in ("--setenv", name, value)),
             "--",
-            *_as_nobody(),
+            *_as_stranger(),
             *_limited(limits),
             *(str(Path(sys.prefix) / "bin" / "python"), "-I", f"/program/{PROGRAM}"),
         ]
@@ -151,7 +181,7 @@ def _bubblewrap(_image):
 
 
 def _namespaces():
-    """Root sets the sandbox up as root, and becomes nobody in it; others are nobody else in a user namespace."""
+    """Root sets the sandbox up as root, and becomes nobody in it; others get a user namespace."""
     if os.geteuid():
         return ["--unshare-all", "--cap-drop", "ALL"]
     kinds = ("pid", "net", "ipc", "uts", "cgroup-try")
@@ -159,11 +189,13 @@ def _namespaces():
     return [*(f"--unshare-{kind}" for kind in kinds), *capabilities]
 
 
-def _as_nobody():
-    """The kernel counts no processes of root's."""
+def _as_stranger():
+    """Every program of root's is another user: the kernel counts processes by user, and none of root's."""
     if os.geteuid():
         return []
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
+    last = max(int(start) + int(count) for start, _, count in map(str.split, open("/proc/self/uid_map"))) - 2
+    stranger = last - secrets.randbelow(STRANGERS)
+    return ["setpriv", f"--reuid={stranger}", f"--regid={stranger}", "--clear-groups", "--no-new-privs", "--"]
 
 
 def _parents(places):

@@ -12,7 +12,7 @@ import pytest
 from aoe import AoeError
 from benchmarks.sandbox import Limits, find_sandbox, run
 
-SHORT = Limits(seconds=8, memory_mb=1024, processes=64, file_mb=16, output=50_000)
+SHORT = Limits(seconds=4, memory_mb=1024, processes=64, file_mb=16, output=50_000)
 NEEDED = "needs bubblewrap, and user namespaces that it may use (`apt install bubblewrap`)"
 
 
@@ -37,6 +37,9 @@ HOSTILE = {
     "endless loop": "while True: pass",
     "sleep": "import time\ntime.sleep(3600)",
     "memory": "x = []\nwhile True: x.append(bytearray(50_000_000))",
+    "memory of many": "import os, time\nfor _ in range(30): os.fork() or (bytearray(90_000_000), time.sleep(60))\ntime.sleep(60)",
+    "many files": "for i in range(99): open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))",
+    "shared memory": "for i in range(99): open(f'/dev/shm/{i}', 'wb').write(bytes(1 << 20))",
     "a large file": "f = open('/tmp/large', 'wb')\nwhile True: f.write(bytes(1 << 20))",
     "kill parent": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nwhile True: pass",
     "kill all": "import os, signal\nos.kill(-1, signal.SIGKILL)\nwhile True: pass",
