@@ -62,6 +62,18 @@ rule summary:
             labels={"table": "Fitted transitions"},
         ),
         curves="results/{study}/transition_curves.csv",
+        comparisons=report(
+            "results/{study}/comparisons.csv",
+            caption="../report/comparisons.rst",
+            category="Tables",
+            labels={"table": "Variants on the same questions"},
+        ),
+        categories=report(
+            "results/{study}/categories.csv",
+            caption="../report/categories.rst",
+            category="Tables",
+            labels={"table": "By category and turn"},
+        ),
     log:
         "results/{study}/logs/summary.log",
     conda:
@@ -72,6 +84,7 @@ rule summary:
     params:
         variants=study.table(),
         sweeps=study.positions(over_lambda2=True),
+        pairs=study.pairs(),
         scores=study.content["scores"],
     message:
         "Summarize all variants and fit the transitions"

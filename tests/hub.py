@@ -214,12 +214,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _HubHandler(_Handler):
     def answer(self):
         path = unquote(urlsplit(self.path).path)
-        if listing := re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)/revision/(.+)", path):
+        if listing := re.fullmatch(r"/api/(model|dataset|space)s/([^/]+/[^/]+)/revision/(.+)", path):
             return self.at(listing[1], listing[2], listing[3], self.listing, "api")
-        if token := re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)/xet-read-token/(.+)", path):
+        if token := re.fullmatch(r"/api/(model|dataset|space)s/([^/]+/[^/]+)/xet-read-token/(.+)", path):
             return self.at(token[1], token[2], token[3], self.xet_token, "api")
-        if file := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            kind = "dataset" if file[1] else "model"
+        if file := re.fullmatch(r"/(?:(dataset|space)s/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            kind = file[1] or "model"
             return self.at(kind, file[2], file[3], lambda *args: self.resolve(*args, file[4]), None)
         return self.reply(404)
 

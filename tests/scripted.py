@@ -14,8 +14,8 @@ END_THINK = 99  # the token id of </think>
 class Reply:
     """What comes back: a text, or an HTTP ``status``; ``finish`` is ``length`` for an answer that was cut off.
 
-    Streamed, it comes word by word: the first after ``pause`` seconds, each of the others ``delay`` after the one before;
-    the connection is ``dropped`` after so many words.
+    Streamed, it comes word by word: the first after ``pause`` seconds, each of the others ``delay`` after the one
+    before; the connection is ``dropped`` after so many words.
     """
 
     text: str = ""
@@ -74,7 +74,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _completion(self, request, kind, *choices):
         head = {"id": "1", "object": kind, "created": 1, "model": request["model"]}
-        return head | {"choices": list(choices), "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
+        return head | {
+            "choices": list(choices),
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        }
 
     def _send(self, status, content):
         body = json.dumps(content).encode()

@@ -29,7 +29,8 @@ TRANSIENT = (408, 429, 500, 502, 503, 504)
 
 
 def open_source(text, where="The study", commit=None):
-    """The HubSource of ``hf://owner/name@revision`` (``hf://datasets/…``), or the FolderSource of ``file:folder``.
+    """The HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``hf://spaces/…``), or the FolderSource of
+    ``file:folder``.
 
     commit: the locked one, which then is read instead of the revision.  Raises AoeError, beginning with ``where``, for
     anything else.
@@ -135,9 +136,9 @@ class HubSource:
             parsed = parse_hf_uri(uri)
         except HfUriError as error:
             raise AoeError(f"{where} has the source {uri!r}, which is no address of a repository: {error}.") from error
-        if parsed.type not in ("model", "dataset") or parsed.path_in_repo:
+        if parsed.type not in ("model", "dataset", "space") or parsed.path_in_repo:
             raise AoeError(
-                f"{where} has the source {uri!r}; write hf://owner/name@revision or hf://datasets/owner/name."
+                f"{where} has the source {uri!r}; write hf://owner/name@revision, hf://datasets/… or hf://spaces/…."
             )
         self.repo, self.type = parsed.id, parsed.type
         self.revision = commit or parsed.revision or "main"

@@ -45,6 +45,44 @@ def bootstrap(statistic, samples, resamples, seed):
     return Estimate(float(statistic(samples)), float(low), float(high))
 
 
+def mean_of_means(samples, resamples, seed):
+    """The mean of several independent sets' means, with its percentile interval.
+
+    samples: list of arrays (questions,); as ``bootstrap``, but all resamples of a set at once.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [sample[rng.integers(len(sample), size=(resamples, len(sample)))].mean(axis=1) for sample in samples]
+    tail = (1 - LEVEL) / 2 * 100
+    low, high = np.percentile(np.mean(drawn, axis=0), [tail, 100 - tail])
+    return Estimate(float(np.mean([sample.mean() for sample in samples])), float(low), float(high))
+
+
+def paired_test(differences, resamples, seed):
+    """How probable a mean as far from 0 would be, in either direction, if every difference had either sign by chance.
+
+    differences: array (questions,), of two variants' marks on the same questions, each with its weight.  Where there
+    are no more than ``resamples`` ways to choose the signs, all of them are looked at.
+    """
+    changed = differences[differences != 0]  # the others have no sign
+    if not len(changed):
+        return 1.0
+    # one value alone is not resampled by scipy; a 0 beside it changes nothing
+    found = stats.permutation_test(
+        (np.append(changed, 0.0),),
+        lambda values, axis: np.sum(values, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def adjusted(p_values):
+    """p-values that keep the share of false discoveries among several tests (Benjamini and Hochberg)."""
+    return stats.false_discovery_control(p_values)
+
+
 @dataclass(frozen=True)
 class Transition:
     """A logistic step from ``bottom`` to ``top``; ``width`` is the distance between its 27 % and its 73 % in λ2."""

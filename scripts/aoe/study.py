@@ -76,6 +76,11 @@ class Study:
         """The variants that the study file spells out: the models, and the recipes that belong to no sweep."""
         return [*self.models, *self.content.get("variants", {})]
 
+    def pairs(self):
+        """(variant, other) of every variant and each of those that the study file spells out."""
+        order = list(self.variants)
+        return [(v, other) for other in self.named for v in order if v not in self.named[: self.named.index(other) + 1]]
+
     def positions(self, over_lambda2=False):
         """sweep -> list of {lambda2, delta, variant}; over_lambda2: only sweeps with enough λ2 to fit a transition."""
         return {

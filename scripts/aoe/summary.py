@@ -6,7 +6,7 @@ same questions [paper, sections 4.1 and 4.2].
 
 import numpy as np
 import pandas as pd
-from aoe.statistics import Estimate, bootstrap, fit_level, fit_share, share
+from aoe.statistics import Estimate, adjusted, bootstrap, fit_level, fit_share, mean_of_means, paired_test, share
 
 FIT_RESAMPLES = 400
 CURVE_POINTS = 101
@@ -45,9 +45,8 @@ class Answers:
 
 def percentage_right(samples):
     """The mean of the benchmarks' percentages; questions that nobody could grade do not count."""
-    return 100 * np.mean(
-        [np.nanmean(sample[:, 0]) if (~np.isnan(sample[:, 0])).any() else np.nan for sample in samples]
-    )
+    graded = [_graded(sample[:, 0]) for sample in samples]
+    return 100 * np.mean([right.mean() if len(right) else np.nan for right in graded])
 
 
 def relative_cost(samples):
@@ -70,8 +69,7 @@ def summarize(scores, variants, settings):
         variant = entry["variant"]
         row = dict(entry)
         for benchmark in answers.benchmarks:
-            right = answers.of(variant, [benchmark])[0][:, 0]
-            right = right[~np.isnan(right)]
+            right = _graded(answers.of(variant, [benchmark])[0][:, 0])
             row |= _columns(f"{benchmark}_percent", _scaled(_mean(right, repeat), 100))
         chosen = answers.of(variant, settings["intelligence"])
         row |= _columns("intelligence", bootstrap(percentage_right, chosen, **repeat))
@@ -83,6 +81,54 @@ def summarize(scores, variants, settings):
         row["questions"] = len(closed)
         rows.append(row)
     return pd.DataFrame(rows).round(4)
+
+
+def compare(scores, pairs, settings):
+    """One row a pair of variants and measure: how much more the first one has on the same questions, and whether that
+    may be chance.
+
+    pairs: (variant, other) names.  The measures are each benchmark's marks and ``intelligence`` (both in percentage
+    points), and ``tokens`` (output tokens a question).  ``p_value`` is a paired permutation test's over questions,
+    ``p_adjusted`` the same for all pairs of a measure together.
+    """
+    answers = Answers(scores)
+    repeat = {"resamples": settings["resamples"], "seed": settings["seed"]}
+    rows = []
+    for variant, other in pairs:
+        both = dict(zip(answers.benchmarks, answers.beside(variant, other), strict=True))
+        marks = {benchmark: _graded(100 * (rows[:, 0] - rows[:, 3])) for benchmark, rows in both.items()}
+        tokens = np.concatenate([rows[:, 1] - rows[:, 4] for rows in both.values()])
+        measures = {benchmark: [found] for benchmark, found in marks.items()}
+        measures |= {"intelligence": [marks[name] for name in settings["intelligence"]], "tokens": [tokens]}
+        for measure, parts in measures.items():
+            if not all(map(len, parts)):
+                continue
+            # the mean of the benchmarks' means: a question weighs the more, the fewer there are beside it
+            weighed = np.concatenate([part / len(part) / len(parts) for part in parts])
+            rows.append(
+                {
+                    "variant": variant,
+                    "other": other,
+                    "measure": measure,
+                    **_columns("difference", mean_of_means(parts, **repeat)),
+                    "p_value": paired_test(weighed, **repeat),
+                    "questions": len(weighed),
+                }
+            )
+    table = pd.DataFrame(rows)
+    table["p_adjusted"] = table.groupby("measure").p_value.transform(adjusted)
+    return table.round(4)
+
+
+def categories(scores):
+    """One row a variant, benchmark, category of questions and turn: the mean mark in percent (a tenth of it is
+    MT-Bench's score), how many answers there are, how many of them nobody could grade, and how many were cut off."""
+    places = ["variant", "benchmark", "category", "turn"]
+    marked = scores.assign(
+        ungraded=scores.right.isna(), cut_off=scores.finish == "max_tokens", percent=100 * scores.right
+    )
+    counted = {"answers": ("right", "size"), "ungraded": ("ungraded", "sum"), "cut_off": ("cut_off", "sum")}
+    return marked.groupby(places, sort=False).agg(percent=("percent", "mean"), **counted).reset_index().round(4)
 
 
 def fit_transitions(scores, sweeps, settings):
@@ -139,13 +185,17 @@ def _resampled(answers, variants, reference, rng):
     }
 
 
+def _graded(marks):
+    return marks[~np.isnan(marks)]
+
+
 def _mean(right, repeat):
     """The mean of questions' marks: where they are right or wrong (or half), as a share; of other marks, resampled."""
     if not len(right):
         return Estimate(np.nan, np.nan, np.nan)
     if set(right) <= {0, 0.5, 1}:
         return share(right.sum(), len(right))
-    return bootstrap(lambda samples: samples[0].mean(), [right], **repeat)
+    return mean_of_means([right], **repeat)
 
 
 def _interval(value, others):

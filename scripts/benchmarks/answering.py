@@ -44,8 +44,8 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
 
 @solver
 def answer_turns(opening, seed, by_question=False):
-    """Ask the sample's input and then its metadata's ``follow_ups``; keep the conversation as a reader sees it, and with
-    every answer, as its message's metadata, what was measured.
+    """Ask the sample's input and then its metadata's ``follow_ups``; keep the conversation as a reader sees it, and
+    with every answer, as its message's metadata, what was measured.
 
     Each answer is sampled with its own seed, made from ``seed``, the sample's id, the turn and, from the second time
     that a question is asked, the epoch, so that it depends neither on the order of the requests nor on other questions.

@@ -15,9 +15,9 @@ TOGETHER = 64
 def ask(tasks, model, url, key, connections, folder):
     """{task name: path of its Inspect log} once all questions of several tasks are answered.
 
-    model: its name at the endpoint; url ends in /v1; connections: requests under way at once; folder: of nothing but the
-    logs of these tasks on this model, in which a call goes on where the one before it was stopped.  Raises AoeError with
-    the reason if a question could not be answered.
+    model: its name at the endpoint; url ends in /v1; connections: requests under way at once; folder: of nothing but
+    this model's logs, in which a call goes on where the one before it was stopped.  Raises AoeError with the reason if
+    a question could not be answered.
     """
     os.environ |= {endpoint.URL: url, endpoint.KEY: key}  # not as arguments, by which Inspect knows its logs again
     with _few_collections():
@@ -47,7 +47,7 @@ def ask(tasks, model, url, key, connections, folder):
 
 @contextmanager
 def _few_collections():
-    """Python's collector would walk through all that is imported again and again, a third of the time of short answers."""
+    """Python's collector would walk again and again through all that is imported: a third of short answers' time."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(200_000, 50, 50)

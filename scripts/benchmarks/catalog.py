@@ -116,8 +116,8 @@ def turns_of(log):
 
 def scored_rows(log, end_think, means=None):
     """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
-    nobody can tell), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` is an answer that was cut off),
-    seconds, seconds_to_first (token), tokens_per_second.
+    nobody can tell), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` for an answer that was cut
+    off), seconds, seconds_to_first (token), tokens_per_second.
 
     end_think: the token id of ``</think>``.
     """

@@ -1,5 +1,5 @@
-"""vLLM's server as an Inspect model that keeps what OpenAI's protocol leaves out: the id of every output token, and when
-the first one came.
+"""vLLM's server as an Inspect model that keeps what OpenAI's protocol leaves out: the id of every output token, and
+when the first one came.
 
 Answers are streamed, in pieces of many tokens after the first: that costs next to nothing, shows that the server is
 still at work, and tells the time to the first token.  The client is plain aiohttp: for short answers OpenAI's own takes
@@ -50,8 +50,8 @@ class VllmEndpoint(ModelAPI):
     carries at a fraction of a list's cost, and ``seconds_after_first``, from its first token to its end.
     """
 
-    def __init__(self, model_name, config=GenerateConfig(), **_):
-        super().__init__(model_name, config=config)
+    def __init__(self, model_name, config=None, **_):
+        super().__init__(model_name, config=config or GenerateConfig())
 
     def should_retry(self, ex):
         """After a hiccup, and when a connection was lost, but not if a server of one's own cannot be reached any more:

@@ -1,9 +1,9 @@
 """Run code that nobody has read: no network, no home, nothing of the system to write to, and bounds on everything else.
 
 On plain Linux that is bubblewrap: a mount namespace with the system and Python read-only and an empty /tmp, own
-namespaces for processes, network and IPC, and the kernel's limits on memory, processes, file sizes and seconds; what all
-processes of a program use together is watched from outside.  Where there are containers, Apptainer or Docker run the
-same command in an image.
+namespaces for processes, network and IPC, and the kernel's limits on memory, processes, file sizes and seconds; what
+all processes of a program use together is watched from outside.  Where there are containers, Apptainer or Docker run
+the same command in an image.
 """
 
 import contextlib
@@ -152,7 +152,12 @@ def _limited(limits):
     """The command in front of Python's, inside of any sandbox."""
     bounds = {"as": limits.memory_mb << 20, "nproc": limits.processes, "fsize": limits.file_mb << 20, "core": 0}
     bounds["nofile"] = OPEN_FILES
-    return ["prlimit", *(f"--{name}={bound}" for name, bound in bounds.items()), f"--cpu={limits.seconds + GRACE}", "--"]
+    return [
+        "prlimit",
+        *(f"--{name}={bound}" for name, bound in bounds.items()),
+        f"--cpu={limits.seconds + GRACE}",
+        "--",
+    ]
 
 
 def _bubblewrap(_image):
@@ -193,8 +198,8 @@ def _as_stranger():
     """Every program of root's is another user: the kernel counts processes by user, and none of root's."""
     if os.geteuid():
         return []
-    last = max(int(start) + int(count) for start, _, count in map(str.split, open("/proc/self/uid_map"))) - 2
-    stranger = last - secrets.randbelow(STRANGERS)
+    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    stranger = max(int(start) + int(count) for start, _, count in mapped) - 2 - secrets.randbelow(STRANGERS)
     return ["setpriv", f"--reuid={stranger}", f"--regid={stranger}", "--clear-groups", "--no-new-privs", "--"]
 
 

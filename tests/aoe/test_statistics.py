@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import special
-from aoe.statistics import Transition, bootstrap, fit_level, fit_share, share
+from aoe.statistics import Transition, adjusted, bootstrap, fit_level, fit_share, mean_of_means, paired_test, share
 
 
 def test_wilson_interval_of_the_textbook():
@@ -50,3 +50,24 @@ def test_a_level_s_transition_is_found():
     truth = Transition(0.55, 0.15, 0.3, 1.1)
     fit = fit_level(positions, truth(positions))
     assert (fit.midpoint, fit.width, fit.bottom, fit.top) == pytest.approx((0.55, 0.15, 0.3, 1.1), rel=0.01)
+
+
+def test_mean_of_means_agrees_with_the_bootstrap():
+    samples = [np.random.default_rng(0).normal(5, 2, 300), np.random.default_rng(1).normal(1, 1, 100)]
+    fast = mean_of_means(samples, 4000, 1)
+    slow = bootstrap(lambda drawn: np.mean([part.mean() for part in drawn]), samples, 4000, 2)
+    assert fast.value == pytest.approx(slow.value)
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.02)
+
+
+def test_paired_test_is_the_sign_test_for_right_and_wrong():
+    """As binom_test: 8 of 10 changed answers one way has p = 0.109."""
+    differences = np.array([1.0] * 8 + [-1.0] * 2 + [0.0] * 50)
+    assert paired_test(differences, 10_000, 1) == pytest.approx(0.109375)
+    assert paired_test(np.zeros(5), 1000, 1) == 1
+    assert paired_test(np.array([3.0]), 1000, 1) == 1
+    assert paired_test(np.ones(200), 1000, 1) == pytest.approx(2 / 1001)
+
+
+def test_false_discoveries_are_allowed_for():
+    assert adjusted([0.01, 0.02, 0.9]) == pytest.approx([0.03, 0.03, 0.9])

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from aoe.summary import Answers, fit_transitions, summarize
+from aoe.summary import Answers, categories, compare, fit_transitions, summarize
 
 SETTINGS = {"intelligence": ["a", "b"], "reference": "r1", "resamples": 200, "seed": 1}
 
@@ -68,3 +68,36 @@ def test_questions_that_are_asked_several_times_count_once():
     again = answers("a", "x", [("10", 1, True, 40, 1, "stop"), ("9", 1, True, 30, 1, "stop")]).assign(sample=2)
     (table,) = Answers(pd.concat([again, once])).of("a")
     assert table.tolist() == [[1, 20, 1], [0.5, 30, 0.5]]
+
+
+def test_pairs_are_compared_question_by_question():
+    """Nine of ten questions differ one way: of the 2¹⁰ choices of signs, 1 + 10 + 10 + 1 are as far from 0."""
+    first = answers("a", "x", [(q, 1, q != 0, 30, 1, "stop") for q in range(10)])
+    second = answers("b", "x", [(q, 1, q == 0, 20, 1, "stop") for q in range(10)])
+    table = compare(pd.concat([first, second]), [("a", "b")], SETTINGS | {"intelligence": ["x"], "resamples": 5000})
+    table = table.set_index("measure")
+    assert table.loc["x"].difference == table.loc["intelligence"].difference == 80
+    assert table.loc["tokens"].difference == 10
+    assert table.loc["x"].p_value == pytest.approx(22 / 1024, abs=1e-4)
+    assert table.loc["tokens"].p_value == pytest.approx(2 / 1024, abs=1e-4)
+    assert table.loc["x"].difference_low < 80 < table.loc["x"].difference_high
+
+
+def test_equal_variants_do_not_differ_and_many_pairs_are_allowed_for(scores):
+    table = compare(scores, [("v3", "r1"), ("r1", "v3"), ("r1", "r1")], SETTINGS)
+    same = table[table.other == table.variant]
+    assert (same.difference == 0).all() and (same.p_value == 1).all()
+    assert (table.p_adjusted >= table.p_value).all()
+
+
+def test_questions_that_nobody_could_grade_do_not_count():
+    rows = [("1", 1, 1.0, 10, 1, "stop"), ("2", 1, None, 10, 1, "stop"), ("3", 1, 0.0, 10, 1, "max_tokens")]
+    table = pd.concat([answers("a", "x", rows), answers("b", "x", rows[::-1])]).assign(category="math")
+    a, *_ = categories(table).itertuples()
+    assert (a.variant, a.category, a.turn, a.percent, a.answers, a.ungraded, a.cut_off) == ("a", "math", 1, 50, 3, 1, 1)
+    summary = summarize(
+        table, [{"variant": "a"}, {"variant": "b"}], SETTINGS | {"intelligence": ["x"], "reference": "b"}
+    )
+    assert summary.intelligence.tolist() == [50, 50]
+    compared = compare(table, [("a", "b")], SETTINGS | {"intelligence": ["x"]}).set_index("measure")
+    assert compared.loc["x"].questions == 2 and compared.loc["tokens"].questions == 3

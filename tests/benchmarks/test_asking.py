@@ -47,9 +47,8 @@ def test_a_server_that_dies_loses_no_finished_answer(tmp_path):
             server.stop()
         return echo(request)
 
-    with Scripted(until_57) as server:
-        with pytest.raises(AoeError, match="scripted did not finish counting: .*Connect"):
-            ask([task()], "scripted", server.url, "key", 4, tmp_path / "logs")
+    with Scripted(until_57) as server, pytest.raises(AoeError, match="scripted did not finish counting"):
+        ask([task()], "scripted", server.url, "key", 4, tmp_path / "logs")
     answers, again = put(echo, tmp_path / "logs")
     assert len(again) <= QUESTIONS - 57 + 4  # what was under way is asked again
     undisturbed, _ = put(echo, tmp_path / "undisturbed")
