@@ -54,7 +54,7 @@ if "assembled" in study.content["figures"]:
 ENDINGS = ["svg", "pdf", "png", "csv"]
 TABLES = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv", "comparisons.csv", "categories.csv"]
 if "mt_bench" in study.content["benchmarks"]:
-    TABLES += ["judgements.parquet"]
+    TABLES += ["judgements.parquet", "judge.csv"]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 PLANNED = [variant for variant in study.variants if variant not in study.models]
 

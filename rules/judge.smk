@@ -1,7 +1,14 @@
 # MT-Bench's answers are graded by a judge: a model of the study, served in this job, or an endpoint elsewhere.
 # Verdicts are kept by the hash of what was asked, so only new answers are judged.
 
-judge = study.content.get("judge", {})
+judge = study.content["judge"]
+
+
+# An endpoint elsewhere is asked from where Snakemake runs: compute nodes have no network.
+if "endpoint" in judge:
+
+    localrules:
+        judge,
 
 
 rule judge:
@@ -9,7 +16,13 @@ rule judge:
         unpack(needed_to_judge),
         answers=collect("results/{{study}}/answers/{variant}/mt_bench.eval", variant=study.variants),
     output:
-        "results/{study}/judgements.parquet",
+        judgements="results/{study}/judgements.parquet",
+        judge=report(
+            "results/{study}/judge.csv",
+            caption="../report/judge.rst",
+            category="Tables",
+            labels={"table": "The judge of MT-Bench"},
+        ),
     log:
         job="results/{study}/logs/judge.log",
         server="results/{study}/logs/judge.server.log",

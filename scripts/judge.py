@@ -37,6 +37,17 @@ def at_work(judge, settings):
         yield replace(judge, url=server.url), server.key
 
 
+def judged_by(judge, table):
+    """One row a variant: who judged, how many answers, and a warning if verdicts are missing."""
+    rows = []
+    for variant, own in table.groupby("variant", sort=False):
+        missing = int(own.rating.isna().sum())
+        warning = f"{missing} of {len(own)} answers of {variant} have no verdict, and do not count" if missing else ""
+        judged = {"judge": judge.model, "revision": judge.revision, "variant": variant, "answers": len(own)}
+        rows.append({**judged, "without_verdict": missing, "warning": warning})
+    return pd.DataFrame(rows)
+
+
 with logged(snakemake.log.job):
     settings = dict(snakemake.params.judge)
     known = ("model", "revision", "temperature", "max_tokens", "retries", "connections")
@@ -58,5 +69,8 @@ with logged(snakemake.log.job):
         text=[verdict.text for verdict in verdicts],
     )
     table["rating"] = table.rating.astype(float)
-    table.to_parquet(snakemake.output[0], index=False)
-    print(f"{table.rating.isna().sum()} of {len(table)} verdicts had no rating")
+    table.to_parquet(snakemake.output.judgements, index=False)
+    judged = judged_by(judge, table)
+    judged.to_csv(snakemake.output.judge, index=False)
+    for warning in filter(None, judged.warning):
+        print(f"Warning: {warning}")

@@ -41,4 +41,7 @@ with logged(snakemake.log[0]):
         rows += [{"variant": snakemake.wildcards.variant, **row} for row in found]
     table = pd.DataFrame(rows)
     table.to_parquet(snakemake.output[0], index=False)
+    for benchmark, own in table.groupby("benchmark"):
+        if missing := own.right.isna().sum():
+            print(f"Warning: {missing} of {len(own)} answers to {benchmark} could not be graded, and do not count")
     print(table.groupby("benchmark")[["right", "tokens", "closing_tags"]].mean())

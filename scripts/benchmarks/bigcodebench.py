@@ -10,7 +10,7 @@ from benchmarks.datasets import read_records
 from benchmarks.sandbox import run
 
 PROMPTS = {"complete": "complete_prompt", "instruct": "instruct_prompt"}
-FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "test", "entry_point")
+FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "canonical_solution", "test", "entry_point")
 ANSWER = "answer.py"
 # Reads a token before anything of the answer's is run, and says it after the tests have passed: a program that ends
 # itself early, with whatever status, has not passed them.
@@ -43,7 +43,11 @@ def samples(folder, files, mode):
             id=record["task_id"],
             input=(INSTRUCTION_PROMPT if mode == "complete" else "") + record[PROMPTS[mode]],
             target="",
-            metadata={"head": record["code_prompt"], "test": record["test"]},
+            metadata={
+                "head": record["code_prompt"],
+                "solution": record["canonical_solution"],
+                "test": record["test"],
+            },
         )
         for record in read_records(folder, files, FIELDS)
     ]
@@ -52,23 +56,28 @@ def samples(folder, files, mode):
 def grade(shown, metadata, sandbox, limits, threads):
     """Whether each answer's program passes its task's tests; the programs run in the sandbox, several at a time.
 
-    shown: what is visible of the answers; metadata: of their samples.
+    shown: what is visible of the answers; metadata: of their samples.  None where not even the task's own solution
+    passes, because the sandbox lacks a library or the tests want a network: then nobody can tell.
     """
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda answer, task: passes(answer, task, sandbox, limits), shown, metadata))
+        found = list(pool.map(lambda answer, task: passes(code_of(answer), task, sandbox, limits), shown, metadata))
+        failed = {task["test"]: task for task, passed in zip(metadata, found, strict=True) if not passed}
+        own = {test: f"{task['head']}\n{task['solution']}" for test, task in failed.items()}
+        solved = pool.map(lambda test: passes(own[test], failed[test], sandbox, limits), failed)
+        possible = dict(zip(failed, solved, strict=True))
+    return [passed if possible.get(task["test"], True) else None for passed, task in zip(found, metadata, strict=True)]
 
 
-def passes(answer, task, sandbox, limits):
-    """Whether an answer's program passes the official tests: ``task`` has the ``head`` and the ``test``."""
+def passes(code, task, sandbox, limits):
+    """Whether a program passes the official tests: ``task`` has the ``head``, which the code may repeat, and the
+    ``test``."""
     token = secrets.token_hex(16)
-    result = run(RUNNER, sandbox, limits, {ANSWER: program(answer, task["head"], task["test"])}, f"{token}\n")
+    program = f"{task['head']}\n    pass\n\n{code}\n\n{task['test']}\n"
+    result = run(RUNNER, sandbox, limits, {ANSWER: program}, f"{token}\n")
     return result.passed and result.output.rstrip().endswith(f"\n{token}")
 
 
-def program(answer, head, test):
-    """The program that is run: the task's imports and head, the answer's code, the official tests.
-
-    An answer that repeats the head replaces it.
-    """
+def code_of(answer):
+    """The program in an answer: its block of code, or, where it has none, all of it."""
     code = extract_code_block(answer, "python")
-    return f"{head}\n    pass\n\n{answer if code is None else code}\n\n{test}\n"
+    return answer if code is None else code

@@ -1,9 +1,11 @@
 """The benchmarks by their names in a study: where the questions come from, how they are asked, and how graded."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from aoe import AoeError
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
 from benchmarks.answering import answers_of, make_task, visible
 
@@ -88,6 +90,9 @@ def task_of(name, settings, dataset=None):
     benchmark = BENCHMARKS[name]
     settings = benchmark.defaults | settings
     samples = benchmark.questions(settings, dataset)[: settings.get("questions")]
+    twice = [id_ for id_, times in Counter(sample.id for sample in samples).items() if times > 1]
+    if twice:
+        raise AoeError(f"{name} has the question {twice[0]} twice in its dataset; choose one of its `files`.")
     return make_task(name, samples, **{key: settings[key] for key in SAMPLING if key in settings})
 
 

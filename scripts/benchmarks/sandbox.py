@@ -221,6 +221,7 @@ def _apptainer(image):
         return [
             *("apptainer", "--silent", "exec", "--containall", "--cleanenv", "--no-home", "--net", "--network", "none"),
             *("--bind", f"{folder}:/program:ro", "--pwd", "/tmp", image),
+            *_timed(limits),
             *_limited(limits),
             *("python", "-I", f"/program/{PROGRAM}"),
         ]
@@ -238,8 +239,14 @@ def _docker(image):
             *("--security-opt", "no-new-privileges", "--user", f"{NOBODY}:{NOBODY}", "--workdir", "/tmp"),
             *("--memory", f"{limits.memory_mb}m", "--pids-limit", str(limits.processes), "--stop-timeout", "0"),
             *("--volume", f"{folder}:/program:ro", "--env", "HOME=/tmp", image),
+            *_timed(limits),
             *_limited(limits),
             *("python", "-I", f"/program/{PROGRAM}"),
         ]
 
     return command
+
+
+def _timed(limits):
+    """A container outlives the command that started it."""
+    return ["timeout", "--signal=KILL", str(limits.seconds + GRACE)]

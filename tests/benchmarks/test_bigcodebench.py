@@ -12,6 +12,7 @@ TASK = {
     "complete_prompt": 'import math\ndef task_func(x):\n    """The double of x."""\n',
     "instruct_prompt": "Write a function that doubles. It starts with: def task_func(x):",
     "code_prompt": "import math\ndef task_func(x):",
+    "canonical_solution": "    return 2 * x",
     "test": (
         "import unittest\nclass TestCases(unittest.TestCase):\n"
         "    def test_one(self):\n        self.assertEqual(task_func(2), 4)\n"
@@ -19,6 +20,7 @@ TASK = {
     ),
     "entry_point": "task_func",
 }
+METADATA = {"head": TASK["code_prompt"], "solution": TASK["canonical_solution"], "test": TASK["test"]}
 ANSWERS = {
     "```python\nimport math\ndef task_func(x):\n    return 2 * x\n```": True,
     "Here:\n```python\ndef task_func(x):\n    return x + x\n```\nIt doubles.": True,
@@ -46,9 +48,20 @@ def sandbox():
 
 
 def test_answers_are_scored_by_their_tests(sandbox):
-    metadata = [{"head": TASK["code_prompt"], "test": TASK["test"]}] * len(ANSWERS)
-    found = grade(list(ANSWERS), metadata, sandbox, Limits(seconds=10), threads=2)
+    found = grade(list(ANSWERS), [METADATA] * len(ANSWERS), sandbox, Limits(seconds=10), threads=2)
     assert dict(zip(ANSWERS, found, strict=True)) == ANSWERS
+
+
+def test_where_the_tasks_own_solution_fails_nobody_can_tell(sandbox):
+    """It needs a library that is not there, as most of the official tasks do outside of their image."""
+    impossible = {
+        **METADATA,
+        "solution": "    import missing_library\n    return 2 * x",
+        "test": "# 2\n" + TASK["test"],
+    }
+    wrong, right = "```python\ndef task_func(x): return 1\n```", "```python\ndef task_func(x): return 2 * x\n```"
+    found = grade([wrong, right, wrong], [impossible, impossible, METADATA], sandbox, Limits(seconds=10), threads=2)
+    assert found == [None, None, False]
 
 
 def test_both_kinds_of_prompts_are_read(tmp_path):
@@ -58,4 +71,4 @@ def test_both_kinds_of_prompts_are_read(tmp_path):
     assert complete.input.endswith(TASK["complete_prompt"])
     assert len(complete.input) > len(TASK["complete_prompt"])
     assert instruct.input == TASK["instruct_prompt"]
-    assert complete.metadata == {"head": TASK["code_prompt"], "test": TASK["test"]}
+    assert complete.metadata == METADATA
