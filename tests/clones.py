@@ -55,12 +55,18 @@ class Clone:
             assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         return done
 
+    def command(self, *words):
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+
     def snakemake(self, *words, check=True):
-        return self.run(sys.executable, "-m", "snakemake", "--cores", "2", *words, check=check)
+        return self.run(*self.command(*words), check=check)
+
+    def content(self):
+        """The mini study, as it stands in its file."""
+        return yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text())
 
     def study(self, name, **changes):
         """Write the study ``name``: the mini study with some of its top-level keys replaced."""
-        content = yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text())
         path = self.folder / f"config/studies/{name}.yaml"
-        path.write_text(yaml.safe_dump(content | changes))
+        path.write_text(yaml.safe_dump(self.content() | changes))
         return path

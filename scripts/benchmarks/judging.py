@@ -56,7 +56,7 @@ def rating_of(text):
 def judge_all(judge, key, questions, cache):
     """A Verdict for each of several lists of messages, those in the folder ``cache`` without asking again.
 
-    Raises AoeError if the judge cannot be reached, or refuses; the verdicts that it has given are kept.
+    key: the endpoint's, or "".  Raises AoeError if the judge cannot be reached, or refuses; the verdicts that it has given are kept.
     """
     return asyncio.run(_judge_all(judge, key, questions, Path(cache)))
 
@@ -69,7 +69,7 @@ def unjudged(judge, questions, cache):
 async def _judge_all(judge, key, questions, cache):
     cache.mkdir(parents=True, exist_ok=True)
     slots = asyncio.Semaphore(judge.connections)
-    async with AsyncOpenAI(base_url=judge.url, api_key=key, max_retries=5) as client:
+    async with AsyncOpenAI(base_url=judge.url, api_key=key or "none", max_retries=5) as client:
 
         async def one(messages):
             path = cache / f"{_hash(judge, messages)}.json"

@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from inspect_ai.log import read_eval_log
 from aoe import AoeError
+from benchmarks.asking import ask
 from benchmarks.bigcodebench import grade, samples
+from benchmarks.catalog import Means, scored_rows, task_of
 from benchmarks.sandbox import Limits, find_sandbox
+from scripted import END_THINK, Reply, Scripted
 
 TASK = {
     "task_id": "BigCodeBench/0",
@@ -62,6 +66,30 @@ def test_where_the_tasks_own_solution_fails_nobody_can_tell(sandbox):
     wrong, right = "```python\ndef task_func(x): return 1\n```", "```python\ndef task_func(x): return 2 * x\n```"
     found = grade([wrong, right, wrong], [impossible, impossible, METADATA], sandbox, Limits(seconds=10), threads=2)
     assert found == [None, None, False]
+
+
+CODE = "```python\ndef task_func(x):\n    return {}\n```"
+WITH_REASONING = {  # what an endpoint answers after a forced <think>, whether that passes, and its closing tags
+    "wrong while thinking": (CODE.format("4") + "</think>" + CODE.format("2 * x"), True, 1),
+    "right only while thinking": (CODE.format("2 * x") + "</think>" + CODE.format("4"), False, 1),
+    "no tag": ("Let me see. " + CODE.format("2 * x"), True, 0),
+    "two tags": ("a</think>" + CODE.format("4") + "</think>" + CODE.format("2 * x"), True, 2),
+    "a tag in the middle of the code": ("</think>" + CODE.format("2 * x  # </think>"), False, 2),
+    "only a refusal": ("</think>I will not.", False, 1),
+}
+
+
+def test_what_is_before_the_last_closing_tag_is_not_run(sandbox, tmp_path):
+    records = [{**TASK, "task_id": name, "instruct_prompt": f"<{name}>"} for name in WITH_REASONING]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    task = task_of("bigcodebench", {"seed": 1}, (tmp_path, ["data.jsonl"]))
+    with Scripted(lambda request: Reply(WITH_REASONING[request["messages"][0]["content"].strip("<>")][0])) as server:
+        logs = ask([task], "scripted", server.url, "key", 4, tmp_path / "logs")
+    log = read_eval_log(logs["bigcodebench"])
+    rows = {row["question"]: row for row in scored_rows(log, END_THINK, Means({}, sandbox, Limits(seconds=10), 2))}
+    assert {name: (row["right"], row["closing_tags"]) for name, row in rows.items()} == {
+        name: (float(right), tags) for name, (_, right, tags) in WITH_REASONING.items()
+    }
 
 
 def test_both_kinds_of_prompts_are_read(tmp_path):

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from inspect_ai.log import read_eval_log
 from aoe import AoeError
+from benchmarks.asking import ask
+from benchmarks.catalog import Means, scored_rows, task_of, turns_of
 from benchmarks.judging import Judge, judge_all, rating_of
 from benchmarks.mt_bench import Judging, samples
-from scripted import Reply, Scripted
+from scripted import END_THINK, Reply, Scripted
 
 PROMPTS = {
     "single-v1": "Q: {question} A: {answer}",
@@ -72,10 +75,10 @@ def test_ratings_are_read_as_published(text, rating):
     assert rating_of(text) == rating
 
 
-def ask(script, questions, cache, **settings):
+def judge(script, questions, cache, **settings):
     with Scripted(script) as server:
-        judge = Judge("judge", server.url, "2026-01-01", **settings)
-        return judge_all(judge, "key", questions, cache), server.requests
+        asked = Judge("judge", server.url, "2026-01-01", **settings)
+        return judge_all(asked, "key", questions, cache), server.requests
 
 
 def question(text):
@@ -90,14 +93,14 @@ def test_verdicts_are_kept_and_malformed_ones_asked_again_then_missing(tmp_path)
         return Reply("Rating: [[9]]")
 
     questions = [question(words) for words in ("plain", "hesitant", "stubborn")]
-    verdicts, requests = ask(script, questions, tmp_path, retries=2)
+    verdicts, requests = judge(script, questions, tmp_path, retries=2)
     assert [verdict.rating for verdict in verdicts] == [9, 9, None]
     assert [verdict.attempts for verdict in verdicts] == [1, 3, 3]
     assert len(requests) == 7
-    again, requests = ask(script, questions, tmp_path)
+    again, requests = judge(script, questions, tmp_path)
     assert again == verdicts
     assert requests == []
-    _, requests = ask(script, questions, tmp_path, temperature=0.5)  # another judge
+    _, requests = judge(script, questions, tmp_path, temperature=0.5)  # another judge
     assert len(requests) == 7
 
 
@@ -106,7 +109,46 @@ def test_a_judge_that_refuses_loses_no_verdict(tmp_path):
         return Reply("[[5]]") if request["messages"][-1]["content"] == "easy" else Reply(status=401)
 
     with pytest.raises(AoeError, match=r"The judge judge did not answer \(AuthenticationError, HTTP 401\)"):
-        ask(script, [question("easy"), question("hard")], tmp_path)
-    verdicts, requests = ask(lambda request: Reply("[[1]]"), [question("easy"), question("hard")], tmp_path)
+        judge(script, [question("easy"), question("hard")], tmp_path)
+    verdicts, requests = judge(lambda request: Reply("[[1]]"), [question("easy"), question("hard")], tmp_path)
     assert [verdict.rating for verdict in verdicts] == [5, 1]
     assert len(requests) == 1
+
+
+def test_both_turns_are_asked_judged_and_scored(dataset, tmp_path):
+    """The second turn sees of the first what a reader sees; the judge sees no reasoning; a missing verdict is none."""
+
+    def model(request):
+        words = [message["content"] for message in request["messages"] if message["role"] == "user"]
+        return Reply(f"so</think>to {words[-1]}", finish="length" if words[-1] == "Shorter." else "stop")
+
+    with Scripted(model) as server:
+        logs = ask([task_of("mt_bench", {"seed": 1}, dataset)], "scripted", server.url, "key", 4, tmp_path / "logs")
+    log = read_eval_log(logs["mt_bench"])
+    second = next(r for r in server.requests if r["messages"][-2]["content"] == "Shorter.")
+    assert [m["content"] for m in second["messages"]] == [
+        "Write {braces}.",
+        "to Write {braces}.",
+        "Shorter.",
+        "<think>\n",
+    ]
+    assert second["temperature"] == 0.7
+    assert {r["temperature"] for r in server.requests if "1+1?" in r["messages"][0]["content"]} == {0.0}
+
+    judging = Judging.read(*dataset)
+    turns = [turn for turn, _ in turns_of(log)]
+    questions = [judging.messages(t.question, t.metadata["category"], t.asked, t.answered) for t in turns]
+    assert not any("</think>" in question[1]["content"] for question in questions)
+    verdicts, _ = judge(
+        lambda request: Reply("[[6]]" if "REF" in request["messages"][1]["content"] else "nice"),
+        questions,
+        tmp_path / "v",
+    )
+    ratings = {(t.question, t.sample, t.number): v.rating for t, v in zip(turns, verdicts, strict=True)}
+    rows = list(scored_rows(log, END_THINK, Means(ratings)))
+    assert {(r["question"], r["turn"]): (r["category"], r["right"], r["finish"]) for r in rows} == {
+        ("81", 1): ("writing", None, "stop"),
+        ("81", 2): ("writing", None, "max_tokens"),
+        ("111", 1): ("math", 0.6, "stop"),
+        ("111", 2): ("math", None, "stop"),
+    }

@@ -37,7 +37,7 @@ HOSTILE = {
     "endless loop": "while True: pass",
     "sleep": "import time\ntime.sleep(3600)",
     "memory": "x = []\nwhile True: x.append(bytearray(50_000_000))",
-    "memory of many": "import os, time\nfor _ in range(30): os.fork() or [bytes(9 * 10**7), time.sleep(9)]\ntime.sleep(9)",
+    "memory of many": "import os, time\nfor _ in range(30): os.fork() or [bytes(9 * 10**7), time.sleep(9)]\n",
     "many files": "for i in range(99): open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))",
     "shared memory": "for i in range(99): open(f'/dev/shm/{i}', 'wb').write(bytes(1 << 20))",
     "a large file": "f = open('/tmp/large', 'wb')\nwhile True: f.write(bytes(1 << 20))",

@@ -2,12 +2,16 @@
 
 import json
 import os
+import subprocess
+import time
 
 import pandas as pd
+import psutil
 import pytest
+from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from benchmarks.sandbox import find_sandbox
-from clones import SMALL
+from clones import SMALL, Clone
 from scripted import Reply, Scripted
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
@@ -17,6 +21,7 @@ TASK = {
     "complete_prompt": "def task_func(x):\n",
     "instruct_prompt": "double x",
     "code_prompt": "def task_func(x):",
+    "canonical_solution": "    return 2 * x",
     "test": (
         "import unittest\nclass TestCases(unittest.TestCase):\n    def test(self): self.assertEqual(task_func(1), 2)"
     ),
@@ -48,86 +53,155 @@ def write_datasets(folder):
     return {name: {"path": str(folder / name)} for name in ("aime", "gpqa", "code", "mt")}
 
 
-@pytest.fixture
-def real(clone):
-    """Writes the study ``real`` and locks it."""
-    datasets = write_datasets(clone.folder / "questions")
-
-    def write(benchmarks, **changes):
-        used = {entry["dataset"] for entry in benchmarks.values()}
-        clone.study(
-            "real",
-            **{
-                **SMALL,
-                "lock": "real.lock.json",
-                "datasets": {name: entry for name, entry in datasets.items() if name in used},
-                "benchmarks": benchmarks,
-                "models": {name: SMALL_MODELS[name] for name in ("v3-0324", "r1")},
-                "variants": {},
-                "scores": {"intelligence": list(benchmarks)[:1], "reference": "r1", "resamples": 100, "seed": 1},
-                **changes,
-            },
-        )
-        clone.snakemake("--config", "study=real", "--", "lock")
-        os.replace(clone.folder / "results/real/lock.json", clone.folder / "real.lock.json")
-
-    return write
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return Clone(tmp_path_factory.mktemp("real"))
 
 
-SMALL_MODELS = {
+@pytest.fixture(scope="module")
+def datasets(clone):
+    return write_datasets(clone.folder / "questions")
+
+
+BENCHMARKS = {
+    "aime2024": {"dataset": "aime", "answers": 3, **SHORT},
+    "aime2025": {"dataset": "aime", **SHORT},
+    "gpqa_diamond": {"dataset": "gpqa", **SHORT},
+    "mt_bench": {"dataset": "mt", **SHORT},
+}
+ANSWERS = {"aime2024": 12, "aime2025": 4, "gpqa_diamond": 1, "mt_bench": 2, "bigcodebench": 1}
+MODELS = {
     "v3-0324": {"label": "V3", "path": "resources/mini/v3-0324"},
     "r1": {"label": "R1", "path": "resources/mini/r1"},
 }
+HALF = {"base": "v3-0324", "weights": {"v3-0324": 0.5, "r1": 0.5}}
 
 
-def scores_of(clone, variant="r1"):
-    clone.snakemake("--config", "study=real", "--", f"results/real/scores/{variant}.parquet")
-    return pd.read_parquet(clone.folder / f"results/real/scores/{variant}.parquet")
+def write(clone, name, benchmarks, datasets, **changes):
+    """Write a study of two models and a merge of them, and lock it."""
+    used = {entry.get("dataset") for entry in benchmarks.values()}
+    study = {
+        **SMALL,
+        "lock": f"{name}.lock.json",
+        "datasets": {dataset: entry for dataset, entry in datasets.items() if dataset in used},
+        "benchmarks": benchmarks,
+        "models": MODELS,
+        "variants": {"half": HALF},
+        "sweeps": {},
+        "figures": {"base": "v3-0324", "other": "r1", "space": "codes"},
+        "scores": {"intelligence": list(benchmarks), "reference": "r1", "resamples": 100, "seed": 1},
+        **changes,
+    }
+    clone.study(name, **study)
+    if not (clone.folder / f"{name}.lock.json").exists():
+        clone.snakemake("--config", f"study={name}", "--", "lock")
+        os.replace(clone.folder / f"results/{name}/lock.json", clone.folder / f"{name}.lock.json")
 
 
-def test_datasets_are_locked_asked_and_scored(clone, real):
-    real({"aime2025": {"dataset": "aime", "answers": 3, **SHORT}, "gpqa_diamond": {"dataset": "gpqa", **SHORT}})
-    scores = scores_of(clone)
-    assert scores.groupby("benchmark").size().to_dict() == {"aime2025": 12, "gpqa_diamond": 1}
-    assert sorted(scores["sample"].unique()) == [1, 2, 3]
+def run(clone, *targets, **settings):
+    return clone.snakemake(
+        "--config", "study=real", "--", *(f"results/real/{target}" for target in targets), **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(clone, datasets):
+    """All benchmarks that this machine can run, and their names: from questions to the report, judged by a model of
+    the study that is far too small to give a verdict."""
+    benchmarks = dict(BENCHMARKS)
+    try:
+        find_sandbox()
+        benchmarks["bigcodebench"] = {"dataset": "code", **SHORT}
+    except AoeError as error:
+        print(f"without BigCodeBench, which needs bubblewrap and user namespaces: {error}")
+    judge = {"model": "r1", "revision": "1", "retries": 1, "max_tokens": 16}
+    write(clone, "real", benchmarks, datasets, judge=judge, sandbox={"seconds": 20})
+    run(clone, "summary.csv", "scores.parquet")
+    clone.snakemake("--config", "study=real", "--report", "report.html", "--", "results/real/summary.csv")
+    return benchmarks
+
+
+def test_every_question_is_asked_and_scored(clone, finished):
+    scores = pd.read_parquet(clone.folder / "results/real/scores.parquet")
+    assert scores.columns[:6].tolist() == ["variant", "benchmark", "category", "question", "sample", "turn"]
+    assert not scores.duplicated(["variant", "benchmark", "question", "sample", "turn"]).any()
+    counted = scores.groupby(["variant", "benchmark"]).size()
+    assert counted.to_dict() == {(v, b): ANSWERS[b] for v in ("v3-0324", "r1", "half") for b in finished}
     assert (scores.tokens > 0).all()
-    # a question that is altered after it was locked is not asked
+    assert ((scores.seconds_to_first > 0) & (scores.seconds_to_first <= scores.seconds)).all()
+    assert scores[scores.benchmark != "mt_bench"].right.between(0, 1).all()
+    summary = pd.read_csv(clone.folder / "results/real/summary.csv").set_index("variant")
+    assert (
+        summary.loc["r1"].aime2024_percent
+        == 100
+        * scores[(scores.variant == "r1") & (scores.benchmark == "aime2024")].groupby("question").right.mean().mean()
+    )
+
+
+def test_a_judge_that_gives_no_verdict_gives_no_score(clone, finished):
+    scores = pd.read_parquet(clone.folder / "results/real/scores.parquet")
+    assert scores[scores.benchmark == "mt_bench"].right.isna().all()
+    judged = pd.read_csv(clone.folder / "results/real/judge.csv").set_index("variant")
+    assert judged.loc["r1"].warning == "2 of 2 answers of r1 have no verdict, and do not count"
+    table = pd.read_parquet(clone.folder / "results/real/judgements.parquet")
+    assert (table.attempts == 2).all()
+    report = (clone.folder / "report.html").read_text()
+    assert "Scores that different judges gave do not compare" in report
+
+
+def test_another_judge_judges_the_same_answers_and_only_once(clone, finished, datasets, monkeypatch):
+    monkeypatch.setenv("JUDGE_API_KEY", "the judge's key")
+    with Scripted(lambda request: Reply("Rating: [[8]]")) as server:
+        judge = {"model": "judge", "revision": "2", "endpoint": server.url}
+        write(clone, "real", finished, datasets, judge=judge, sandbox={"seconds": 20})
+        done = run(clone, "scores/r1.parquet", "judge.csv")
+        assert "rule answer" not in done.stdout + done.stderr
+        assert len(server.requests) == 6  # two turns of three variants
+        scores = pd.read_parquet(clone.folder / "results/real/scores/r1.parquet")
+        assert scores[scores.benchmark == "mt_bench"].right.tolist() == [0.8, 0.8]
+        (clone.folder / "results/real/judgements.parquet").unlink()
+        run(clone, "judgements.parquet")
+        assert len(server.requests) == 6
+    kept = [path.read_text() for path in (clone.folder / "results/real").rglob("*") if path.suffix in (".json", ".log")]
+    assert not any("the judge's key" in text for text in kept)
+    monkeypatch.delenv("JUDGE_API_KEY")
+    (clone.folder / "results/real/judgements.parquet").unlink()
+    for verdict in (clone.folder / "results/real/verdicts").iterdir():
+        verdict.unlink()
+    done = run(clone, "judgements.parquet", check=False)
+    assert "The judge's key is missing: set the environment variable JUDGE_API_KEY." in done.stdout + done.stderr
+
+
+def test_a_question_that_was_altered_after_it_was_locked_is_not_asked(clone, finished):
     questions = clone.folder / "questions/aime/test.jsonl"
-    questions.write_text(questions.read_text().replace("+7", "+8"))
-    done = clone.snakemake("--config", "study=real", "--", "results/real/scores/r1.parquet", check=False)
+    before = questions.read_text()
+    questions.write_text(before.replace("+7", "+8"))
+    done = run(clone, "scores/r1.parquet", check=False)
+    questions.write_text(before)
     assert done.returncode
     assert "questions/aime/test.jsonl has the SHA-256" in done.stdout + done.stderr
 
 
-def test_answers_are_judged_elsewhere_and_only_once(clone, real, monkeypatch):
-    monkeypatch.setenv("JUDGE_API_KEY", "key")
-    with Scripted(lambda request: Reply("Rating: [[8]]")) as server:
-        judge = {"model": "judge", "revision": "1", "endpoint": server.url}
-        real({"mt_bench": {"dataset": "mt", **SHORT}}, judge=judge)
-        scores = scores_of(clone)
-        assert scores.right.tolist() == [0.8, 0.8]
-        assert len(server.requests) == 8  # two turns of four variants
-        (clone.folder / "results/real/judgements.parquet").unlink()
-        assert scores_of(clone).right.tolist() == [0.8, 0.8]
-        assert len(server.requests) == 8
-    monkeypatch.delenv("JUDGE_API_KEY")
+def test_a_server_that_dies_is_started_again_and_goes_on(clone, datasets):
+    serving = {**clone.content()["serving"], "connections": 8}
+    write(clone, "dying", {"arithmetic": {"questions": 256, "seed": 1}}, datasets, serving=serving)
+    command = clone.command("--config", "study=dying", "--", "results/dying/answers/r1/arithmetic.eval")
+    with open(clone.folder / "dying.log", "w") as log:
+        job = subprocess.Popen(command, cwd=clone.folder, stdout=log, stderr=log)
+        answers = clone.folder / "results/dying/answers/r1"
+        while job.poll() is None and not any(
+            log.stat().st_size > 50_000 for log in answers.glob("unfinished/*/*.eval")
+        ):
+            time.sleep(0.05)
+        (server,) = [p for p in psutil.Process(job.pid).children(recursive=True) if _is_server(p)]
+        server.kill()
+        assert job.wait() == 0, (clone.folder / "dying.log").read_text()
+    said = (clone.folder / "results/dying/logs/answer/r1.log").read_text()
+    assert "The server has died; the next one goes on with what is not answered." in said
+    found = read_eval_log(str(answers / "arithmetic.eval"))
+    assert len(found.samples) == 256
+    assert not (answers / "unfinished").exists()
 
 
-def test_a_judge_of_the_study_that_gives_no_verdict_gives_no_score(clone, real):
-    real(
-        {"mt_bench": {"dataset": "mt", **SHORT}}, judge={"model": "r1", "revision": "1", "retries": 1, "max_tokens": 16}
-    )
-    scores = scores_of(clone)
-    assert scores.right.isna().all()
-    table = pd.read_parquet(clone.folder / "results/real/judgements.parquet")
-    assert table.rating.isna().all()
-    assert (table.attempts == 2).all()
-
-
-def test_programs_are_run_in_the_sandbox(clone, real):
-    try:
-        find_sandbox()
-    except AoeError as error:
-        pytest.skip(f"needs bubblewrap, and user namespaces that it may use: {error}")
-    real({"bigcodebench": {"dataset": "code", **SHORT}}, sandbox={"seconds": 10, "threads": 1})
-    assert scores_of(clone).right.tolist() == [0.0]
+def _is_server(process):
+    return "vllm.entrypoints.openai.api_server" in process.cmdline()
