@@ -56,7 +56,8 @@ def rating_of(text):
 def judge_all(judge, key, questions, cache):
     """A Verdict for each of several lists of messages, those in the folder ``cache`` without asking again.
 
-    key: the endpoint's, or "".  Raises AoeError if the judge cannot be reached, or refuses; the verdicts that it has given are kept.
+    key: the endpoint's, or "".  Raises AoeError if the judge cannot be reached, or refuses; the verdicts that it has
+    given are kept.
     """
     return asyncio.run(_judge_all(judge, key, questions, Path(cache)))
 

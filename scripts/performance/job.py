@@ -71,6 +71,17 @@ def lock_and_plan(folder):
     return seconds
 
 
+def ask(url, key, connections, questions, folder):
+    """Returns the seconds of questions to the model ``r1``, after another one with which everything was loaded."""
+    from benchmarks.asking import ask
+    from performance.asking import task
+
+    ask([task(1)], "r1", url, key, 1, f"{folder}-first")
+    start = time.perf_counter()
+    ask([task(int(questions))], "r1", url, key, int(connections), folder)
+    return time.perf_counter() - start
+
+
 def load_kernels():
     """Have numba load what it compiled in an earlier run, which takes half a second."""
     codes, scale = np.zeros((1, 1), np.uint8), np.ones((1, 1), np.float32)
@@ -83,7 +94,7 @@ if __name__ == "__main__":
         load_kernels()
     if sys.argv[1] == "fetch":
         importlib.import_module("huggingface_hub.file_download")  # a third of a second that is Python's start
-    jobs = (merge, diff, verify, verify_all, fetch, lock_and_plan)
+    jobs = (merge, diff, verify, verify_all, fetch, lock_and_plan, ask)
     job = {function.__name__: function for function in jobs}[sys.argv[1]]
     start = time.perf_counter()
     parts = job(*sys.argv[2:])

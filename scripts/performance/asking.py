@@ -1,0 +1,84 @@
+"""What is measured of asking: what an answer costs the client, and whether it keeps a server as busy as vLLM's own."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from inspect_ai.dataset import Sample
+from aoe.serving import Server
+from benchmarks import mini
+from benchmarks.answering import make_task
+from performance.measure import in_a_process, row
+
+ROOT = Path(__file__).parents[2]
+CONNECTIONS = 256
+ANSWERS = 2000
+TARGET_MS = 5.0
+SERVED, LENGTH, AT_ONCE = 512, 128, 128  # questions put to vLLM, tokens of each answer, requests at once
+SAMPLING = {"seed": 1, "temperature": 0.6, "top_p": 1.0, "force_think": False}
+
+
+def task(questions, length=LENGTH):
+    """Questions of the mini family's, answered with exactly ``length`` tokens."""
+    samples = [Sample(id=sample.id, input=sample.input, target="") for sample in mini.arithmetic(questions, seed=1)]
+    made = make_task("asking", samples, max_tokens=length, **SAMPLING)
+    made.config.extra_body = {"ignore_eos": True}
+    return made
+
+
+@contextmanager
+def instant():
+    """The address of an endpoint that answers at once."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    command = [sys.executable, "-m", "performance.endpoint"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as endpoint:
+        yield endpoint.stdout.readline().strip()
+        endpoint.kill()
+
+
+def overhead(work, runs):
+    """What an answer costs when the endpoint takes no time, in ms."""
+    costs = []
+    with instant() as url:
+        for run in range(runs):
+            seconds, _ = in_a_process("ask", url, "key", CONNECTIONS, ANSWERS, work / f"asked{run}")
+            costs.append(seconds / ANSWERS * 1000)
+    note = f"{ANSWERS} answers of 100 tokens from an endpoint that answers at once, {CONNECTIONS} requests under way"
+    return [row("asking_overhead", costs, [TARGET_MS] * runs, "ms", f"{note}; reference: {TARGET_MS:g} ms an answer")]
+
+
+def throughput(work, runs):
+    """Tokens a second of the mini family's R1, asked by ours and by vLLM's benchmark client."""
+    model = ROOT / "resources/mini/r1"
+    serving = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())["serving"]
+    prompts = work / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": sample.input}) + "\n" for sample in task(SERVED).dataset))
+    result = work / "vllm.json"
+    ours, theirs = [], []
+    with Server("r1", {"r1": model}, "r1", None, work / "server.log", serving["options"], serving["environment"]) as s:
+        command = [
+            *(str(Path(sys.executable).parent / "vllm"), "bench", "serve", "--backend", "openai-chat"),
+            *("--base-url", s.url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions", "--model", s.name),
+            *("--tokenizer", str(model), "--dataset-name", "custom", "--dataset-path", str(prompts)),
+            *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(SERVED)),
+            *("--custom-output-len", str(LENGTH), "--ignore-eos", "--max-concurrency", str(AT_ONCE)),
+            *("--temperature", str(SAMPLING["temperature"]), "--num-warmups", "0", "--disable-tqdm"),
+            *("--save-result", "--result-filename", str(result)),
+        ]
+        environment = {**os.environ, "OPENAI_API_KEY": s.key}
+        for run in range(-1, runs):
+            asked = in_a_process("ask", s.url, s.key, AT_ONCE, SERVED, work / f"served{run}")[0]
+            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            found = json.loads(result.read_text())
+            if found["total_output_tokens"] != SERVED * LENGTH:
+                raise RuntimeError(f"vLLM's client got {found['total_output_tokens']} tokens of {SERVED * LENGTH}")
+            if run >= 0:
+                ours.append(asked)
+                theirs.append(found["duration"])
+    note = f"{SERVED} questions, {LENGTH} tokens each, {AT_ONCE} at once, put to the mini family's R1 on vLLM"
+    note += "; seconds without the start of Python; reference: `vllm bench serve` with the same prompts"
+    return [row("asking_vs_vllm_bench", ours, theirs, "s", note)]
