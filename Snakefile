@@ -20,6 +20,11 @@ if "mt_bench" in study.content["benchmarks"]:
     include: "rules/judge.smk"
 
 
+if "bigcodebench" in study.content["benchmarks"]:
+
+    include: "rules/programs.smk"
+
+
 include: "rules/score.smk"
 include: "rules/figures.smk"
 include: "rules/mini_family.smk"

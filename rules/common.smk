@@ -289,6 +289,12 @@ def needed_to_judge(wildcards):
     return needed_to_serve(study.content["judge"]["model"])
 
 
+def judge_revisions(wildcards):
+    """Of a judge of the study's own; the revision of another is what the study says."""
+    judge = study.content["judge"]
+    return {} if "endpoint" in judge else revisions(study.variants[judge["model"]].parents)
+
+
 def judge_checkpoints(wildcards):
     judge = study.content["judge"]
     return {} if "endpoint" in judge else checkpoints_of(judge["model"])
@@ -316,15 +322,10 @@ def checkpoints_of(variant):
 # for rules/score.smk
 
 
-def judgements(wildcards):
-    return f"results/{study.name}/judgements.parquet" if "mt_bench" in study.content["benchmarks"] else []
-
-
-def sandbox_memory_mb(wildcards):
-    """Of the scorer, and of the programs that run beside it."""
-    settings = study.content.get("sandbox", {})
-    running = "bigcodebench" in study.content["benchmarks"]
-    return 1500 + running * settings.get("threads", 1) * settings.get("memory_mb", 4096)
+def marks_given(wildcards):
+    """benchmark -> the marks of a judge or the sandbox, for those whose answers cannot be compared with right ones."""
+    given = {"mt_bench": "judgements.parquet", "bigcodebench": f"programs/{wildcards.variant}.parquet"}
+    return {name: f"results/{study.name}/{path}" for name, path in given.items() if name in study.content["benchmarks"]}
 
 
 def reference_tokenizer(wildcards):

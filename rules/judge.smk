@@ -35,6 +35,7 @@ rule judge:
         runtime=720,
     params:
         judge=judge,
+        revisions=judge_revisions,
         checkpoints=judge_checkpoints,
         dataset=asked_datasets,
         benchmark=study.content["benchmarks"].get("mt_bench"),

@@ -1,26 +1,22 @@
 # From raw answers to scores: no rule here needs a GPU, or a model.
 
 
-sandbox = study.content.get("sandbox", {}) if "bigcodebench" in study.content["benchmarks"] else {}
-
-
 rule score:
     input:
         answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=study.content["benchmarks"]),
-        judgements=judgements,
+        marks=lambda wildcards: list(marks_given(wildcards).values()),
     output:
         "results/{study}/scores/{variant}.parquet",
     log:
         "results/{study}/logs/score/{variant}.log",
     conda:
         "../envs/benchmarks.yaml"
-    threads: sandbox.get("threads", 1)
     resources:
-        mem_mb=sandbox_memory_mb,
-        runtime=240,
+        mem_mb=1500,
+        runtime=60,
     params:
         tokenizer=reference_tokenizer,
-        sandbox=sandbox,
+        marks=marks_given,
     message:
         "Score {wildcards.variant}"
     script:

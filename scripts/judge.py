@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
+from aoe.hashing import sha256
 from aoe.serving import Server
 from benchmarks.catalog import turns_of
-from benchmarks.judging import Judge, judge_all, unjudged
+from benchmarks.judging import HIGHEST, Judge, judge_all, unjudged
 from benchmarks.mt_bench import Judging
 from joblog import logged
 
@@ -37,6 +38,14 @@ def at_work(judge, settings):
         yield replace(judge, url=server.url), server.key
 
 
+def revision_of(settings):
+    """What the study says of a judge elsewhere; of its own, the locked revisions, and the plan if it is a merge."""
+    if "endpoint" in settings:
+        return settings["revision"]
+    plan = snakemake.input.get("plan") or snakemake.input.get("merged")
+    return " ".join([*snakemake.params.revisions.values(), *([sha256(Path(plan))[:12]] if plan else [])])
+
+
 def judged_by(judge, table):
     """One row a variant: who judged, how many answers, and a warning if verdicts are missing."""
     rows = []
@@ -50,8 +59,10 @@ def judged_by(judge, table):
 
 with logged(snakemake.log.job):
     settings = dict(snakemake.params.judge)
-    known = ("model", "revision", "temperature", "max_tokens", "retries", "connections")
-    judge = Judge(url="", **{name: settings[name] for name in known if name in settings})
+    known = ("model", "temperature", "max_tokens", "retries", "connections")
+    judge = Judge(
+        url="", revision=revision_of(settings), **{name: settings[name] for name in known if name in settings}
+    )
     judging = Judging.read(*snakemake.params.dataset[snakemake.params.benchmark["dataset"]])
     rows, questions = [], []
     for path in snakemake.input.answers:
@@ -69,6 +80,7 @@ with logged(snakemake.log.job):
         text=[verdict.text for verdict in verdicts],
     )
     table["rating"] = table.rating.astype(float)
+    table["mark"] = table.rating / HIGHEST
     table.to_parquet(snakemake.output.judgements, index=False)
     judged = judged_by(judge, table)
     judged.to_csv(snakemake.output.judge, index=False)

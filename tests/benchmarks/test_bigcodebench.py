@@ -7,7 +7,7 @@ from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from benchmarks.asking import ask
 from benchmarks.bigcodebench import grade, samples
-from benchmarks.catalog import Means, scored_rows, task_of
+from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.sandbox import Limits, find_sandbox
 from scripted import END_THINK, Reply, Scripted
 
@@ -86,7 +86,10 @@ def test_what_is_before_the_last_closing_tag_is_not_run(sandbox, tmp_path):
     with Scripted(lambda request: Reply(WITH_REASONING[request["messages"][0]["content"].strip("<>")][0])) as server:
         logs = ask([task], "scripted", server.url, "key", 4, tmp_path / "logs")
     log = read_eval_log(logs["bigcodebench"])
-    rows = {row["question"]: row for row in scored_rows(log, END_THINK, Means({}, sandbox, Limits(seconds=10), 2))}
+    turns = [turn for turn, _ in turns_of(log)]
+    passed = grade([turn.shown for turn in turns], [turn.metadata for turn in turns], sandbox, Limits(seconds=10), 2)
+    marks = {(turn.question, 1, 1): float(mark) for turn, mark in zip(turns, passed, strict=True)}
+    rows = {row["question"]: row for row in scored_rows(log, END_THINK, marks)}
     assert {name: (row["right"], row["closing_tags"]) for name, row in rows.items()} == {
         name: (float(right), tags) for name, (_, right, tags) in WITH_REASONING.items()
     }

@@ -6,7 +6,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from benchmarks.asking import ask
-from benchmarks.catalog import Means, scored_rows, task_of, turns_of
+from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.judging import Judge, judge_all, rating_of
 from benchmarks.mt_bench import Judging, samples
 from scripted import END_THINK, Reply, Scripted
@@ -115,6 +115,18 @@ def test_a_judge_that_refuses_loses_no_verdict(tmp_path):
     assert len(requests) == 1
 
 
+def test_a_question_that_is_too_long_for_the_judge_has_no_verdict(tmp_path):
+    def script(request):
+        return Reply("[[5]]") if request["messages"][-1]["content"] == "short" else Reply(status=400)
+
+    verdicts, _ = judge(script, [question("short"), question("long")], tmp_path)
+    assert [(verdict.rating, verdict.refused) for verdict in verdicts] == [(5, False), (None, True)]
+    _, requests = judge(script, [question("short"), question("long")], tmp_path)
+    assert len(requests) == 1  # it is not kept: another time the judge may take it
+    with pytest.raises(AoeError, match=r"The judge judge refuses every question: .*400"):
+        judge(script, [question("long")], tmp_path)
+
+
 def test_both_turns_are_asked_judged_and_scored(dataset, tmp_path):
     """The second turn sees of the first what a reader sees; the judge sees no reasoning; a missing verdict is none."""
 
@@ -144,8 +156,8 @@ def test_both_turns_are_asked_judged_and_scored(dataset, tmp_path):
         questions,
         tmp_path / "v",
     )
-    ratings = {(t.question, t.sample, t.number): v.rating for t, v in zip(turns, verdicts, strict=True)}
-    rows = list(scored_rows(log, END_THINK, Means(ratings)))
+    marks = {(t.question, t.sample, t.number): v.rating and v.rating / 10 for t, v in zip(turns, verdicts, strict=True)}
+    rows = list(scored_rows(log, END_THINK, marks))
     assert {(r["question"], r["turn"]): (r["category"], r["right"], r["finish"]) for r in rows} == {
         ("81", 1): ("writing", None, "stop"),
         ("81", 2): ("writing", None, "max_tokens"),

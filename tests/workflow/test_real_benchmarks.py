@@ -88,7 +88,7 @@ def write(clone, name, benchmarks, datasets, **changes):
         "models": MODELS,
         "variants": {"half": HALF},
         "sweeps": {},
-        "figures": {"base": "v3-0324", "other": "r1", "space": "codes"},
+        "figures": {"base": "v3-0324", "other": "r1", "space": "codes", "assembled": "half"},
         "scores": {"intelligence": list(benchmarks), "reference": "r1", "resamples": 100, "seed": 1},
         **changes,
     }
@@ -114,9 +114,9 @@ def finished(clone, datasets):
         benchmarks["bigcodebench"] = {"dataset": "code", **SHORT}
     except AoeError as error:
         print(f"without BigCodeBench, which needs bubblewrap and user namespaces: {error}")
-    judge = {"model": "r1", "revision": "1", "retries": 1, "max_tokens": 16}
+    judge = {"model": "r1", "retries": 1, "max_tokens": 16}
     write(clone, "real", benchmarks, datasets, judge=judge, sandbox={"seconds": 20})
-    run(clone, "summary.csv", "scores.parquet")
+    run(clone, "summary.csv", "scores.parquet", "figures/figure4.png", "figures/figure8.png")
     clone.snakemake("--config", "study=real", "--report", "report.html", "--", "results/real/summary.csv")
     return benchmarks
 
