@@ -27,7 +27,6 @@ with logged(snakemake.log.job):
         server = Server(
             name=variant,
             checkpoints=snakemake.params.checkpoints,
-            tokenizer_from=next(iter(snakemake.params.checkpoints)),
             plan=snakemake.input.get("plan"),
             log=snakemake.log.server,
             options=serving["options"],

@@ -29,7 +29,6 @@ def at_work(judge, settings):
     with Server(
         name=judge.model,
         checkpoints=checkpoints,
-        tokenizer_from=next(iter(checkpoints)),
         plan=snakemake.input.get("plan"),
         log=snakemake.log.server,
         options=serving["options"],

