@@ -52,7 +52,14 @@ if "threshold" in study.content["figures"]:
 if "assembled" in study.content["figures"]:
     FIGURES += ["figure8"]
 ENDINGS = ["svg", "pdf", "png", "csv"]
-TABLES = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv", "comparisons.csv", "categories.csv"]
+TABLES = [
+    "scores.parquet",
+    "summary.csv",
+    "transitions.csv",
+    "transition_curves.csv",
+    "comparisons.csv",
+    "categories.csv",
+]
 if "mt_bench" in study.content["benchmarks"]:
     TABLES += ["judgements.parquet", "judge.csv"]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]

@@ -39,7 +39,7 @@ rule judge:
         checkpoints=judge_checkpoints,
         dataset=asked_datasets,
         benchmark=study.content["benchmarks"].get("mt_bench"),
-        serving=serving,
+        serving=served,
         verdicts="results/{study}/verdicts",
     message:
         "Judge the answers to MT-Bench"

@@ -1,6 +1,8 @@
 # One job serves one variant with vLLM, puts every question to it, and stops the server.
 
 serving = study.content["serving"]
+# what answers may depend on; the rest are resources, which can be changed without asking anything again
+served = {"options": serving["options"], "environment": serving.get("environment", {})}
 
 
 rule answer:
@@ -19,13 +21,15 @@ rule answer:
     resources:
         mem_mb=serving["mem_mb"],
         gpu=serving["gpus"],
+        connections=serving["connections"],
+        restarts=serving.get("restarts", 2),
         runtime=720,
     params:
         checkpoints=served_checkpoints,
         revisions=served_revisions,
         benchmarks=study.content["benchmarks"],
         datasets=asked_datasets,
-        serving=serving,
+        serving=served,
     message:
         "Serve {wildcards.variant} and answer all questions"
     script:

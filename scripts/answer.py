@@ -23,14 +23,14 @@ with logged(snakemake.log.job):
     variant, serving, datasets = snakemake.wildcards.variant, snakemake.params.serving, snakemake.params.datasets
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
-    for restarts_left in reversed(range(serving.get("restarts", 2) + 1)):
+    for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = Server(
             name=variant,
             checkpoints=snakemake.params.checkpoints,
             plan=snakemake.input.get("plan"),
             log=snakemake.log.server,
             options=serving["options"],
-            environment=serving.get("environment", {}),
+            environment=serving["environment"],
         )
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset")))
@@ -39,7 +39,7 @@ with logged(snakemake.log.job):
         with server:
             print(f"{variant} is served on {server.url}")
             try:
-                logs = ask(tasks, variant, server.url, server.key, serving["connections"], unfinished)
+                logs = ask(tasks, variant, server.url, server.key, snakemake.resources.connections, unfinished)
                 break
             except AoeError as error:
                 if not (restarts_left and server.has_ended()):

@@ -6,7 +6,7 @@ from aoe import drawing
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    summary = pd.read_csv(snakemake.input.summary)
+    summary = pd.read_csv(snakemake.input.summary).dropna(subset="intelligence")
     named, sweeps = snakemake.params.named, snakemake.params.sweeps
     figure, axes = drawing.figure(3.0)
     drawn = set(named)
@@ -23,6 +23,8 @@ with logged(snakemake.log[0]):
     axes.set_ylabel("intelligence score (%)")
     axes.margins(x=0.14, y=0.1)
     axes.legend(loc="lower right")
+    if summary.empty:
+        axes.text(0.5, 0.5, "no variant has marks\nin every benchmark", transform=axes.transAxes, ha="center")
     lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
     figure.canvas.draw()
     adjust_text(labels, summary.cost.to_numpy(), summary.intelligence.to_numpy(), ax=axes, arrowprops=lines)

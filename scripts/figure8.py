@@ -1,21 +1,32 @@
 """Figure 8: the assembled model beside its parents, on every benchmark, and what an answer costs."""
 
 import pandas as pd
+from matplotlib.patches import Patch
 from aoe import drawing
 from joblog import logged
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
+NAMES = {
+    "aime2024": "AIME-\n2024",
+    "aime2025": "AIME-\n2025",
+    "gpqa_diamond": "GPQA-\nDiamond",
+    "bigcodebench": "BigCode-\nBench",
+    "mt_bench": "MT-\nBench",
+}
 
 with logged(snakemake.log[0]):
     summary = pd.read_csv(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
     measures = [*(f"{name}_percent" for name in snakemake.params.benchmarks), "cost"]
-    names = [*snakemake.params.benchmarks, "cost"]
+    names = [NAMES.get(name, name) for name in snakemake.params.benchmarks]
     figure, (scores, cost) = drawing.figure(2.5, ncols=2, gridspec_kw={"width_ratios": [len(measures) - 1, 1]})
     width = 0.8 / len(summary)
     for index, ((_, row), (color, hatch)) in enumerate(zip(summary.iterrows(), LOOKS, strict=False)):
         for place, measure in enumerate(measures):
             axes, position = (cost, 0) if measure == "cost" else (scores, place)
             x = position + (index - (len(summary) - 1) / 2) * width
+            if pd.isna(row[measure]):
+                axes.text(x, 0, "–", ha="center", va="bottom", fontsize=7)  # nobody could grade it
+                continue
             error = [[row[measure] - row[f"{measure}_low"]], [row[f"{measure}_high"] - row[measure]]]
             axes.bar(
                 x,
@@ -27,16 +38,16 @@ with logged(snakemake.log[0]):
                 edgecolor=drawing.INK,
                 lw=0.7,
                 error_kw={"elinewidth": 0.8, "capsize": 1.5},
-                label=row.label if place == 0 else None,
             )
-    scores.set_xticks(range(len(measures) - 1), names[:-1])
-    scores.set_ylabel("right answers (%)")
+    scores.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 4 else 5.5)
+    looks = [Patch(fc=color, hatch=hatch, ec=drawing.INK, lw=0.7) for color, hatch in LOOKS]
+    scores.set_ylabel("score (%)")
     scores.set_ylim(0, 105)
-    cost.set_xticks([0], ["inference cost"])
+    cost.set_xticks([0], ["inference\ncost"])
     cost.set_ylabel(f"output tokens ({snakemake.params.reference_label} = 1)")
     for axes in (scores, cost):
         axes.tick_params(axis="x", length=0)
-    figure.legend(loc="outside upper center", ncols=len(summary))
+    figure.legend(looks, summary.label, loc="outside upper center", ncols=len(summary))
     table = summary.reset_index()[
         ["variant", "label", *(f"{m}{end}" for m in measures for end in ("", "_low", "_high"))]
     ]

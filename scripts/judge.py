@@ -32,7 +32,7 @@ def at_work(judge, settings):
         plan=snakemake.input.get("plan"),
         log=snakemake.log.server,
         options=serving["options"],
-        environment=serving.get("environment", {}),
+        environment=serving["environment"],
     ) as server:
         yield replace(judge, url=server.url), server.key
 
