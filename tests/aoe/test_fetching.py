@@ -290,6 +290,15 @@ def test_datasets_may_have_folders_and_models_are_one(tmp_path):
     assert list(lock_source("q", "datasets", source).files) == ["config.json", "data/test.jsonl"]
 
 
+def test_a_space_can_be_a_dataset(hub, tmp_path):
+    """MT-Bench's files are in one."""
+    hub.add("someone/questions", {"data/question.jsonl": b'{"question_id": 81}\n'}, kind="space")
+    source = open_source("hf://spaces/someone/questions@main")
+    locked = lock_source("q", "datasets", source)
+    fetch(source, "data/question.jsonl", locked.files["data/question.jsonl"], tmp_path / "question.jsonl")
+    assert (tmp_path / "question.jsonl").read_bytes() == b'{"question_id": 81}\n'
+
+
 def test_pipes_and_circles_in_a_folder_are_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(AoeError, match="pipe is no file"):
