@@ -448,7 +448,7 @@ def test_memory_does_not_grow_with_the_file(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["r1", "hf://", "hf://only-a-name", "file:", "hf://spaces/a/b", "hf://a/b/file", "s3://x"]
+    "text", ["r1", "hf://", "hf://only-a-name", "file:", "hf://buckets/a/b", "hf://a/b/file", "s3://x"]
 )
 def test_sources_that_are_none_are_refused(text):
     with pytest.raises(AoeError, match=r"models\.r1 has the source"):
