@@ -326,6 +326,13 @@ def checkpoints_of(variant):
     return parents_of(variant)
 
 
+# for rules/programs.smk
+
+
+def programs_dataset(wildcards):
+    return asked_datasets(wildcards)[study.content["benchmarks"]["bigcodebench"]["dataset"]]
+
+
 # for rules/score.smk
 
 

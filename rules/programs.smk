@@ -1,20 +1,47 @@
 # Answers to BigCodeBench are programs that nobody has read: they are run here, in a sandbox, and nowhere else.
 
 sandbox = study.content.get("sandbox", {})
+sandbox_threads = sandbox.get("threads", 1)
+sandbox_mem_mb = 1500 + sandbox_threads * sandbox.get("memory_mb", 4096)
+
+
+# Once for all variants: which tasks can be graded in this sandbox at all.
+rule solvable:
+    input:
+        receipts(DATASETS),
+    output:
+        "results/{study}/programs/solvable.json",
+    log:
+        "results/{study}/logs/programs/solvable.log",
+    conda:
+        "../envs/benchmarks.yaml"
+    threads: sandbox_threads
+    resources:
+        mem_mb=sandbox_mem_mb,
+        runtime=720,
+    params:
+        sandbox=sandbox,
+        dataset=programs_dataset,
+        revisions=revisions([study.content["benchmarks"]["bigcodebench"]["dataset"]]),
+    message:
+        "Run BigCodeBench's own solutions in the sandbox"
+    script:
+        "../scripts/solvable.py"
 
 
 rule programs:
     input:
-        "results/{study}/answers/{variant}/bigcodebench.eval",
+        answers="results/{study}/answers/{variant}/bigcodebench.eval",
+        solvable="results/{study}/programs/solvable.json",
     output:
         "results/{study}/programs/{variant}.parquet",
     log:
         "results/{study}/logs/programs/{variant}.log",
     conda:
         "../envs/benchmarks.yaml"
-    threads: sandbox.get("threads", 1)
+    threads: sandbox_threads
     resources:
-        mem_mb=1500 + sandbox.get("threads", 1) * sandbox.get("memory_mb", 4096),
+        mem_mb=sandbox_mem_mb,
         runtime=720,
     params:
         sandbox=sandbox,

@@ -1,34 +1,61 @@
 """BigCodeBench: programming tasks whose answers are run against tests, in a sandbox [paper, section 4.1]."""
 
+import re
 import secrets
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 from inspect_ai.dataset import Sample
 from inspect_evals.bigcodebench.bigcodebench import INSTRUCTION_PROMPT
 from inspect_evals.utils.code import extract_code_block
 from benchmarks.datasets import read_records
-from benchmarks.sandbox import run
+from benchmarks.sandbox import OUT_OF_TIME, run
 
 PROMPTS = {"complete": "complete_prompt", "instruct": "instruct_prompt"}
 FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "canonical_solution", "test", "entry_point")
-ANSWER = "answer.py"
-# Reads a token before anything of the answer's is run, and says it after the tests have passed: a program that ends
-# itself early, with whatever status, has not passed them.
+HEAD, ANSWER, TEST = "head.py", "answer.py", "test.py"
+# The answer and the tests run in a child; the token is read only when the child has reported that every official test
+# was run and passed.  So a program that ends early, prints much, or brings tests of its own passes nothing by it.  One
+# that sets out to cheat can: it shares a process with its tests, here as in the benchmark's own harness.
 RUNNER = f"""
-import sys, types, unittest
+import ast, os, sys, types, unittest
 
-def main():
-    token = sys.stdin.readline().strip()
-    sys.stdin = open("/dev/null")
+def of(name):
+    return open("/program/" + name).read()
+
+def child(report):
+    Result, TestCase, load = unittest.TestResult, unittest.TestCase, unittest.TestLoader().loadTestsFromTestCase
+    ran, passed = Result.startTest, Result.wasSuccessful
+    names = [node.name for node in ast.parse(of("{TEST}")).body if isinstance(node, ast.ClassDef)]
     module = types.ModuleType("__test__")
     sys.modules["__test__"] = module
-    exec(compile(open("/program/{ANSWER}").read(), "{ANSWER}", "exec"), module.__dict__)
-    result = unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromModule(module))
-    if result.testsRun and result.wasSuccessful():
-        sys.stderr.flush()
-        print("\\n" + token, flush=True)
+    lines = of("{ANSWER}").split("\\n")
+    future = [line for line in lines if line.startswith("from __future__ import")]
+    answer = [line for line in lines if line not in future]
+    program = [*future, of("{HEAD}"), "    pass", *answer, of("{TEST}")]
+    exec(compile("\\n".join(program), "{ANSWER}", "exec"), module.__dict__)
+    cases = [load(getattr(module, name)) for name in names if issubclass(getattr(module, name), TestCase)]
+    result, wanted = Result(), sum(case.countTestCases() for case in cases)
+    for case in cases:
+        case.run(result)
+    for _, trace in result.failures + result.errors:
+        print(trace, file=sys.stderr)
+    if passed(result) and wanted and result.testsRun == wanted and not result.skipped:
+        os.write(report, b"passed")
 
-main()
+receive, report = os.pipe()
+if os.fork() == 0:
+    os.close(receive)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    try:
+        child(report)
+    except BaseException as error:
+        print(type(error).__name__, error, file=sys.stderr)
+    os._exit(0)
+os.close(report)
+os.wait()
+if os.read(receive, 10) == b"passed":
+    print("\\n" + sys.stdin.readline().strip(), flush=True)
 """
 
 
@@ -45,7 +72,7 @@ def samples(folder, files, mode):
             target="",
             metadata={
                 "head": record["code_prompt"],
-                "solution": record["canonical_solution"],
+                "solution": f"{record['code_prompt']}\n{record['canonical_solution']}",
                 "test": record["test"],
             },
         )
@@ -53,31 +80,42 @@ def samples(folder, files, mode):
     ]
 
 
-def grade(shown, metadata, sandbox, limits, threads):
+def solvable(tasks, sandbox, limits, threads):
+    """Of each task (a sample's metadata), whether its own solution passes here: the sandbox may lack a library, and the
+    tests may want a network.  Where it does not, nobody can tell whether an answer is right."""
+    return _pass([task["solution"] for task in tasks], tasks, sandbox, limits, threads)
+
+
+def grade(shown, tasks, sandbox, limits, threads):
     """Whether each answer's program passes its task's tests; the programs run in the sandbox, several at a time.
 
-    shown: what is visible of the answers; metadata: of their samples.  None where not even the task's own solution
-    passes, because the sandbox lacks a library or the tests want a network: then nobody can tell.
+    shown: what is visible of the answers; tasks: the metadata of their samples.
     """
+    return _pass([code_of(answer) for answer in shown], tasks, sandbox, limits, threads)
+
+
+def _pass(programs, tasks, sandbox, limits, threads):
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(lambda answer, task: passes(code_of(answer), task, sandbox, limits), shown, metadata))
-        failed = {task["test"]: task for task, passed in zip(metadata, found, strict=True) if not passed}
-        own = {test: f"{task['head']}\n{task['solution']}" for test, task in failed.items()}
-        solved = pool.map(lambda test: passes(own[test], failed[test], sandbox, limits), failed)
-        possible = dict(zip(failed, solved, strict=True))
-    return [passed if possible.get(task["test"], True) else None for passed, task in zip(found, metadata, strict=True)]
+        found = list(pool.map(lambda code, task: _passes(code, task, sandbox, limits), programs, tasks))
+    # another program may have taken the time: what was too slow gets its time for itself
+    return [
+        _passes(code, task, sandbox, limits)[0] if slow and threads > 1 else passed
+        for (passed, slow), code, task in zip(found, programs, tasks, strict=True)
+    ]
 
 
-def passes(code, task, sandbox, limits):
-    """Whether a program passes the official tests: ``task`` has the ``head``, which the code may repeat, and the
-    ``test``."""
+def _passes(code, task, sandbox, limits):
+    """(whether a program passes the official tests, whether it ran out of time).
+
+    task: has the ``head``, which the code may repeat, and the ``test``.
+    """
     token = secrets.token_hex(16)
-    program = f"{task['head']}\n    pass\n\n{code}\n\n{task['test']}\n"
-    result = run(RUNNER, sandbox, limits, {ANSWER: program}, f"{token}\n")
-    return result.passed and result.output.rstrip().endswith(f"\n{token}")
+    files = {HEAD: task["head"], ANSWER: code, TEST: task["test"]}
+    result = run(RUNNER, sandbox, limits, files, f"{token}\n")
+    return result.passed and token in result.output.splitlines(), result.reason == OUT_OF_TIME
 
 
 def code_of(answer):
     """The program in an answer: its block of code, or, where it has none, all of it."""
-    code = extract_code_block(answer, "python")
-    return answer if code is None else code
+    code = extract_code_block(re.sub(r"(?m)^[ \t]+```", "```", answer), "python")
+    return answer if code is None else textwrap.dedent(code)

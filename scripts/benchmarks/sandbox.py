@@ -7,9 +7,12 @@ the same command in an image.
 """
 
 import contextlib
+import errno
 import os
+import platform
 import secrets
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,16 @@ ENVIRONMENT = {"HOME": "/tmp", "USER": "nobody", "LANG": "C.UTF-8", "OMP_NUM_THR
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/fonts")
 PROGRAM = "program.py"
 OPEN_FILES = 256
+OUT_OF_TIME = "out of time"
+FILTER = "filter.bpf"
+CLONE3 = 435
+NEW_NAMESPACES = 0x7E020080  # all of clone's CLONE_NEW… flags
+# machine -> (its number in the kernel's audits, clone, and memfd_create, memfd_secret, shmget, msgget, unshare, setns,
+# mount, add_key, request_key, keyctl, io_uring_setup, userfaultfd, bpf)
+ARCHITECTURES = {
+    "x86_64": (0xC000003E, 56, (319, 447, 29, 68, 272, 308, 165, 248, 249, 250, 425, 323, 321)),
+    "aarch64": (0xC00000B7, 220, (279, 447, 194, 186, 97, 268, 40, 217, 218, 219, 425, 282, 280)),
+}
 GRACE = 5  # seconds after a program's time in which what is left of it ends, or is ended by the kernel
 
 
@@ -78,6 +91,12 @@ def find_sandbox(image=None):
     )
 
 
+def from_settings(settings):
+    """(the sandbox, its Limits) of a study's ``sandbox``."""
+    limits = {name: settings[name] for name in ("seconds", "memory_mb", "processes") if name in settings}
+    return find_sandbox(settings.get("image")), Limits(**limits)
+
+
 def run(code, sandbox, limits=None, files=None, words=""):
     """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards.
 
@@ -118,7 +137,7 @@ def _watch(command, limits, words):
     deadline = time.monotonic() + limits.seconds
     while not _ends(process):
         if time.monotonic() > deadline:
-            reason.append("out of time")
+            reason.append(OUT_OF_TIME)
         elif _memory_mb(process.pid) > limits.memory_mb:
             reason.append("too much memory")
         if reason:
@@ -170,8 +189,11 @@ def _bubblewrap(_image):
     def command(folder, limits):
         scratch = ("--perms", "1777", "--size", str(limits.file_mb << 20), "--tmpfs")
         shown = [place for place in (*SYSTEM, *python) if os.path.exists(place)]
+        (Path(folder) / FILTER).write_bytes(_forbidding())
         return [
-            *("bwrap", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
+            # bubblewrap wants the filter as an open file
+            *("sh", "-c", 'exec 9<"$0" && exec "$@"', f"{folder}/{FILTER}"),
+            *("bwrap", "--seccomp", "9", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
             *("--proc", "/proc", "--dev", "/dev", *scratch, "/dev/shm", "--remount-ro", "/dev", *scratch, "/tmp"),
             *(word for parent in _parents(python) for word in ("--perms", "0755", "--dir", parent)),
             *(word for place in shown for word in _bind(place)),
@@ -184,6 +206,25 @@ def _bubblewrap(_image):
         ]
 
     return command
+
+
+def _forbidding():
+    """A filter for the kernel (BPF) that forbids what would hold memory that belongs to no process, or lead into other
+    namespaces: then the limits on processes and on scratch space are all there is."""
+    architecture = ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        raise AoeError(f"The sandbox is not made for {platform.machine()}; give it an image, for Docker or Apptainer.")
+    audit, clone, forbidden = architecture
+    load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
+    refuse, missing, allow = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x7FFF0000
+    lines = [(load, 0, 0, 4), (equal, 1, 0, audit), (end, 0, 0, 0x80000000)]  # another architecture's calls: killed
+    lines += [(load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (end, 0, 0, refuse)]  # x32's numbers
+    for number in forbidden:
+        lines += [(equal, 0, 1, number), (end, 0, 0, refuse)]
+    lines += [(equal, 0, 1, CLONE3), (end, 0, 0, missing)]  # its flags cannot be seen; libraries take clone instead
+    lines += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 0, 1, NEW_NAMESPACES), (end, 0, 0, refuse)]
+    lines += [(end, 0, 0, allow)]
+    return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
 
 def _namespaces():

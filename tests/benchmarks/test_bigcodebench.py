@@ -6,7 +6,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from benchmarks.asking import ask
-from benchmarks.bigcodebench import grade, samples
+from benchmarks.bigcodebench import grade, samples, solvable
 from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.sandbox import Limits, find_sandbox
 from scripted import END_THINK, Reply, Scripted
@@ -24,7 +24,12 @@ TASK = {
     ),
     "entry_point": "task_func",
 }
-METADATA = {"head": TASK["code_prompt"], "solution": TASK["canonical_solution"], "test": TASK["test"]}
+CODE = "```python\ndef task_func(x):\n    return {}\n```"
+METADATA = {
+    "head": TASK["code_prompt"],
+    "solution": TASK["code_prompt"] + "\n" + TASK["canonical_solution"],
+    "test": TASK["test"],
+}
 ANSWERS = {
     "```python\nimport math\ndef task_func(x):\n    return 2 * x\n```": True,
     "Here:\n```python\ndef task_func(x):\n    return x + x\n```\nIt doubles.": True,
@@ -40,6 +45,22 @@ ANSWERS = {
     "```python\ndef task_func(x): return 1\nclass TestCases: pass\n```": False,
     "```python\nprint('OK')\nraise SystemExit\n```": False,
     "```python\nwhile True: pass\n```": False,
+    # right, whatever they do beside
+    "```python\nfrom __future__ import annotations\ndef task_func(x): return 2 * x\n```": True,
+    "```python\nimport atexit\natexit.register(print, 'bye')\ndef task_func(x): return 2 * x\n```": True,
+    "```python\nimport io, sys\nsys.stdout = io.StringIO()\ndef task_func(x): return 2 * x\n```": True,
+    "```python\nimport threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+    "def task_func(x): return 2 * x\n```": True,
+    "```python\nimport unittest\nclass Mine(unittest.TestCase):\n    def test(self): self.fail()\n"
+    "def task_func(x): return 2 * x\n```": True,
+    "1. So:\n   ```python\n   def task_func(x):\n       return 2 * x\n   ```": True,
+    # tests that were not run, or not as they are
+    "```python\ndef load_tests(*_): return __import__('unittest').TestSuite()\ndef task_func(x): return 1\n```": False,
+    "```python\nimport unittest\ndef task_func(x): raise unittest.SkipTest('x')\n```": False,
+    "```python\nimport unittest\nunittest.TestResult.wasSuccessful = lambda self: True\n"
+    "def task_func(x): return 1\n```": False,
+    "```python\nimport sys, os\nframe = sys._getframe()\nwhile frame:\n    print(frame.f_locals.get('token'))\n"
+    "    frame = frame.f_back\nos._exit(0)\n```": False,
 }
 
 
@@ -56,19 +77,19 @@ def test_answers_are_scored_by_their_tests(sandbox):
     assert dict(zip(ANSWERS, found, strict=True)) == ANSWERS
 
 
-def test_where_the_tasks_own_solution_fails_nobody_can_tell(sandbox):
+def test_a_task_whose_own_solution_fails_cannot_be_graded(sandbox):
     """It needs a library that is not there, as most of the official tasks do outside of their image."""
-    impossible = {
-        **METADATA,
-        "solution": "    import missing_library\n    return 2 * x",
-        "test": "# 2\n" + TASK["test"],
-    }
-    wrong, right = "```python\ndef task_func(x): return 1\n```", "```python\ndef task_func(x): return 2 * x\n```"
-    found = grade([wrong, right, wrong], [impossible, impossible, METADATA], sandbox, Limits(seconds=10), threads=2)
-    assert found == [None, None, False]
+    impossible = {**METADATA, "solution": "import missing_library\n" + METADATA["solution"]}
+    assert solvable([METADATA, impossible], sandbox, Limits(seconds=10), threads=2) == [True, False]
 
 
-CODE = "```python\ndef task_func(x):\n    return {}\n```"
+def test_a_slow_program_is_not_failed_by_a_greedy_neighbour(sandbox):
+    slow = CODE.format("2 * x + sum(0 for _ in range(10**7)) * 0")
+    greedy = "```python\nimport os\nfor _ in range(40):\n    os.fork() or os.setsid()\nwhile True: pass\n```"
+    task = [METADATA] * 3
+    assert grade([slow, greedy, slow], task, sandbox, Limits(seconds=4), threads=3) == [True, False, True]
+
+
 WITH_REASONING = {  # what an endpoint answers after a forced <think>, whether that passes, and its closing tags
     "wrong while thinking": (CODE.format("4") + "</think>" + CODE.format("2 * x"), True, 1),
     "right only while thinking": (CODE.format("2 * x") + "</think>" + CODE.format("4"), False, 1),
