@@ -15,7 +15,7 @@ from joblog import logged
 def digest(job):
     """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
     recipes = [Path(job.input.get(kind)).read_text() for kind in ("plan", "merged") if job.input.get(kind)]
-    settings = [job.params.benchmarks, job.params.revisions, job.params.serving]
+    settings = [job.params.benchmarks, job.params.datasets, job.params.revisions, job.params.serving]
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+TOKEN_IDS = True  # whether it knows what vLLM's servers know
 END_THINK = 99  # the token id of </think>
 
 
@@ -101,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return
             time.sleep(reply.delay if number else 0)
             token = END_THINK if piece == "</think>" else 1
-            self._event(request, {"delta": {"content": piece}, "token_ids": [token]})
+            self._event(request, {"delta": {"content": piece}, "token_ids": [token] if TOKEN_IDS else None})
         self._event(request, {"delta": {}, "finish_reason": reply.finish})
         self._chunk("[DONE]")
         self.wfile.write(b"0\r\n\r\n")

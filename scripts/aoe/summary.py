@@ -6,10 +6,13 @@ same questions [paper, sections 4.1 and 4.2].
 
 import numpy as np
 import pandas as pd
+from aoe import AoeError
 from aoe.statistics import Estimate, adjusted, bootstrap, fit_level, fit_share, mean_of_means, paired_test, share
 
 FIT_RESAMPLES = 400
 CURVE_POINTS = 101
+COMPARED = [*("variant", "other", "measure", "difference", "difference_low", "difference_high", "p_value", "questions")]
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 MEASURES = {"closing": fit_share, "cost": fit_level}
 
 
@@ -30,6 +33,10 @@ class Answers:
         table = by_sample.agg(right=("right", "mean"), tokens=("tokens", "sum"), closed=("closed", "mean"))
         table = table.groupby(places, sort=True).mean()
         self._arrays = {key: part.to_numpy(float) for key, part in table.groupby(level=["variant", "benchmark"])}
+        self._questions = {
+            key: list(part.index.get_level_values("question"))
+            for key, part in table.groupby(level=["variant", "benchmark"])
+        }
         self.cut_off = (scores.finish == "max_tokens").groupby(scores.variant).mean()
         self.per_answer = scores.tokens.groupby(scores.variant).mean()
 
@@ -39,14 +46,15 @@ class Answers:
 
     def beside(self, variant, reference):
         """One array (questions, 6) a benchmark: the variant's columns, then the reference's on the same questions."""
+        if any(self._questions[variant, b] != self._questions[reference, b] for b in self.benchmarks):
+            raise AoeError(f"{variant} and {reference} were not asked the same questions.")
         pairs = zip(self.of(variant), self.of(reference), strict=True)
         return [np.concatenate([ours, theirs], axis=1) for ours, theirs in pairs]
 
 
 def percentage_right(samples):
-    """The mean of the benchmarks' percentages; questions that nobody could grade do not count."""
-    graded = [_graded(sample[:, 0]) for sample in samples]
-    return 100 * np.mean([right.mean() if len(right) else np.nan for right in graded])
+    """The mean of the benchmarks' percentages."""
+    return 100 * np.mean([sample[:, 0].mean() for sample in samples])
 
 
 def relative_cost(samples):
@@ -71,8 +79,9 @@ def summarize(scores, variants, settings):
         for benchmark in answers.benchmarks:
             right = _graded(answers.of(variant, [benchmark])[0][:, 0])
             row |= _columns(f"{benchmark}_percent", _scaled(_mean(right, repeat), 100))
-        chosen = answers.of(variant, settings["intelligence"])
-        row |= _columns("intelligence", bootstrap(percentage_right, chosen, **repeat))
+        chosen = [part[~np.isnan(part[:, 0])] for part in answers.of(variant, settings["intelligence"])]
+        graded = all(map(len, chosen))
+        row |= _columns("intelligence", bootstrap(percentage_right, chosen, **repeat) if graded else UNKNOWN)
         row["tokens_per_answer"] = answers.per_answer[variant]
         row |= _columns("cost", bootstrap(relative_cost, answers.beside(variant, settings["reference"]), **repeat))
         closed = np.concatenate([sample[:, 2] for sample in answers.of(variant)])
@@ -115,7 +124,7 @@ def compare(scores, pairs, settings):
                     "questions": len(weighed),
                 }
             )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=COMPARED)
     table["p_adjusted"] = table.groupby("measure").p_value.transform(adjusted)
     return table.round(4)
 
@@ -128,7 +137,12 @@ def categories(scores):
         ungraded=scores.right.isna(), cut_off=scores.finish == "max_tokens", percent=100 * scores.right
     )
     counted = {"answers": ("right", "size"), "ungraded": ("ungraded", "sum"), "cut_off": ("cut_off", "sum")}
-    return marked.groupby(places, sort=False).agg(percent=("percent", "mean"), **counted).reset_index().round(4)
+    return (
+        marked.groupby(places, sort=False, dropna=False)
+        .agg(percent=("percent", "mean"), **counted)
+        .reset_index()
+        .round(4)
+    )
 
 
 def fit_transitions(scores, sweeps, settings):
@@ -192,7 +206,7 @@ def _graded(marks):
 def _mean(right, repeat):
     """The mean of questions' marks: where they are right or wrong (or half), as a share; of other marks, resampled."""
     if not len(right):
-        return Estimate(np.nan, np.nan, np.nan)
+        return UNKNOWN
     if set(right) <= {0, 0.5, 1}:
         return share(right.sum(), len(right))
     return mean_of_means([right], **repeat)

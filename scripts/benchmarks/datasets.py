@@ -23,7 +23,7 @@ def read_records(folder, files, needed):
             continue
         try:
             found = reader(Path(folder) / file)
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise AoeError(f"{Path(folder) / file} cannot be read as a dataset ({error}).") from error
         for number, record in enumerate(found, start=1):
             lacking = [field for field in needed if not isinstance(record, dict) or record.get(field) is None]
@@ -36,12 +36,12 @@ def read_records(folder, files, needed):
 
 
 def _read_jsonl(path):
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
 
 
 def _read_csv(path):
     csv.field_size_limit(CSV_FIELD)
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 

@@ -22,6 +22,7 @@ from inspect_ai.model import (
     ModelUsage,
     modelapi,
 )
+from aoe import AoeError
 
 NAME = "vllm-endpoint"
 URL, KEY = "VLLM_ENDPOINT_BASE_URL", "VLLM_ENDPOINT_API_KEY"
@@ -87,19 +88,23 @@ class VllmEndpoint(ModelAPI):
                 raise EndpointError(200, piece["error"])
             usage = piece.get("usage") or usage
             for choice in piece["choices"]:
+                if choice["delta"].get("reasoning") or choice["delta"].get("reasoning_content"):
+                    raise AoeError("the server keeps the reasoning apart; serve without a reasoning parser")
                 words.append(choice["delta"].get("content") or "")
                 if ids := choice.get("token_ids"):
                     first = first or time.perf_counter()
                     token_ids += ids
                 finish = choice.get("finish_reason") or finish
-        if finish is None:
-            raise aiohttp.ClientPayloadError("the stream ended in the middle of an answer")
+        if finish not in FINISHES:  # "abort", "error" or nothing at all
+            raise aiohttp.ClientPayloadError(f"the stream ended in the middle of an answer ({finish})")
+        if any(words) and not token_ids:
+            raise AoeError("the server does not say the ids of its tokens; it has to know `return_token_ids`, as vLLM")
         ended = time.perf_counter()
         metadata = {"token_ids": " ".join(map(str, token_ids)), "seconds_after_first": ended - (first or ended)}
         message = ChatMessageAssistant(content="".join(words), metadata=metadata)
         output = ModelOutput(
             model=self.model_name,
-            choices=[ChatCompletionChoice(message=message, stop_reason=FINISHES.get(finish, "unknown"))],
+            choices=[ChatCompletionChoice(message=message, stop_reason=FINISHES[finish])],
         )
         if usage:
             counts = {"input": "prompt_tokens", "output": "completion_tokens", "total": "total_tokens"}

@@ -1,6 +1,7 @@
 """GPQA-Diamond: graduate-level questions with four choices [paper, section 4.1]."""
 
 import random
+import re
 
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelName, ModelOutput
@@ -9,6 +10,8 @@ from inspect_ai.solver._multiple_choice import parse_answers
 from benchmarks.datasets import read_records
 
 LETTERS = "ABCD"
+MARKUP = re.compile(r"[*`$]")
+PLAIN = re.compile(r"\\(?:boxed|text|mathrm|mathbf){(?:\\text{)?([A-D])}+")
 QUESTION, RIGHT = "Question", "Correct Answer"
 WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
@@ -34,5 +37,5 @@ def samples(folder, files, seed):
 def is_right(shown, target):
     """Whether the visible part of an answer chooses the letter ``target``, read as Inspect reads its own."""
     state = TaskState(ModelName("none/none"), "", 1, "", [], choices=list(LETTERS))
-    state.output = ModelOutput.from_content("", shown)
+    state.output = ModelOutput.from_content("", PLAIN.sub(r"\1", MARKUP.sub("", shown)))
     return parse_answers(state, multiple_correct=False) == {target}

@@ -6,12 +6,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from openai import AsyncOpenAI, BadRequestError, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from aoe import AoeError
 
 RATING = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))  # the published one, and its fallback
 LOWEST, HIGHEST = 1, 10
+TOO_LONG = (400, 413, 422)  # HTTP statuses of a question that the judge cannot take
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,24 @@ def judge_all(judge, key, questions, cache):
 
 def unjudged(judge, questions, cache):
     """How many of several lists of messages the judge has given no verdict on."""
-    return sum(not (Path(cache) / f"{_hash(judge, messages)}.json").exists() for messages in questions)
+    return sum(_kept(judge, messages, Path(cache)) is None for messages in questions)
 
 
 async def _judge_all(judge, key, questions, cache):
     cache.mkdir(parents=True, exist_ok=True)
     slots = asyncio.Semaphore(judge.connections)
-    async with AsyncOpenAI(base_url=judge.url, api_key=key or "none", max_retries=5) as client:
+    # a proxy is for what is elsewhere
+    http = DefaultAsyncHttpxClient(trust_env=urlsplit(judge.url).hostname not in ("127.0.0.1", "localhost"))
+    async with AsyncOpenAI(base_url=judge.url, api_key=key or "none", max_retries=5, http_client=http) as client:
 
         async def one(messages):
-            path = cache / f"{_hash(judge, messages)}.json"
-            if path.exists():
-                return Verdict(**json.loads(path.read_text())["verdict"])
+            if kept := _kept(judge, messages, cache):
+                return kept
             async with slots:
                 verdict = await _ask(client, judge, messages)
             if verdict.refused:
                 return verdict
+            path = _path(judge, messages, cache)
             partial = path.with_suffix(".partial")
             kept = {"judge": judge.identity(), "messages": messages, "verdict": asdict(verdict)}
             partial.write_text(json.dumps(kept))
@@ -90,7 +94,7 @@ async def _judge_all(judge, key, questions, cache):
 
         verdicts = await asyncio.gather(*(one(messages) for messages in questions), return_exceptions=True)
     for verdict in verdicts:
-        if isinstance(verdict, OpenAIError):
+        if isinstance(verdict, (OpenAIError, json.JSONDecodeError)):
             reason = type(verdict).__name__ + (f", HTTP {s}" if (s := getattr(verdict, "status_code", None)) else "")
             raise AoeError(f"The judge {judge.model} did not answer ({reason}); what it has judged is kept.")
         if isinstance(verdict, BaseException):
@@ -111,14 +115,33 @@ async def _ask(client, judge, messages):
                 max_tokens=judge.max_tokens,
                 seed=attempt,
             )
-        except BadRequestError as error:
+        except APIStatusError as error:
+            if error.status_code not in TOO_LONG:
+                raise
             return Verdict(None, str(error), attempt, refused=True)
-        text = completion.choices[0].message.content or ""
+        try:
+            text = str(completion.choices[0].message.content or "")
+        except (AttributeError, IndexError, TypeError):
+            raise AoeError(f"The judge {judge.model} does not answer as OpenAI's protocol says.") from None
         if (rating := rating_of(text)) is not None:
             return Verdict(rating, text, attempt)
     return Verdict(None, text, judge.retries + 1)
 
 
-def _hash(judge, messages):
-    asked = json.dumps([judge.identity(), messages], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(asked.encode()).hexdigest()
+def _path(judge, messages, cache):
+    asked = json.dumps([judge.identity(), messages], sort_keys=True)
+    return cache / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+
+
+def _kept(judge, messages, cache):
+    """The Verdict that was kept; None if there is none, it is damaged, or the judge may now be asked more often."""
+    try:
+        kept = json.loads(_path(judge, messages, cache).read_text())
+        verdict = Verdict(**kept["verdict"])
+        same = kept["judge"] == judge.identity() and kept["messages"] == messages
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if verdict.rating is None:
+        return verdict if same and verdict.attempts > judge.retries else None
+    valid = isinstance(verdict.rating, float) and LOWEST <= verdict.rating <= HIGHEST
+    return verdict if same and valid else None

@@ -11,7 +11,7 @@ from inspect_ai.dataset import Sample
 from aoe import AoeError
 from benchmarks.datasets import read_records
 
-TEMPERATURES = {  # per category, as LMSYS asks; what is not named: 0.7
+CATEGORIES = {  # and their temperatures, as LMSYS asks
     "math": 0.0,
     "reasoning": 0.0,
     "coding": 0.0,
@@ -32,9 +32,13 @@ def samples(folder, files):
     """
     found = []
     for record in read_records(folder, _named(files, QUESTIONS), ["question_id", "category", "turns"]):
-        first, *follow_ups = record["turns"]
-        category = record["category"]
-        metadata = {"follow_ups": follow_ups, "category": category, "temperature": TEMPERATURES.get(category, 0.7)}
+        turns, category = record["turns"], record["category"]
+        if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
+            raise AoeError(f"MT-Bench's question {record['question_id']} has no list of turns.")
+        if category not in CATEGORIES:
+            raise AoeError(f"MT-Bench's question {record['question_id']} has the unknown category {category!r}.")
+        first, *follow_ups = turns
+        metadata = {"follow_ups": follow_ups, "category": category, "temperature": CATEGORIES[category]}
         target = [""] * len(record["turns"])  # there is no right answer
         found.append(Sample(id=str(record["question_id"]), input=first, target=target, metadata=metadata))
     return found
@@ -70,8 +74,8 @@ class Judging:
         the category needs a reference answer that is not there.
         """
         reference = self.references.get(question) if category in WITH_REFERENCE else None
-        if category in WITH_REFERENCE and reference is None:
-            raise AoeError(f"MT-Bench's question {question} ({category}) has no reference answer.")
+        if category in WITH_REFERENCE and len(reference or []) < len(turns):
+            raise AoeError(f"MT-Bench's question {question} ({category}) has no reference answer to every turn.")
         name = ("single-math-v1" if reference else "single-v1") + ("-multi-turn" if len(turns) > 1 else "")
         prompt = self.prompts[name]
         if len(turns) == 1:

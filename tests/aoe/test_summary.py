@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from aoe import AoeError
 from aoe.summary import Answers, categories, compare, fit_transitions, summarize
 
 SETTINGS = {"intelligence": ["a", "b"], "reference": "r1", "resamples": 200, "seed": 1}
@@ -81,6 +82,21 @@ def test_pairs_are_compared_question_by_question():
     assert table.loc["x"].p_value == pytest.approx(22 / 1024, abs=1e-4)
     assert table.loc["tokens"].p_value == pytest.approx(2 / 1024, abs=1e-4)
     assert table.loc["x"].difference_low < 80 < table.loc["x"].difference_high
+
+
+def test_variants_that_were_asked_other_questions_are_not_compared():
+    first = answers("a", "x", [("1", 1, True, 10, 1, "stop")])
+    second = answers("b", "x", [("2", 1, True, 10, 1, "stop")])
+    with pytest.raises(AoeError, match="a and b were not asked the same questions"):
+        compare(pd.concat([first, second]), [("a", "b")], SETTINGS)
+    assert compare(first, [], SETTINGS).empty
+
+
+def test_few_graded_questions_still_have_an_interval():
+    rows = [(str(q), 1, 1.0 if q < 2 else 0.0 if q < 4 else None, 10, 1, "stop") for q in range(60)]
+    settings = SETTINGS | {"intelligence": ["x"], "reference": "a"}
+    (row,) = summarize(answers("a", "x", rows), [{"variant": "a"}], settings).itertuples()
+    assert (row.intelligence_low, row.intelligence, row.intelligence_high) == (0, 50, 100)
 
 
 def test_equal_variants_do_not_differ_and_many_pairs_are_allowed_for(scores):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log
+import scripted
 from aoe import AoeError
 from benchmarks.answering import answers_of, make_task
 from benchmarks.asking import LONG, ask
@@ -82,10 +83,16 @@ def test_a_job_that_is_killed_loses_no_finished_long_answer(tmp_path):
 
 
 def test_lost_connections_and_stumbles_are_survived(tmp_path):
-    stumbles = [Reply("half of an answer", dropped=2), Reply("no word", dropped=0), Reply(status=500)]
+    stumbles = [Reply("half of an answer", dropped=2), Reply("half", finish="abort"), Reply(status=500)]
     answers, requests = put(lambda request: stumbles.pop() if stumbles else echo(request), tmp_path, task(3))
     assert [answers[number, 1]["text"].split()[1:3] for number in range(3)] == [["question", str(n)] for n in range(3)]
     assert len(requests) == 6
+
+
+def test_a_server_that_does_not_say_its_tokens_is_none_for_us(tmp_path, monkeypatch):
+    monkeypatch.setattr(scripted, "TOKEN_IDS", False)
+    error, _ = put(echo, tmp_path, task(1))
+    assert "the server does not say the ids of its tokens" in str(error)
 
 
 def test_a_refusal_is_reported_at_once(tmp_path):

@@ -26,6 +26,11 @@ ANSWERS = {
     "a fraction": (Reply("</think>\\boxed{\\frac{146}{2}}"), True, 1),
     "the last box": (Reply("</think>not \\boxed{1}, but \\boxed{73}; done"), True, 1),
     "a last line": (Reply("</think>Thus\n**ANSWER: 73**"), True, 1),
+    "an empty box at the end": (Reply("</think>\\boxed{73}. Check: \\boxed{}"), True, 1),
+    "no braces": (Reply("</think>so \\boxed 73."), True, 1),
+    "a box in a box": (Reply("</think>\\boxed{\\boxed{73}}"), True, 1),
+    "a word of thanks": (Reply("</think>ANSWER: 73\nThank you"), True, 1),
+    "many open boxes": (Reply("</think>" + "\\boxed{73 " * 8000), False, 1),
     "no tag": (Reply("I see: \\boxed{73}"), True, 0),
     "two tags": (Reply("\\boxed{1}</think>\\boxed{2}</think>\\boxed{73}"), True, 2),
     "only while thinking": (Reply("\\boxed{73}</think>I do not know."), False, 1),
@@ -164,9 +169,24 @@ def test_both_years_of_aime_are_read_whatever_their_fields(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "shown", ["**ANSWER:** C", "ANSWER: \\boxed{C}", "ANSWER: $\\boxed{\\text{C}}$", "`ANSWER: C`", "answer: c"]
+)
+def test_letters_are_read_in_whatever_dress(shown):
+    assert gpqa.is_right(shown, "C") and not gpqa.is_right(shown, "A")
+
+
+def test_marks_of_encoding_and_odd_line_ends_do_no_harm(tmp_path):
+    record = {"id": "1", "problem": "a\u2028b\u0085c", "answer": "073"}
+    (tmp_path / "a.jsonl").write_text("\ufeff" + json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    (sample,) = aime.samples(tmp_path, ["a.jsonl"])
+    assert "a\u2028b\u0085c" in sample.input and sample.target == "73"
+
+
+@pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [
         ("a.jsonl", '{"id": 1, "problem": "p"}', "record 1 has no field 'answer'"),
+        ("a.jsonl", '{"id": 1, "problem": "p", "answer": 33.7}', "which is no whole number from 0 to 999"),
         ("a.jsonl", "{", "cannot be read as a dataset"),
         ("a.jsonl", "[1]", "has no field"),
         ("a.parquet", "no", "cannot be read as a dataset"),

@@ -45,6 +45,21 @@ def test_questions_have_follow_ups_and_their_categorys_temperature(dataset):
     assert (first.metadata["temperature"], second.metadata["temperature"]) == (0.7, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"turns": "hello"}, "has no list of turns"),
+        ({"turns": []}, "no list"),
+        ({"category": "Math"}, "unknown category"),
+    ],
+)
+def test_questions_that_are_none_of_mt_bench_are_named(tmp_path, change, sentence):
+    record = {"question_id": 81, "category": "math", "turns": ["a", "b"], **change}
+    (tmp_path / "question.jsonl").write_text(json.dumps(record))
+    with pytest.raises(AoeError, match=f"question 81 .*{sentence}"):
+        samples(tmp_path, ["question.jsonl"])
+
+
 def test_the_judge_is_asked_with_the_prompt_of_category_and_turn(dataset):
     judging = Judging.read(*dataset)
     system, user = judging.messages("81", "writing", ["Write {braces}."], ["{so}"])
@@ -102,6 +117,39 @@ def test_verdicts_are_kept_and_malformed_ones_asked_again_then_missing(tmp_path)
     assert requests == []
     _, requests = judge(script, questions, tmp_path, temperature=0.5)  # another judge
     assert len(requests) == 7
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:40],
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: text.replace("9.0", "99.0"),
+        lambda text: text.replace("9.0", '"9"'),
+        lambda text: text.replace("plain", "another question"),
+    ],
+)
+def test_a_verdict_that_was_damaged_is_asked_for_again(tmp_path, damage):
+    judge(lambda request: Reply("[[9]]"), [question("plain")], tmp_path)
+    (kept,) = tmp_path.glob("*.json")
+    kept.write_text(damage(kept.read_text()))
+    (verdict,), requests = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path)
+    assert (verdict.rating, len(requests)) == (3, 1)
+
+
+def test_a_judge_that_may_be_asked_more_often_is(tmp_path):
+    (verdict,), _ = judge(lambda request: Reply("nice"), [question("plain")], tmp_path, retries=0)
+    assert verdict.rating is None
+    (verdict,), _ = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path, retries=1)
+    assert verdict.rating == 3
+
+
+def test_a_proxy_is_not_for_a_judge_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    (verdict,), _ = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path)
+    assert verdict.rating == 3
 
 
 def test_a_judge_that_refuses_loses_no_verdict(tmp_path):
