@@ -62,6 +62,8 @@ TABLES = [
 ]
 if "mt_bench" in study.content["benchmarks"]:
     TABLES += ["judgements.parquet", "judge.csv"]
+if "bigcodebench" in study.content["benchmarks"]:
+    TABLES += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in study.variants)]
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 PLANNED = [variant for variant in study.variants if variant not in study.models]
 
@@ -331,6 +333,10 @@ def checkpoints_of(variant):
 
 def programs_dataset(wildcards):
     return asked_datasets(wildcards)[study.content["benchmarks"]["bigcodebench"]["dataset"]]
+
+
+def programs_revisions(wildcards):
+    return revisions([study.content["benchmarks"]["bigcodebench"]["dataset"]])
 
 
 # for rules/score.smk

@@ -22,7 +22,7 @@ rule solvable:
     params:
         sandbox=sandbox,
         dataset=programs_dataset,
-        revisions=revisions([study.content["benchmarks"]["bigcodebench"]["dataset"]]),
+        revisions=programs_revisions,
     message:
         "Run BigCodeBench's own solutions in the sandbox"
     script:
