@@ -24,8 +24,9 @@ def of(name):
     return open("/program/" + name).read()
 
 def child(report):
+    # as they are before the answer can change them
     Result, TestCase, load = unittest.TestResult, unittest.TestCase, unittest.TestLoader().loadTestsFromTestCase
-    ran, passed = Result.startTest, Result.wasSuccessful
+    passed = Result.wasSuccessful
     names = [node.name for node in ast.parse(of("{TEST}")).body if isinstance(node, ast.ClassDef)]
     module = types.ModuleType("__test__")
     sys.modules["__test__"] = module

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from performance import cases, fetching, inputs
+from performance import asking, cases, fetching, inputs
 from performance.__main__ import TARGETS, as_markdown
 from performance.measure import row, save, side_by_side, timed_command
 from aoe.checkpoint import Checkpoint
@@ -19,6 +19,8 @@ def small(monkeypatch):
     monkeypatch.setattr(cases, "SHARD", 250_000_000)
     monkeypatch.setattr(fetching, "FILE", 40_000_000)
     monkeypatch.setattr(fetching, "SHARDS", 4)
+    monkeypatch.setattr(asking, "ANSWERS", 40)
+    monkeypatch.setattr(asking, "SERVED", 8)
     monkeypatch.setenv("PYTHONPATH", str(Path(cases.__file__).parents[1]))
 
 
@@ -31,6 +33,8 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
         *fetching.lock_and_plan(tmp_path, 1),
         *fetching.verification(tmp_path, 1),
         *fetching.download(tmp_path, 1),
+        *asking.overhead(tmp_path, 1),
+        *asking.throughput(tmp_path, 1),
     ]
     names = {entry.name for entry in rows}
     needing = {"merge_bf16_vs_mergekit", "merge_bf16_vs_limit", "peak_memory_gib", "merge_gpu_vs_copy"}
