@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from inspect_ai.log import read_eval_log
 from aoe.checkpoint import Checkpoint
+from benchmarks.answering import answers_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]
@@ -65,7 +66,7 @@ def test_raw_answers_are_kept_and_can_be_read(results):
     log = read_eval_log(str(results / "answers/r1/dialogue.eval"))
     assert (log.status, len(log.samples)) == ("success", 128)
     assert "api_key" not in log.model_dump_json()
-    answers = log.samples[0].store["answers"]
+    answers = answers_of(log.samples[0])
     assert len(answers) == 2
     assert all(answer["text"].startswith("<think>\n") and answer["finish"] for answer in answers)
 
