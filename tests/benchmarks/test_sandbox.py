@@ -37,7 +37,7 @@ HOSTILE = {
     "endless loop": "while True: pass",
     "sleep": "import time\ntime.sleep(3600)",
     "memory": "x = []\nwhile True: x.append(bytearray(50_000_000))",
-    "memory of many": "import os, time\nfor _ in range(30): os.fork() or [bytes(9 * 10**7), time.sleep(9)]\n"
+    "memory of many": "import os, time\nfor _ in range(30): os.fork() or [b'x' * 9 * 10**7, time.sleep(9)]\n"
     "time.sleep(9)",
     "many files": "for i in range(99): open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))",
     "shared memory": "for i in range(99): open(f'/dev/shm/{i}', 'wb').write(bytes(1 << 20))",
@@ -116,10 +116,11 @@ def test_honest_programs_pass_beside_hostile_ones(sandbox, bait):
         ("raise SystemExit(4)", "status 4"),
         ("while True: pass", "out of time"),
         ("while 1: print(1)", "too much output"),
+        (HOSTILE["memory of many"], "too much memory"),
     ],
 )
 def test_why_a_program_failed(sandbox, code, reason):
-    assert reason in run(code, sandbox, Limits(seconds=3, output=10_000)).reason
+    assert reason in run(code, sandbox, Limits(seconds=5, memory_mb=1024, output=10_000)).reason
 
 
 def test_libraries_of_this_python_are_there(sandbox):
