@@ -11,7 +11,7 @@ from aoe.statistics import Estimate, adjusted, bootstrap, fit_level, fit_share, 
 
 FIT_RESAMPLES = 400
 CURVE_POINTS = 101
-COMPARED = [*("variant", "other", "measure", "difference", "difference_low", "difference_high", "p_value", "questions")]
+COMPARED = ["variant", "other", "measure", "difference", "difference_low", "difference_high", "p_value", "questions"]
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 MEASURES = {"closing": fit_share, "cost": fit_level}
 

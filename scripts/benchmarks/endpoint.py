@@ -3,7 +3,7 @@ when the first one came.
 
 Answers are streamed, in pieces of many tokens after the first: that costs next to nothing, shows that the server is
 still at work, and tells the time to the first token.  The client is plain aiohttp: for short answers OpenAI's own takes
-more of the processor than all the rest of Inspect.
+about as much of the processor as all the rest of Inspect.
 """
 
 import asyncio

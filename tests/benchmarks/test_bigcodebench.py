@@ -2,13 +2,11 @@
 
 import json
 
-import pytest
 from inspect_ai.log import read_eval_log
-from aoe import AoeError
 from benchmarks.asking import ask
 from benchmarks.bigcodebench import grade, samples, solvable
 from benchmarks.catalog import scored_rows, task_of, turns_of
-from benchmarks.sandbox import Limits, find_sandbox
+from benchmarks.sandbox import Limits
 from scripted import END_THINK, Reply, Scripted
 
 TASK = {
@@ -62,14 +60,6 @@ ANSWERS = {
     "```python\nimport sys, os\nframe = sys._getframe()\nwhile frame:\n    print(frame.f_locals.get('token'))\n"
     "    frame = frame.f_back\nos._exit(0)\n```": False,
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        return find_sandbox()
-    except AoeError as error:
-        pytest.skip(f"needs bubblewrap, and user namespaces that it may use: {error}")
 
 
 def test_answers_are_scored_by_their_tests(sandbox):

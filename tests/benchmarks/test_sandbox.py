@@ -13,15 +13,6 @@ from aoe import AoeError
 from benchmarks.sandbox import Limits, find_sandbox, run
 
 SHORT = Limits(seconds=4, memory_mb=1024, processes=64, file_mb=16, output=50_000)
-NEEDED = "needs bubblewrap, and user namespaces that it may use (`apt install bubblewrap`)"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        return find_sandbox()
-    except AoeError as error:
-        pytest.skip(f"{NEEDED}: {error}")
 
 
 HOSTILE = {
