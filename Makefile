@@ -11,13 +11,10 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) -
 
 .PHONY: run fetch test lint unit rehearsal bench clean
 
-# The lock of a killed Snakemake would outlive it and stop the next call; the kernel's ends with the process.
 run: $(VENV)/installed
-	@mkdir -p .snakemake
-	@flock --nonblock --close --conflict-exit-code 75 .snakemake/running $(SNAKEMAKE) --nolock \
-	|| { code=$$?; [ $$code -ne 75 ] || echo "Another run is under way in this folder; wait for it, or stop it."; exit $$code; }
+	@$(SNAKEMAKE)
 	@[ -z "$$(find $(RESULTS)/summary.csv $(RESULTS)/figures -newer $(RESULTS)/report.html 2>&1)" ] \
-	|| $(SNAKEMAKE) --nolock --report $(RESULTS)/report.html
+	|| $(SNAKEMAKE) --report $(RESULTS)/report.html
 	@echo "The results are in $(RESULTS): summary.csv, figures/, report.html"
 
 # Everything that a study fetches, for a machine with network.

@@ -28,6 +28,8 @@ if "bigcodebench" in study.content["benchmarks"]:
 include: "rules/score.smk"
 include: "rules/figures.smk"
 include: "rules/mini_family.smk"
+include: "rules/cost.smk"
+include: "rules/start.smk"
 
 
 report: "report/workflow.rst"

@@ -1,5 +1,6 @@
 # Reads the configuration and the chosen study, and says what the rules' wildcards can be.
 import json
+import os
 import re
 import sys
 import time
@@ -10,10 +11,13 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from aoe import AoeError
-from aoe.fetching import begin_fetching
-from aoe.lock import KINDS, read_lock
+from aoe.expected import expected_lock
+from aoe.fetching import begin_fetching, lock_all
+from aoe.lock import KINDS, format_lock, read_lock
 from aoe.study import check_schema, read_study
 from aoe.verification import check_present, doubtful, is_lost
+from planned import show_cost
+from startup import cancel_left_jobs, hold
 
 
 def read_schema(name):
@@ -27,22 +31,39 @@ class NotLocked(dict):
         raise WorkflowError(f"{name} is not locked yet; run `snakemake --cores 1 lock` by itself first.")
 
 
+def lock_of(study):
+    """name -> Locked: from the study's lock file, or, until there is one, what the study expects to be locked."""
+    if not is_locked(study) and all("expected" in entry for entry in study.inputs.values()):
+        return expected_lock(study)
+    return read_lock(
+        study.content["lock"],
+        {kind: getattr(study, kind) for kind in KINDS},
+        lambda content: check_schema(content, read_schema("lock"), study.content["lock"]),
+    )
+
+
+def is_locked(study):
+    return Path(study.content["lock"]).exists()
+
+
 try:
     check_schema(config, read_schema("config"), "config")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
     locked = directories = NotLocked()
     # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
     if "lock" not in sys.argv:
-        locked = read_lock(
-            study.content["lock"],
-            {kind: getattr(study, kind) for kind in KINDS},
-            lambda content: check_schema(content, read_schema("lock"), study.content["lock"]),
-        )
+        locked = lock_of(study)
         directories = {name: study.directory(name, entry, config["inputs"]) for name, entry in locked.items()}
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
 except AoeError as error:
     raise WorkflowError(str(error))
+
+# With `--sdm conda apptainer`, all environments come from one image; see config/README.md for how it is made.
+if "container" in config:
+
+    containerized: config["container"]
+
 
 FIGURES = ["figure2", "figure3", "figure4"]
 if study.positions(over_lambda2=True):
@@ -82,6 +103,11 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
+def growing(amount):
+    """A resource of which every attempt is given more: twice for the second, three times for the third."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def receipts(names):
     """What says that all files of models or datasets are as locked.
 
@@ -112,10 +138,24 @@ requested = {}
 
 
 def lock_sources():
+    """name -> its kind and source, of all that is locked."""
     return {
         name: [study.kind(name), study.sources.get(name) or f"file:{entry['path']}"]
         for name, entry in study.inputs.items()
     }
+
+
+def lock_patterns():
+    """dataset -> shell patterns of its files."""
+    return {name: entry.get("files", ["*"]) for name, entry in study.datasets.items()}
+
+
+def lock_file(wildcards):
+    return study.content["lock"] if is_locked(study) else []
+
+
+def file_disk(wildcards):
+    return file_facts(wildcards)["size"] // 1_000_000 + 1
 
 
 def records(name, files):
@@ -254,6 +294,11 @@ def recipe_entry(wildcards):
 def differences_for_delta(wildcards):
     needed = study.variants[wildcards.variant].threshold.delta > 0
     return f"results/{study.name}/differences.parquet" if needed else []
+
+
+def shard_disk(wildcards):
+    """MB of a merged shard: as many as the base's has."""
+    return locked[study.variants[wildcards.variant].base].files[wildcards.shard]["size"] // 1_000_000 + 1
 
 
 def merged_shards(wildcards):

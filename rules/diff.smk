@@ -14,8 +14,9 @@ rule diff:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        disk_mb=100,
+        runtime=growing(20),
     params:
         base=pair_directory("base"),
         other=pair_directory("other"),
@@ -37,8 +38,9 @@ rule differences:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=1000,
+        runtime=growing(10),
     message:
         "Join the differences of all shards"
     script:

@@ -1,12 +1,13 @@
 # Which files are meant, and get them: lock once, then outlines (a few MB), then whole files, several at a time.
 # The rule `lock` never overwrites the lock that a study names: it writes a new one, to be looked at and copied there.
-# These rules need the network, so they run where Snakemake runs, never on a cluster's compute nodes.
 
+if config["network"] == "launcher":
 
-localrules:
-    lock,
-    outline,
-    download,
+    # a cluster's compute nodes often have no network
+    localrules:
+        lock,
+        outline,
+        download,
 
 
 if "downloads" not in workflow.global_resources:
@@ -21,11 +22,12 @@ rule lock:
     conda:
         "../envs/download.yaml"
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(240),
     params:
         sources=lock_sources(),
-        patterns={name: entry.get("files", ["*"]) for name, entry in study.datasets.items()},
+        patterns=lock_patterns(),
         old=study.content["lock"],
         asked=time.time(),  # differs every time, so that asking again always looks again
     message:
@@ -36,7 +38,7 @@ rule lock:
 
 rule outline:
     input:
-        study.content["lock"],
+        lock_file,
     output:
         "results/{study}/outline.json",
     log:
@@ -44,8 +46,9 @@ rule outline:
     conda:
         "../envs/download.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        disk_mb=1000,
+        runtime=growing(60),
     params:
         models=list(study.models),
         sources=study.sources,
@@ -68,8 +71,9 @@ rule download:
         "../envs/download.yaml"
     resources:
         downloads=1,
-        mem_mb=500,
-        runtime=720,
+        mem_mb=growing(500),
+        disk_mb=file_disk,
+        runtime=growing(720),
     params:
         source=source_of,
         commit=commit_of,
@@ -86,11 +90,3 @@ rule download:
 rule fetch:
     input:
         all_records,
-
-
-# Before the first byte: is there room for all that this run fetches?
-onstart:
-    try:
-        begin_fetching(requested, f"results/{study.name}/fetching.json")
-    except AoeError as error:
-        raise WorkflowError(str(error))

@@ -13,8 +13,9 @@ rule figure2:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         base=figures["base"],
         other=figures["other"],
@@ -35,8 +36,9 @@ rule figure3:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         base=figures["base"],
         other=figures["other"],
@@ -57,8 +59,9 @@ rule figure4:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         named=study.named,
         sweeps=study.positions(),
@@ -82,8 +85,9 @@ rule figure5:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         measure="cost",
         sweeps=study.positions(over_lambda2=True),
@@ -119,8 +123,9 @@ if "threshold" in figures:
         conda:
             "../envs/analysis.yaml"
         resources:
-            mem_mb=1000,
-            runtime=10,
+            mem_mb=growing(1000),
+            disk_mb=100,
+            runtime=growing(10),
         params:
             measure="intelligence",
             points=study.positions()[figures["threshold"]],
@@ -159,8 +164,9 @@ if "assembled" in figures:
         conda:
             "../envs/analysis.yaml"
         resources:
-            mem_mb=1000,
-            runtime=10,
+            mem_mb=growing(1000),
+            disk_mb=100,
+            runtime=growing(10),
         params:
             variants=[figures["base"], figures["assembled"], figures["other"]],
             benchmarks=list(study.content["benchmarks"]),

@@ -4,8 +4,11 @@
 judge = study.content["judge"]
 
 
-# An endpoint elsewhere is asked from where Snakemake runs: compute nodes have no network.
-if "endpoint" in judge:
+# An endpoint elsewhere is asked from where the network is, and needs no GPU.
+judge_resources = {"mem_mb": growing(2000), "disk_mb": 1000, "runtime": growing(720)}
+if "endpoint" not in judge:
+    judge_resources = server_resources
+elif config["network"] == "launcher":
 
     localrules:
         judge,
@@ -27,12 +30,10 @@ rule judge:
         job="results/{study}/logs/judge.log",
         server="results/{study}/logs/judge.server.log",
     conda:
-        "../envs/serving.yaml"
+        serving_environment
     threads: serving["threads"]
     resources:
-        mem_mb=serving["mem_mb"],
-        gpu=0 if "endpoint" in judge else serving["gpus"],
-        runtime=720,
+        **judge_resources,
     params:
         judge=judge,
         revisions=judge_revisions,

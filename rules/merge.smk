@@ -12,8 +12,9 @@ rule plan:
     conda:
         "../envs/tensors.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         recipe=recipe_entry,
         checkpoints=parent_directories,
@@ -38,8 +39,9 @@ rule merge:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        disk_mb=shard_disk,
+        runtime=growing(20),
     params:
         checkpoints=parent_directories,
         file="{shard}",
@@ -60,8 +62,9 @@ rule complete:
     conda:
         "../envs/tensors.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
     params:
         recipe=recipe_entry,
         base=base_directory,

@@ -17,8 +17,9 @@ rule solvable:
         "../envs/benchmarks.yaml"
     threads: sandbox_threads
     resources:
-        mem_mb=sandbox_mem_mb,
-        runtime=720,
+        mem_mb=growing(sandbox_mem_mb),
+        disk_mb=1000,
+        runtime=growing(720),
     params:
         sandbox=sandbox,
         dataset=programs_dataset,
@@ -41,8 +42,9 @@ rule programs:
         "../envs/benchmarks.yaml"
     threads: sandbox_threads
     resources:
-        mem_mb=sandbox_mem_mb,
-        runtime=720,
+        mem_mb=growing(sandbox_mem_mb),
+        disk_mb=1000,
+        runtime=growing(720),
     params:
         sandbox=sandbox,
     message:

@@ -12,8 +12,9 @@ rule score:
     conda:
         "../envs/benchmarks.yaml"
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        disk_mb=1000,
+        runtime=growing(60),
     params:
         tokenizer=reference_tokenizer,
         marks=marks_given,
@@ -33,8 +34,9 @@ rule scores:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        disk_mb=1000,
+        runtime=growing(10),
     message:
         "Join the scores of all variants"
     script:
@@ -75,8 +77,9 @@ rule summary:
     conda:
         "../envs/analysis.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(30),
     params:
         variants=study.table(),
         sweeps=study.positions(over_lambda2=True),

@@ -1,8 +1,20 @@
 # One job serves one variant with vLLM, puts every question to it, and stops the server.
 
 serving = study.content["serving"]
+serving_environment = f"../envs/serving_{serving['flavour']}.yaml"
 # what answers may depend on; the rest are resources, which can be changed without asking anything again
 served = {"options": serving["options"], "environment": serving.get("environment", {})}
+# what a server needs of a cluster; where it takes several nodes, the job starts its own tasks, one on each
+server_resources = {
+    "mem_mb": growing(serving["mem_mb"]),
+    "disk_mb": 10_000,
+    "gpu": serving["gpus"],
+    "runtime": growing(serving.get("minutes", 720)),
+}
+if "gpu_model" in serving:
+    server_resources["gpu_model"] = serving["gpu_model"]
+if serving.get("nodes", 1) > 1:
+    server_resources |= {"nodes": serving["nodes"], "tasks": serving["nodes"], "tasks_per_gpu": 0, "mpi": "srun"}
 
 
 rule answer:
@@ -16,14 +28,12 @@ rule answer:
     benchmark:
         "results/{study}/benchmarks/answer/{variant}.tsv"
     conda:
-        "../envs/serving.yaml"
+        serving_environment
     threads: serving["threads"]
     resources:
-        mem_mb=serving["mem_mb"],
-        gpu=serving["gpus"],
+        **server_resources,
         connections=serving["connections"],
         restarts=serving.get("restarts", 2),
-        runtime=720,
     params:
         checkpoints=served_checkpoints,
         revisions=served_revisions,

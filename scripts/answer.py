@@ -31,6 +31,7 @@ with logged(snakemake.log.job):
             log=snakemake.log.server,
             options=serving["options"],
             environment=serving["environment"],
+            nodes=snakemake.resources.get("nodes", 1),
         )
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset")))

@@ -33,6 +33,7 @@ def at_work(judge, settings):
         log=snakemake.log.server,
         options=serving["options"],
         environment=serving["environment"],
+        nodes=snakemake.resources.get("nodes", 1),
     ) as server:
         yield replace(judge, url=server.url), server.key
 

@@ -4,8 +4,6 @@ Usage: python scripts/rehearse.py CONFIG   (a DeepSeek-V3 model's config.json; s
 """
 
 import json
-import re
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -13,16 +11,17 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.checkpoint import Checkpoint
+from aoe.expected import NOT_HASHED
 from aoe.inventory import count_parameters, write_sparse_checkpoint
 from aoe.lock import Locked, format_lock, holdings
 from aoe.plan import Plan, make_plan
 from aoe.slabs import slabs
 from aoe.study import read_study
 from aoe.verification import check_structure, verify_size
+from planned import planned_jobs
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub
-NOT_HASHED = "0" * 64
 END_THINK = {"added_tokens": [{"id": 128799, "content": "</think>"}]}  # of R1's tokenizer
 
 
@@ -81,12 +80,7 @@ def rehearse(config):
             pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
             result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
     with timed("dry run") as result:
-        command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", f"study={STUDY}"]
-        run = subprocess.run(command, capture_output=True, text=True)
-        if run.returncode:
-            raise AoeError(f"The dry run failed: {run.stderr.strip()}")
-        jobs = re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)
-        result.append(", ".join(f"{number} {rule}" for rule, number in dict(jobs).items()))
+        result.append(", ".join(f"{number} {rule}" for rule, number in planned_jobs(STUDY).items()))
 
 
 if __name__ == "__main__":

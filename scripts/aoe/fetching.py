@@ -9,18 +9,36 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from aoe import AoeError
 from aoe.checkpoint import INDEX, LARGEST_HEADER, OUTLINE, SINGLE, Checkpoint
 from aoe.disk import flush
 from aoe.hashing import digest_of
-from aoe.lock import Locked, digest, holdings
+from aoe.lock import Locked, check_needed, digest, holdings
+from aoe.sources import open_source
 
 CONFIG = "config.json"
 HEADER_GUESS = 128 << 10  # bytes, asked for at once; DeepSeek-V3's headers have some 80,000
 REQUESTS = 16  # at a time, for headers
 WRONG_CONTENTS = 2  # transfers that end with other bytes than the locked ones, before the source is not believed
+
+
+def lock_all(sources, patterns):
+    """Yields the Locked entry of each source as it is now.
+
+    sources: name -> (kind, source as the study writes it); patterns: dataset -> shell patterns of the files that are
+    meant.  Raises AoeError as lock_source does, or if a source has none of the files.
+    """
+    for name, (kind, written) in sources.items():
+        entry = lock_source(name, kind, open_source(written, f"{kind}.{name}"))
+        if kind == "datasets":
+            meant = {f: facts for f, facts in entry.files.items() if any(fnmatch(f, p) for p in patterns[name])}
+            entry = replace(entry, files=meant)
+        check_needed(entry, written)
+        yield entry
 
 
 def lock_source(name, kind, source):

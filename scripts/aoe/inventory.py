@@ -1,4 +1,4 @@
-"""The tensors of a DeepSeek-V3 checkpoint, computed from its config alone, and checkpoints that hold nothing but these.
+"""The tensors of a checkpoint, computed from its config alone, and checkpoints that hold nothing but these.
 
 With them everything but the arithmetic can be rehearsed at full size, on a laptop, before 689 GB are downloaded.
 """
@@ -16,21 +16,23 @@ from aoe.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
 def inventory(config):
     """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
-    config: a DeepSeek-V3 model's config.json as a dict.  Projections are FP8 with scales if it has a
+    config: the config.json of a DeepSeek-V3 or Qwen3-MoE model as a dict.  Projections are FP8 with scales if it has a
     ``quantization_config``, else BF16.  Raises AoeError for another architecture or a key that is missing.
     """
-    if config.get("model_type") != "deepseek_v3":
-        raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of deepseek_v3.")
+    known = {"deepseek_v3": _deepseek_layer, "qwen3_moe": _qwen_layer}
+    if config.get("model_type") not in known:
+        names = ", ".join(known)
+        raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of {names}.")
     try:
-        return _inventory(config)
+        return _inventory(config, known[config["model_type"]])
     except KeyError as error:
         raise AoeError(f"The model's config.json lacks {error}, which its inventory is computed from.") from error
 
 
-def _inventory(config):
+def _inventory(config, layer_of):
     tensors = _bf16({"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])})
-    for layer in range(config["num_hidden_layers"] + config["num_nextn_predict_layers"]):
-        tensors |= _layer(config, layer)
+    for layer in range(config["num_hidden_layers"] + config.get("num_nextn_predict_layers", 0)):
+        tensors |= layer_of(config, layer)
     return tensors | _bf16(
         {
             "model.norm.weight": (config["hidden_size"],),
@@ -39,7 +41,7 @@ def _inventory(config):
     )
 
 
-def _layer(config, layer):
+def _deepseek_layer(config, layer):
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     queries, keys, rope = config["q_lora_rank"], config["kv_lora_rank"], config["qk_rope_head_dim"]
     nope, values = config["qk_nope_head_dim"], config["v_head_dim"]
@@ -70,6 +72,32 @@ def _layer(config, layer):
     tensors |= _projections(config, shared) | _bf16({f"{name}.mlp.gate.weight": (config["n_routed_experts"], hidden)})
     tensors[f"{name}.mlp.gate.e_score_correction_bias"] = ("F32", (config["n_routed_experts"],))
     return tensors | (_prediction(config, name) if layer >= config["num_hidden_layers"] else {})
+
+
+def _qwen_layer(config, layer):
+    hidden, head = config["hidden_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    name = f"model.layers.{layer}"
+    tensors = _projections(
+        config,
+        {
+            f"{name}.self_attn.q_proj.weight": (queries, hidden),
+            f"{name}.self_attn.k_proj.weight": (keys, hidden),
+            f"{name}.self_attn.v_proj.weight": (keys, hidden),
+            f"{name}.self_attn.o_proj.weight": (hidden, queries),
+        },
+    ) | _bf16(
+        {
+            f"{name}.self_attn.q_norm.weight": (head,),
+            f"{name}.self_attn.k_norm.weight": (head,),
+            f"{name}.input_layernorm.weight": (hidden,),
+            f"{name}.post_attention_layernorm.weight": (hidden,),
+        }
+    )
+    for expert in range(config["num_experts"]):
+        mlp = _mlp(f"{name}.mlp.experts.{expert}", hidden, config["moe_intermediate_size"])
+        tensors |= _projections(config, mlp)
+    return tensors | _bf16({f"{name}.mlp.gate.weight": (config["num_experts"], hidden)})
 
 
 def _prediction(config, name):
@@ -129,31 +157,56 @@ def count_parameters(config):
     mtp = counts.pop(TensorGroup.MTP)
     total = sum(counts.values())
     routed = counts[TensorGroup.ROUTED_EXPERTS]
-    met = routed * config["num_experts_per_tok"] // config["n_routed_experts"]
+    met = routed * config["num_experts_per_tok"] // (config.get("n_routed_experts") or config["num_experts"])
     return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
+
+
+def expected_files(config, shards):
+    """The files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
+
+    shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
+    only the source can tell; the sizes are exact in sum.
+    """
+    architecture, files = Architecture(config), {}
+    for file, part in _parts(config, shards).items():
+        held = {}
+        for place in map(architecture.place, part):
+            held.setdefault(str(place.group), set()).update([] if place.layer is None else [place.layer])
+        holds = {group: sorted(layers) for group, layers in sorted(held.items())}
+        files[file] = {"size": sum(map(_size, part.values())) + len(_header(part)), "holds": holds}
+    return files
 
 
 def write_sparse_checkpoint(config, directory, shards):
     """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = inventory(config)
-    sizes = {name: math.prod(shape) * DTYPES[dtype][1] for name, (dtype, shape) in tensors.items()}
-    total, done, parts = sum(sizes.values()), 0, [{} for _ in range(shards)]
-    for name in tensors:
-        parts[min(done * shards // total, shards - 1)][name] = tensors[name]
-        done += sizes[name]
-    weight_map = {}
-    for number, part in enumerate(parts, start=1):
-        file = f"model-{number:05}-of-{shards:06}.safetensors"
-        _write_sparse_shard(directory / file, part, sizes)
+    weight_map, total = {}, 0
+    for file, part in _parts(config, shards).items():
+        size = sum(map(_size, part.values()))
+        with open(directory / file, "wb") as shard:
+            shard.write(_header(part))
+            shard.truncate(shard.tell() + size)
         weight_map |= dict.fromkeys(part, file)
+        total += size
     (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}))
     (directory / "config.json").write_text(json.dumps(config))
 
 
-def _write_sparse_shard(path, tensors, sizes):
-    header = make_header(tensors, {"format": "pt"})
-    with open(path, "wb") as file:
-        file.write(header)
-        file.truncate(len(header) + sum(sizes[name] for name in tensors))
+def _parts(config, shards):
+    """{file name: its part of the inventory}, in ``shards`` parts of about one size."""
+    tensors = inventory(config)
+    total, done, parts = sum(map(_size, tensors.values())), 0, [{} for _ in range(shards)]
+    for name, (dtype, shape) in tensors.items():
+        parts[min(done * shards // total, shards - 1)][name] = dtype, shape
+        done += _size((dtype, shape))
+    return {f"model-{number:05}-of-{shards:06}.safetensors": part for number, part in enumerate(parts, start=1)}
+
+
+def _header(part):
+    return make_header(part, {"format": "pt"})
+
+
+def _size(tensor):
+    dtype, shape = tensor
+    return math.prod(shape) * DTYPES[dtype][1]

@@ -31,18 +31,19 @@ class Server:
 
     checkpoints: model name -> directory, the one whose config and tokenizer are used first; plan: path of the plan to
     load, or None to load the only checkpoint as it is.  options: vLLM's command-line options as a dict; environment:
-    further variables.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds; the message
-    ends with the tail of its log.
+    further variables.  nodes: of the Slurm job that this runs in, over which the server is spread; this process is on
+    the first.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds; the message ends with
+    the tail of its log.
     """
 
-    def __init__(self, name, checkpoints, plan, log, options, environment, patience=900):
+    def __init__(self, name, checkpoints, plan, log, options, environment, nodes=1, patience=3600):
         self.name, self.log, self.patience = name, Path(log), patience
         self.key = secrets.token_urlsafe(24)
         self.port = free_port()
         self.command = [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name),
-            *("--model", str(next(iter(checkpoints.values()))), "--load-format", "aoe"),
+            *(one_task_a_node(nodes) if nodes > 1 else []),
+            *(sys.executable, "-m", "aoe.vllm_server", str(next(iter(checkpoints.values())))),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(_strings({"plan": plan, "checkpoints": checkpoints}))),
             *command_line(options),
@@ -56,6 +57,9 @@ class Server:
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "HF_HUB_OFFLINE": "1",
+            "AOE_NODES": str(nodes),
+            "AOE_ADDRESS": socket.gethostname(),
+            "AOE_PORT": str(free_port()),
             **environment,
         }
 
@@ -118,6 +122,11 @@ class Server:
         """The last lines of the server's log and where the rest is."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return "\n  ".join([f"the end of {self.log} reads", *lines])
+
+
+def one_task_a_node(nodes):
+    """What starts a command on every node of the Slurm job that this process runs in."""
+    return ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
 
 
 def free_port():

@@ -204,4 +204,4 @@ def test_a_server_that_dies_is_started_again_and_goes_on(clone, datasets):
 
 
 def _is_server(process):
-    return "vllm.entrypoints.openai.api_server" in process.cmdline()
+    return "aoe.vllm_server" in process.cmdline()

@@ -1,0 +1,17 @@
+# What a study takes, before anybody submits it: `snakemake --profile slurm cost`.
+
+
+localrules:
+    cost,
+
+
+# In the launcher's own environment: it asks Snakemake.
+rule cost:
+    log:
+        f"results/{study.name}/cost.txt",
+    resources:
+        mem_mb=growing(1000),
+        disk_mb=100,
+        runtime=growing(10),
+    run:
+        show_cost(study, locked, log[0])

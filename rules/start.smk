@@ -1,0 +1,29 @@
+# Between the plan and the first job.
+
+
+onstart:
+    try:
+        hold(".")
+        for job in cancel_left_jobs("."):
+            logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
+        if requested and not is_locked(study):
+            lock_study()
+            # the plan was made of what was expected; the same command once more makes it of what there is
+            os.execv(sys.executable, sys.orig_argv)
+        # before the first byte: is there room for all that this run fetches?
+        begin_fetching(requested, f"results/{study.name}/fetching.json")
+    except AoeError as error:
+        raise WorkflowError(str(error))
+
+
+def lock_study():
+    """Write the lock file that the study names, of what its sources have now."""
+    logger.info(f"{study.content['lock']} does not exist yet: locking what the study's sources have now.")
+    entries = []
+    for entry in lock_all(lock_sources(), lock_patterns()):
+        entries.append(entry)
+        logger.info(f"{entry.name}: {entry.revision}, {entry.size(entry.needed) / 1e9:,.1f} GB")
+    path = Path(study.content["lock"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".partial").write_text(format_lock(entries))
+    path.with_suffix(".partial").replace(path)

@@ -1,0 +1,100 @@
+"""What a study costs, before anybody submits it: bytes to fetch, disk at its peak, GPU hours."""
+
+from dataclasses import dataclass
+
+GB = 1e9
+LOG_BYTES = 6  # that an Inspect log takes, compressed, for a token: its text and its id
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``fetched``: name of a model or dataset -> bytes; ``published``: variant -> bytes of its checkpoint; ``answers``:
+    benchmark -> answers of one variant; ``tokens`` that are written in all, ``most_tokens`` that may be; ``servers``
+    that are started, one a variant; what one takes: ``start_minutes``, ``tokens_per_second``, ``gpus``.
+
+    What a study does not say is None.
+    """
+
+    fetched: dict
+    published: dict
+    answers: dict
+    variants: int
+    tokens: float | None
+    most_tokens: float | None
+    servers: int
+    start_minutes: float | None
+    tokens_per_second: float | None
+    gpus: int
+
+    @property
+    def disk(self):
+        """Bytes at the end, which is the peak: nothing is deleted on the way."""
+        logs = (self.tokens or 0) * LOG_BYTES
+        return sum(self.fetched.values()) + sum(self.published.values()) + logs
+
+    def gpu_hours(self, tokens):
+        """What all servers take to start and to write so many tokens; None if that is not known."""
+        if None in (tokens, self.start_minutes, self.tokens_per_second):
+            return None
+        seconds = self.servers * self.start_minutes * 60 + tokens / self.tokens_per_second
+        return self.gpus * seconds / 3600
+
+    def rows(self):
+        """(what, amount or None, unit) of the table that people read."""
+        return [
+            *((f"download of {name}", size / GB, "GB") for name, size in self.fetched.items()),
+            ("download, all", sum(self.fetched.values()) / GB, "GB"),
+            *((f"checkpoint of {variant}", size / GB, "GB") for variant, size in self.published.items()),
+            ("disk, at the peak", self.disk / GB, "GB"),
+            ("variants", self.variants, ""),
+            *((f"answers to {name}", number and number * self.variants, "") for name, number in self.answers.items()),
+            ("tokens", self.tokens and self.tokens / 1e6, "million"),
+            ("GPU hours", self.gpu_hours(self.tokens), "h"),
+            ("GPU hours, at the very most", self.gpu_hours(self.most_tokens), "h"),
+        ]
+
+
+def estimate(study, locked):
+    """The Cost of a Study whose models and datasets are ``locked`` (name -> Locked), or expected.
+
+    What an answer takes is the study's ``cost`` section; what it may take, its benchmarks' ``max_tokens``.
+    """
+    content = study.content
+    assumed, benchmarks = content.get("cost", {}), content["benchmarks"]
+    answers = {}
+    for name, entry in benchmarks.items():
+        known = [number for number in (entry.get("questions"), assumed.get("questions", {}).get(name)) if number]
+        answers[name] = min(known) * entry.get("answers", 1) if known else None
+    sizes = {name: entry.get("max_tokens") for name, entry in benchmarks.items()}
+    return Cost(
+        fetched={name: locked[name].size(locked[name].needed) for name in study.sources},
+        published={
+            variant: locked[recipe.base].size(locked[recipe.base].shards)
+            for variant, recipe in study.variants.items()
+            if recipe.publish
+        },
+        answers=answers,
+        variants=len(study.variants),
+        tokens=_tokens(study, answers, assumed.get("tokens", {})),
+        most_tokens=_tokens(study, answers, sizes | {"judge": content.get("judge", {}).get("max_tokens", 2048)}),
+        servers=len(study.variants) + _judged_here(study),
+        start_minutes=assumed.get("start_minutes"),
+        tokens_per_second=assumed.get("tokens_per_second"),
+        gpus=content["serving"]["gpus"],
+    )
+
+
+def _tokens(study, answers, lengths):
+    """What all variants, and a judge of the study's own, write if answers have these lengths; None if one is unknown.
+
+    lengths: benchmark, or ``judge``, -> tokens.
+    """
+    if _judged_here(study):
+        answers = answers | {"judge": answers["mt_bench"]}
+    if any(number is None or lengths.get(name) is None for name, number in answers.items()):
+        return None
+    return len(study.variants) * sum(number * lengths[name] for name, number in answers.items())
+
+
+def _judged_here(study):
+    return "mt_bench" in study.content["benchmarks"] and "endpoint" not in study.content["judge"]
