@@ -40,9 +40,9 @@ class Clone:
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for file in filter(None, listing.split("\0")):
-            if (ROOT / file).is_file():
+            if (ROOT / file).is_file() or (ROOT / file).is_symlink():
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / file, self.folder / file)
+                shutil.copy2(ROOT / file, self.folder / file, follow_symlinks=False)
 
     def make(self, study="mini"):
         """The README's command for the main job, in the environment that runs the tests."""

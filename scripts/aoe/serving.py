@@ -97,11 +97,22 @@ class Server:
                     f"The vLLM server for {self.name} ended with status {self.process.returncode}: {self.tail()}"
                 )
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
-                    return
+                self._greet()
+                return
+            except urllib.error.HTTPError as error:
+                if error.code == 401:  # not our key
+                    raise AoeError(f"Another server listens on the port {self.port} of {self.name}.") from error
+                time.sleep(0.2)
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
         raise AoeError(f"The vLLM server for {self.name} was not healthy after {self.patience} s: {self.tail()}")
+
+    def _greet(self):
+        """Raises OSError until the server answers, and knows the key."""
+        models = urllib.request.Request(f"{self.url}/models", headers={"Authorization": f"Bearer {self.key}"})
+        for request in (f"http://127.0.0.1:{self.port}/health", models):
+            with urllib.request.urlopen(request, timeout=5):
+                pass
 
     def _stop(self):
         if self.process.poll() is None:

@@ -1,6 +1,8 @@
 """The server's command, and what is said of a server that does not come up."""
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from aoe import AoeError
@@ -23,6 +25,33 @@ def test_the_key_is_not_on_the_command_line(tmp_path):
     server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {})
     assert server.key not in " ".join(server.command)
     assert server.environment["VLLM_API_KEY"] == server.key
+
+
+@pytest.mark.server
+def test_the_server_of_another_job_is_not_taken_for_ones_own(tmp_path):
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self):
+            ours = self.path == "/health" or self.headers["Authorization"] == "Bearer another job's key"
+            self.send_response(200 if ours else 401)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        server = Server("v3", {"v3": tmp_path / "nothing"}, None, tmp_path / "server.log", {}, {})
+        server.port = stranger.server_port
+        with pytest.raises(AoeError, match=f"Another server listens on the port {stranger.server_port} of v3"):
+            server.__enter__()
+        stranger.shutdown()
+    assert server.process.poll() is not None
+
+
+def test_a_server_over_several_nodes_is_one_task_a_node(tmp_path):
+    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {}, nodes=2)
+    assert server.command[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    assert server.environment["AOE_NODES"] == "2"
 
 
 @pytest.mark.server

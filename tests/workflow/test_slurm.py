@@ -1,0 +1,145 @@
+"""`snakemake --profile slurm` on a real Slurm, in real environments made from envs/*.yaml: what it asks for, what it
+survives."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from clones import SMALL
+
+pytestmark = [pytest.mark.workflow, pytest.mark.server, pytest.mark.slurm]
+RESULTS = ["summary.csv", "transitions.csv", "merged/r1t/model.safetensors.index.json", "merged/r1t/recipe.json"]
+
+
+def minutes(limit):
+    """Slurm's time limit, D-HH:MM:SS, in minutes."""
+    days, _, clock = limit.rpartition("-")
+    hours, minutes, _ = clock.split(":")
+    return int(days or 0) * 1440 + int(hours) * 60 + int(minutes)
+
+
+def of(name, jobs):
+    """The jobs of a rule or group."""
+    return [job for job in jobs if re.match(rf"rule_{name}(_|$)", job["Comment"])]
+
+
+def requested(job):
+    """{resource: amount} of a job's TRES."""
+    return dict(part.split("=") for part in job["TRES"].split(","))
+
+
+@pytest.fixture(scope="module")
+def mini(cluster):
+    """The mini study, run by the README's command on a cluster, and what Slurm recorded of it."""
+    clone = cluster.clone("mini")
+    clone.study("mini", serving=clone.content()["serving"] | {"gpus": 1, "gpu_model": "h200"})
+    cluster.run(clone, "--config", "study=mini")
+    return clone, cluster.slurm.jobs(clone.folder)
+
+
+def test_the_mini_study_gives_what_it_gives_on_a_laptop(mini, main_job):
+    clone, _ = mini
+    for file in ("summary.csv", "transitions.csv", "comparisons.csv", "merged/r1t2/recipe.json"):
+        assert (clone.folder / "results/mini" / file).read_bytes() == (
+            main_job.folder / "results/mini" / file
+        ).read_bytes(), file
+    assert len(list((clone.folder / "results/mini/figures").glob("figure*.svg"))) == 8
+
+
+def test_every_job_asks_for_what_its_rule_says(mini):
+    _, jobs = mini
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    answers = of("variant", jobs)
+    assert len(answers) == 23
+    for job in answers:
+        asked = requested(job)
+        assert (asked["cpu"], asked["mem"], job["TimeLimit"]) == ("1", "3000M", "12:00:00")
+        assert job["TresPerJob"] == "gres:gpu:h200:1"
+    (verified, *_) = of("verify_input", jobs)
+    assert requested(verified)["mem"] == "1000M" and minutes(verified["TimeLimit"]) == 240
+    assert not any("gpu" in job.get("TresPerJob", "") for job in jobs if job not in answers)
+
+
+def test_short_jobs_go_together(mini):
+    _, jobs = mini
+    assert len(of("merge", jobs)) == 1, "ten shards are one job"
+    assert len(of("scores", jobs)) == 3, "23 variants, eight a job"
+    assert len(jobs) < 45, "103 jobs of Snakemake's are fewer of Slurm's"
+
+
+class Faults:
+    """Each befalls one variant's answer job, the first time that it is seen at work."""
+
+    def __init__(self, cluster, clone):
+        self.cluster, self.clone, self.launcher = cluster, clone, None
+        self.left = {"v3-0324": self.cancel, "r1": self.kill, "r1-0528": self.hang, "r1t": self.kill_launcher}
+
+    def start(self):
+        self.launcher = self.cluster.start(self.clone)
+
+    def befall(self):
+        """One look at the servers that answer in this clone."""
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            words = process.info["cmdline"] or []
+            if "aoe.vllm_server" in words and process.info["cwd"] == str(self.clone.folder):
+                variant = words[words.index("--served-model-name") + 1]
+                self.left.pop(variant, lambda server: None)(process)
+
+    def cancel(self, server):
+        subprocess.run(["scancel", server.environ()["SLURM_JOB_ID"]], check=True)
+
+    def kill(self, server):
+        """The job's own process, whose child the server is."""
+        server.parent().kill()
+
+    def hang(self, server):
+        """Until the time limit."""
+        for process in (server, *server.children(recursive=True)):
+            process.suspend()
+
+    def kill_launcher(self, _):
+        os.killpg(self.launcher.pid, signal.SIGKILL)
+        self.launcher.wait()
+        self.start()
+
+
+def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job):
+    """A cancelled job, one killed, one that hangs until its time limit, too little memory, a killed launcher."""
+    clone = cluster.clone("small")
+    clone.study("paper", **SMALL)  # the study that `--profile slurm` runs
+    profile = clone.folder / "profiles/slurm/config.yaml"
+    limits = "set-resources: {answer: {runtime: attempt}, verify_input: {mem_mb: 100 * attempt ** 2}}\n"
+    profile.write_text(profile.read_text() + limits)
+    faults = Faults(cluster, clone)
+    faults.start()
+    deadline = time.monotonic() + 1500
+    while faults.launcher.poll() is None:
+        assert time.monotonic() < deadline
+        faults.befall()
+        time.sleep(0.5)
+    assert faults.launcher.returncode == 0, cluster.log(clone)
+    assert not faults.left, f"nothing happened to {list(faults.left)}"
+    for file in RESULTS:
+        ours, theirs = clone.folder / "results/paper" / file, small_job.folder / "results/small" / file
+        assert ours.read_bytes() == theirs.read_bytes(), file
+    ended = {job["JobState"] for job in cluster.slurm.jobs(clone.folder)}
+    assert {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY"} <= ended
+    log = cluster.log(clone)
+    assert "which an earlier run in this folder left" in log
+
+
+def test_a_server_over_two_nodes_answers_as_one(cluster, small_job):
+    clone = cluster.clone("two_nodes")
+    serving = clone.content()["serving"]
+    options = serving["options"] | {"tensor-parallel-size": 2}
+    clone.study("paper", **SMALL, serving=serving | {"gpus": 2, "nodes": 2, "options": options})
+    cluster.run(clone, "results/paper/scores/r1.parquet", "--default-resources", "slurm_partition=both")
+    (answer,) = of("variant", cluster.slurm.jobs(clone.folder))
+    assert answer["NumNodes"] == "2" and answer["NodeList"] == "node[1-2]"
+    assert answer["TresPerJob"] == "gres:gpu:2"
+    server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text()
+    assert "world_size=2" in server
