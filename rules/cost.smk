@@ -9,6 +9,7 @@ localrules:
 rule cost:
     log:
         f"results/{study.name}/cost.txt",
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,

@@ -37,6 +37,7 @@ rule differences:
         "results/{study}/logs/differences.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=1000,

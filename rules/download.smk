@@ -21,6 +21,7 @@ rule lock:
         "results/{study}/logs/lock.log".format(study=study.name),
     conda:
         "../envs/download.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -45,6 +46,7 @@ rule outline:
         "results/{study}/logs/outline.log",
     conda:
         "../envs/download.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=1000,
@@ -69,6 +71,7 @@ rule download:
         "results/{study}/logs/download/{name}/{file}.log",
     conda:
         "../envs/download.yaml"
+    threads: 1
     resources:
         downloads=1,
         mem_mb=growing(500),

@@ -12,6 +12,7 @@ rule figure2:
         "results/{study}/logs/figure2.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -35,6 +36,7 @@ rule figure3:
         "results/{study}/logs/figure3.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -58,6 +60,7 @@ rule figure4:
         "results/{study}/logs/figure4.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -84,6 +87,7 @@ rule figure5:
         "results/{study}/logs/figure5.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -122,6 +126,7 @@ if "threshold" in figures:
             "results/{study}/logs/figure7a.log",
         conda:
             "../envs/analysis.yaml"
+        threads: 1
         resources:
             mem_mb=growing(1000),
             disk_mb=100,
@@ -163,6 +168,7 @@ if "assembled" in figures:
             "results/{study}/logs/figure8.log",
         conda:
             "../envs/analysis.yaml"
+        threads: 1
         resources:
             mem_mb=growing(1000),
             disk_mb=100,

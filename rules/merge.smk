@@ -11,6 +11,7 @@ rule plan:
         "results/{study}/logs/plan/{variant}.log",
     conda:
         "../envs/tensors.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,
@@ -61,6 +62,7 @@ rule complete:
         "results/{study}/logs/complete/{variant}.log",
     conda:
         "../envs/tensors.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,

@@ -11,6 +11,7 @@ rule score:
         "results/{study}/logs/score/{variant}.log",
     conda:
         "../envs/benchmarks.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1500),
         disk_mb=1000,
@@ -33,6 +34,7 @@ rule scores:
         "results/{study}/logs/scores.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=1000,
@@ -76,6 +78,7 @@ rule summary:
         "results/{study}/logs/summary.log",
     conda:
         "../envs/analysis.yaml"
+    threads: 1
     resources:
         mem_mb=growing(1000),
         disk_mb=100,

@@ -11,8 +11,8 @@ import channel
 from clones import ROOT, Clone
 
 CONDA = ROOT / "tests/conda"
-# what a site sets in the profile, for the nodes of these tests
-SITE = {"cores": 2, "slurm-init-seconds-before-status-checks": 3, "latency-wait": 5}
+# what a site sets in the profile, here for nodes of two cores, so that a group never waits for a whole node
+SITE = {"cores": 1, "slurm-init-seconds-before-status-checks": 3, "latency-wait": 5}
 # those that can be made, and used, without a GPU
 ENVIRONMENTS = ("analysis", "benchmarks", "download", "launcher", "serving_cpu", "tensors")
 

@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from performance import asking, cases, fetching
+from performance import asking, cases, fetching, planning
 from performance.measure import save
 
 TARGETS = {
@@ -19,6 +19,8 @@ TARGETS = {
     "verify_two_files_vs_sha256sum": 1 / 0.9,
     "download_vs_curl": 1.5,
     "lock_and_plan": 1,
+    "dry_run_paper": 1,
+    "peak_memory_gib_dry_run_paper": 1,
     "asking_overhead": 1,
     "asking_vs_vllm_bench": 1 / 0.95,
     "scaling_exponent": 1.05,
@@ -32,7 +34,9 @@ def main():
     words.add_argument("--docs", type=Path, default=Path("docs"))
     words.add_argument("--runs", type=int, default=5)
     words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
-    words.add_argument("--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "scaling", "gpu", "fetch", "ask"])
+    words.add_argument(
+        "--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "scaling", "gpu", "fetch", "plan", "ask"]
+    )
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=choice.work) as folder:
@@ -52,6 +56,7 @@ def measure(choice, work):
             *fetching.verification(work, choice.runs),
             *fetching.download(work, choice.runs),
         ],
+        "plan": lambda: planning.dry_run(choice.runs),
         "ask": lambda: [*asking.overhead(work, choice.runs), *asking.throughput(work, choice.runs)],
         "gpu": lambda: cases.gpu(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
     }

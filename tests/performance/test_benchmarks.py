@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from performance import asking, cases, fetching, inputs
+from performance import asking, cases, fetching, inputs, planning
 from performance.__main__ import TARGETS, as_markdown
 from performance.measure import row, save, side_by_side, timed_command
 from aoe.checkpoint import Checkpoint
@@ -33,6 +33,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
         *fetching.lock_and_plan(tmp_path, 1),
         *fetching.verification(tmp_path, 1),
         *fetching.download(tmp_path, 1),
+        *planning.dry_run(1),
         *asking.overhead(tmp_path, 1),
         *asking.throughput(tmp_path, 1),
     ]

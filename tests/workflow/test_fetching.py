@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,32 @@ def test_a_study_from_the_hub(clone, hub, study):
     shard.unlink()
     call(clone, "verify", "results/fetched/merged/r1t/recipe.json")
     assert merged.stat().st_mtime_ns == built
+
+
+def test_a_study_that_says_what_to_expect_needs_no_lock_to_be_planned(clone, hub, study):
+    expected = {"config": "resources/mini/r1/config.json", "shards": 5}
+    models = {m: {"label": m, "source": f"hf://mini/{m}", "expected": expected} for m in MODELS}
+    study(models=models, lock="locks/fetched.lock.json")
+    lock = clone.folder / "locks/fetched.lock.json"
+    target = "results/fetched/merged/r1t/recipe.json"
+    planned = said(clone.snakemake("--dry-run", "--config", "study=fetched", "--", target))
+    costs = said(call(clone, "cost"))
+    assert not hub.requests and not lock.exists()  # nobody was asked
+    assert "download of r1 " in costs and "jobs of download" in costs
+    done = said(call(clone, target))
+    assert "locks/fetched.lock.json does not exist yet: locking what the study's sources have now." in done
+    locked = json.loads(lock.read_text())["models"]
+    for model in MODELS:
+        for file in (clone.folder / "resources/mini" / model).glob("*.safetensors"):
+            assert (folder_of(clone, locked, model) / file.name).read_bytes() == file.read_bytes()
+    shards = r"^merge +5$"
+    assert re.search(shards, planned, re.MULTILINE) and re.search(shards, done, re.MULTILINE)
+    before = lock.read_bytes()
+    assert "Nothing to be done" in said(call(clone, target)) and lock.read_bytes() == before
+    # a lock that is broken is no reason to write another
+    lock.write_text("{")
+    broken = said(call(clone, target, check=False))
+    assert "is broken" in broken and lock.read_text() == "{"
 
 
 def test_only_what_a_recipe_needs_is_fetched(clone, hub, study):

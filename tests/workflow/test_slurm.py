@@ -126,9 +126,13 @@ def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job)
     for file in RESULTS:
         ours, theirs = clone.folder / "results/paper" / file, small_job.folder / "results/small" / file
         assert ours.read_bytes() == theirs.read_bytes(), file
-    ended = {job["JobState"] for job in cluster.slurm.jobs(clone.folder)}
-    assert {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY"} <= ended
-    log = cluster.log(clone)
+    jobs, log = cluster.slurm.jobs(clone.folder), cluster.log(clone)
+    assert {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"} <= {job["JobState"] for job in jobs}
+    said = [path.read_text() for path in (clone.folder / ".snakemake/slurm_logs/rule_verify_input").rglob("*.log")]
+    assert any("exceeded memory limit" in text for text in said)
+    # what failed was given more
+    assert {"100M", "400M"} <= {requested(job)["mem"] for job in of("verify_input", jobs)}
+    assert {1, 2} <= {minutes(job["TimeLimit"]) for job in of("variant", jobs)}
     assert "which an earlier run in this folder left" in log
 
 
