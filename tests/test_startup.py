@@ -1,0 +1,41 @@
+"""One run a folder; that jobs of a killed run are cancelled is shown in workflow/test_slurm.py, by a real Slurm."""
+
+import subprocess
+import sys
+
+import pytest
+from aoe import AoeError
+from clones import ROOT
+from startup import RUN_NAME, cancel_left_jobs, hold
+
+HOLDER = "import sys; from startup import hold; hold(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_folder_is_held_until_the_process_ends_however_it_ends(tmp_path):
+    command = [sys.executable, "-c", HOLDER, tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT / "scripts", **pipes) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AoeError, match="Another run is under way in this folder"):
+            hold(tmp_path)
+        holder.kill()
+        holder.wait()
+    hold(tmp_path)
+
+
+def test_only_runs_of_snakemake_are_taken_for_left_jobs():
+    assert RUN_NAME.match("52343721-84d8-42d8-a11e-e46138fe6766")
+    assert RUN_NAME.match("site_52343721-84d8-42d8-a11e-e46138fe6766")
+    for other in (
+        "launcher",
+        "bash",
+        "52343721",
+        "my-52343721-84d8-42d8-a11e",
+        "x52343721-84d8-42d8-a11e-e46138fe6766",
+    ):
+        assert not RUN_NAME.match(other), other
+
+
+def test_without_a_slurm_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cancel_left_jobs(tmp_path) == []

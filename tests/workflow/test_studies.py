@@ -1,0 +1,78 @@
+"""The shipped studies are planned completely, before anything is locked or fetched; the profile for Slurm fits them."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+from clones import ROOT
+
+pytestmark = pytest.mark.workflow
+PROFILE = ROOT / "profiles/slurm/config.yaml"
+
+
+def jobs(text):
+    return {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(
+    ("study", "planned"),
+    [
+        ("paper", {"answer": 51, "diff": 2 * 163, "merge": 2 * 163, "verify_input": 10, "programs": 51, "judge": 1}),
+        ("qwen3", {"answer": 26, "diff": 16, "merge": 16, "verify_input": 4, "judge": 1}),
+    ],
+)
+def test_a_fresh_clone_plans(clone, study, planned):
+    done = clone.snakemake("--dry-run", "--quiet", "host", "--config", f"study={study}")
+    assert planned.items() <= jobs(done.stdout).items()
+    costs = clone.snakemake("--quiet", "all", "--config", f"study={study}", "--", "cost").stdout
+    total = sum(number for rule, number in jobs(done.stdout).items() if rule not in ("all", "total"))
+    assert re.search(rf"^jobs, all +{total:,}$", costs, re.MULTILINE)
+    for what in ("download, all", "disk, at the peak", "GPU hours"):
+        assert re.search(rf"^{what} +[\d,.]+ (GB|h)$", costs, re.MULTILINE), what
+    assert not (clone.folder / "inputs").exists() and not list((clone.folder / "config").rglob("*.lock.json"))
+
+
+def test_the_paper_has_its_experiments(clone):
+    content = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text())
+    assert {"v3-0324", "r1", "r1-0528", "r1t-published", "r1t2-published"} == content["models"].keys()
+    for sweep in ("full", "experts"):
+        assert {0.504, 0.544} <= set(content["sweeps"][sweep]["lambda2"])
+    assert len(content["benchmarks"]) == 5
+    assert max(content["sweeps"]["threshold"]["delta"]) > 3  # where the paper sees intelligence decline
+
+
+def test_the_default_profile_keeps_out_of_the_way():
+    """It is loaded beside --profile, whose keys it would override."""
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert not default.keys() & yaml.safe_load(PROFILE.read_text()).keys()
+
+
+def test_every_line_of_the_profile_is_explained():
+    for file in (PROFILE, PROFILE.with_name("site.yaml")):
+        lines = file.read_text().splitlines()
+        for key in yaml.safe_load(file.read_text()):
+            place = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+            above = [line for line in lines[:place] if line]
+            assert above[-1].startswith("#"), f"{file.name}: {key}"
+
+
+def test_the_profile_groups_rules_that_there_are():
+    profile = yaml.safe_load(PROFILE.read_text())
+    text = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    there = set(re.findall(r"^ *(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE))
+    assert profile["groups"].keys() <= there and profile["set-threads"].keys() <= there
+    assert profile["group-components"].keys() <= set(profile["groups"].values())
+    assert (ROOT / "slurm").resolve() == PROFILE.parent
+
+
+def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
+    """`--containerize` wants conda, if only to know where it would look for environments."""
+    words = ["snakemake", "--quiet", "--config", "study=paper", "--containerize", "apptainer"]
+    definition = subprocess.run(
+        words, cwd=clone.folder, env=cluster.environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    for environment in ("analysis", "benchmarks", "download", "serving_cuda", "tensors"):
+        text = (clone.folder / f"envs/{environment}.yaml").read_text()
+        pins = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
+        assert all(pin in definition for pin in pins), environment
