@@ -34,7 +34,8 @@ class Cluster:
             "CONDA_PYTHON": sys.executable,
             "PIP_RETRIES": "0",  # an index that is not there is not waited for
         }
-        self.environment.pop("PYTHONPATH", None)
+        for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):  # a login shell has neither
+            self.environment.pop(name, None)
         channel.make_channel(self.folder / "channels", [specs(name) for name in ENVIRONMENTS])
         clone = self.clone("launcher")
         launcher = self.folder / "launcher_environment"
