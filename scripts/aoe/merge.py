@@ -165,7 +165,8 @@ class Merge:
         else:
             codes, scale = self.engine.empty(slab.shape, FP8), self.engine.empty(scale_shape(*slab.shape), "F32")
             self.combine(slab, codes, scale)
-        cpu.dequantize(self.engine.host(codes), self.engine.host(scale), out)
+            codes, scale = self.engine.host(codes), self.engine.host(scale)
+        cpu.dequantize(codes, scale, out)
 
     def run(self, tasks):
         """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""

@@ -159,3 +159,15 @@ def test_a_gpu_makes_the_processors_bytes_whichever_it_is(family, number):
             assert (one is None) == (other is None)
             assert one is None or one.device.index in (number, None)
             assert one is None or torch.equal(one.cpu().view(torch.uint8), other.view(torch.uint8))
+
+
+@pytest.mark.gpu
+def test_a_gpu_dequantizes_to_the_processors_values(family):
+    """Of tensors that are combined, and of copies, which never were on the GPU."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    everything = family["v3"].weights
+    for plan in (merge_of(family).plan, copy_plan(family["v3"])):
+        on_gpu, on_cpu = (Merge(plan, family, engine).values(everything) for engine in ("cuda", "cpu"))
+        for (_, ours), (_, theirs) in zip(on_gpu, on_cpu, strict=True):
+            assert torch.equal(ours.cpu(), theirs)
