@@ -3,9 +3,11 @@
 
 onstart:
     try:
-        hold(".")
-        for job in cancel_left_jobs("."):
-            logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
+        if hold("."):
+            for job in cancel_left_jobs("."):
+                logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
+        else:
+            logger.warning("This file system has no locks: see to it that only one run is at work in this folder.")
         if requested and not is_locked(study):
             lock_study()
             # the plan was made of what was expected; the same command once more makes it of what there is

@@ -80,7 +80,8 @@ def rehearse(config):
             pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
             result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
     with timed("dry run") as result:
-        result.append(", ".join(f"{number} {rule}" for rule, number in planned_jobs(STUDY).items()))
+        jobs = planned_jobs(STUDY)
+        result.append(", ".join(f"{number} {rule}" for rule, number in jobs.items()) + f": {sum(jobs.values())} jobs")
 
 
 if __name__ == "__main__":

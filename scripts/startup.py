@@ -16,10 +16,10 @@ LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 
 
 
 def hold(folder):
-    """Keep other runs out of ``folder`` for as long as this process lives, however it ends.
+    """Keep other runs out of ``folder`` for as long as this process lives, however it ends; returns whether it is kept.
 
-    The kernel gives the lock up with the process, so that nothing has to be unlocked by hand.  Raises AoeError if
-    another run has it.
+    The kernel gives the lock up with the process, so that nothing has to be unlocked by hand; some clusters' file
+    systems have no locks.  Raises AoeError if another run has it.
     """
     path = Path(folder) / ".snakemake" / "running"
     path.parent.mkdir(exist_ok=True)
@@ -29,7 +29,10 @@ def hold(folder):
     except BlockingIOError as error:
         os.close(held)
         raise AoeError("Another run is under way in this folder; wait for it, or stop it.") from error
-    return held
+    except OSError:
+        os.close(held)
+        return False
+    return True
 
 
 def cancel_left_jobs(folder):

@@ -1,5 +1,6 @@
 """One run a folder; that jobs of a killed run are cancelled is shown in workflow/test_slurm.py, by a real Slurm."""
 
+import errno
 import subprocess
 import sys
 
@@ -20,7 +21,15 @@ def test_a_folder_is_held_until_the_process_ends_however_it_ends(tmp_path):
             hold(tmp_path)
         holder.kill()
         holder.wait()
-    hold(tmp_path)
+    assert hold(tmp_path)
+
+
+def test_some_file_systems_have_no_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("startup.fcntl.flock", flock)
+    assert hold(tmp_path) is False
 
 
 def test_only_runs_of_snakemake_are_taken_for_left_jobs():
