@@ -33,7 +33,7 @@ class NotLocked(dict):
 
 def lock_of(study):
     """name -> Locked: from the study's lock file, or, until there is one, what the study expects to be locked."""
-    if not is_locked(study) and all("expected" in entry for entry in study.inputs.values()):
+    if not is_locked(study) and any("expected" in entry for entry in study.inputs.values()):
         return expected_lock(study)
     return read_lock(
         study.content["lock"],
@@ -103,9 +103,14 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
-def growing(amount):
-    """A resource of which every attempt is given more: twice for the second, three times for the third."""
-    return lambda wildcards, attempt: amount * attempt
+def memory(mb):
+    """Every attempt is given more: twice as much for the second, but not more than the cluster's nodes have."""
+    return lambda wildcards, attempt: min(mb * attempt, config.get("most_memory_mb", mb * attempt))
+
+
+def minutes(amount):
+    """Time, likewise, but not more than the cluster gives a job."""
+    return lambda wildcards, attempt: min(amount * attempt, config.get("most_minutes", amount * attempt))
 
 
 def receipts(names):

@@ -11,8 +11,8 @@ rule cost:
         f"results/{study.name}/cost.txt",
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     run:
-        show_cost(study, locked, log[0])
+        show_cost(study, locked, config, log[0])

@@ -14,9 +14,9 @@ rule diff:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=memory(2000),
         disk_mb=100,
-        runtime=growing(20),
+        runtime=minutes(20),
     params:
         base=pair_directory("base"),
         other=pair_directory("other"),
@@ -39,9 +39,9 @@ rule differences:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=1000,
-        runtime=growing(10),
+        runtime=minutes(10),
     message:
         "Join the differences of all shards"
     script:

@@ -23,9 +23,9 @@ rule lock:
         "../envs/download.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(240),
+        runtime=minutes(240),
     params:
         sources=lock_sources(),
         patterns=lock_patterns(),
@@ -48,9 +48,9 @@ rule outline:
         "../envs/download.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=1000,
-        runtime=growing(60),
+        runtime=minutes(60),
     params:
         models=list(study.models),
         sources=study.sources,
@@ -74,9 +74,9 @@ rule download:
     threads: 1
     resources:
         downloads=1,
-        mem_mb=growing(500),
+        mem_mb=memory(500),
         disk_mb=file_disk,
-        runtime=growing(720),
+        runtime=minutes(720),
     params:
         source=source_of,
         commit=commit_of,

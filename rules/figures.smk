@@ -14,9 +14,9 @@ rule figure2:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         base=figures["base"],
         other=figures["other"],
@@ -38,9 +38,9 @@ rule figure3:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         base=figures["base"],
         other=figures["other"],
@@ -62,9 +62,9 @@ rule figure4:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         named=study.named,
         sweeps=study.positions(),
@@ -89,9 +89,9 @@ rule figure5:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         measure="cost",
         sweeps=study.positions(over_lambda2=True),
@@ -128,9 +128,9 @@ if "threshold" in figures:
             "../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=growing(1000),
+            mem_mb=memory(1000),
             disk_mb=100,
-            runtime=growing(10),
+            runtime=minutes(10),
         params:
             measure="intelligence",
             points=study.positions()[figures["threshold"]],
@@ -170,9 +170,9 @@ if "assembled" in figures:
             "../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=growing(1000),
+            mem_mb=memory(1000),
             disk_mb=100,
-            runtime=growing(10),
+            runtime=minutes(10),
         params:
             variants=[figures["base"], figures["assembled"], figures["other"]],
             benchmarks=list(study.content["benchmarks"]),

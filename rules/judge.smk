@@ -5,7 +5,7 @@ judge = study.content["judge"]
 
 
 # An endpoint elsewhere is asked from where the network is, and needs no GPU.
-judge_resources = {"mem_mb": growing(2000), "disk_mb": 1000, "runtime": growing(720)}
+judge_resources = {"mem_mb": memory(2000), "disk_mb": 1000, "runtime": minutes(720)}
 if "endpoint" not in judge:
     judge_resources = server_resources
 elif config["network"] == "launcher":

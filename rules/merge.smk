@@ -13,9 +13,9 @@ rule plan:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         recipe=recipe_entry,
         checkpoints=parent_directories,
@@ -40,9 +40,9 @@ rule merge:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=memory(2000),
         disk_mb=shard_disk,
-        runtime=growing(20),
+        runtime=minutes(20),
     params:
         checkpoints=parent_directories,
         file="{shard}",
@@ -64,9 +64,9 @@ rule complete:
         "../envs/tensors.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(10),
+        runtime=minutes(10),
     params:
         recipe=recipe_entry,
         base=base_directory,

@@ -25,9 +25,9 @@ rule mini_base:
     threads: 13
     resources:
         gpu=1,
-        mem_mb=growing(32000),
+        mem_mb=memory(32000),
         disk_mb=1000,
-        runtime=growing(20),
+        runtime=minutes(20),
     params:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],
@@ -52,9 +52,9 @@ rule mini_parent:
     threads: 13
     resources:
         gpu=1,
-        mem_mb=growing(32000),
+        mem_mb=memory(32000),
         disk_mb=1000,
-        runtime=growing(20),
+        runtime=minutes(20),
     params:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],

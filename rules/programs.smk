@@ -17,9 +17,9 @@ rule solvable:
         "../envs/benchmarks.yaml"
     threads: sandbox_threads
     resources:
-        mem_mb=growing(sandbox_mem_mb),
+        mem_mb=memory(sandbox_mem_mb),
         disk_mb=1000,
-        runtime=growing(720),
+        runtime=minutes(720),
     params:
         sandbox=sandbox,
         dataset=programs_dataset,
@@ -42,9 +42,9 @@ rule programs:
         "../envs/benchmarks.yaml"
     threads: sandbox_threads
     resources:
-        mem_mb=growing(sandbox_mem_mb),
+        mem_mb=memory(sandbox_mem_mb),
         disk_mb=1000,
-        runtime=growing(720),
+        runtime=minutes(720),
     params:
         sandbox=sandbox,
     message:

@@ -13,9 +13,9 @@ rule score:
         "../envs/benchmarks.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
+        mem_mb=memory(1500),
         disk_mb=1000,
-        runtime=growing(60),
+        runtime=minutes(60),
     params:
         tokenizer=reference_tokenizer,
         marks=marks_given,
@@ -36,9 +36,9 @@ rule scores:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=1000,
-        runtime=growing(10),
+        runtime=minutes(10),
     message:
         "Join the scores of all variants"
     script:
@@ -80,9 +80,9 @@ rule summary:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(30),
+        runtime=minutes(30),
     params:
         variants=study.table(),
         sweeps=study.positions(over_lambda2=True),

@@ -5,16 +5,27 @@ serving_environment = f"../envs/serving_{serving['flavour']}.yaml"
 # what answers may depend on; the rest are resources, which can be changed without asking anything again
 served = {"options": serving["options"], "environment": serving.get("environment", {})}
 # what a server needs of a cluster; where it takes several nodes, the job starts its own tasks, one on each
+server_nodes = serving.get("nodes", 1)
 server_resources = {
-    "mem_mb": growing(serving["mem_mb"]),
+    "mem_mb": memory(serving["mem_mb"]),
     "disk_mb": 10_000,
     "gpu": serving["gpus"],
-    "runtime": growing(serving.get("minutes", 720)),
+    "runtime": minutes(serving.get("minutes", 720)),
+    "nodes": server_nodes,
+    "start_minutes": serving.get("start_minutes", 60),
 }
-if "gpu_model" in serving:
-    server_resources["gpu_model"] = serving["gpu_model"]
-if serving.get("nodes", 1) > 1:
-    server_resources |= {"nodes": serving["nodes"], "tasks": serving["nodes"], "tasks_per_gpu": 0, "mpi": "srun"}
+if serving["gpus"]:
+    gpu_model = serving.get("gpu_model", config.get("gpu_model"))
+    if gpu_model:
+        server_resources["gpu_model"] = gpu_model
+    if "gpu_partition" in config:
+        server_resources["slurm_partition"] = config["gpu_partition"]
+    if server_nodes > 1:
+        # of every node as many, which a total would not say
+        kind = ":".join(filter(None, ("gpu", server_resources.pop("gpu_model", None))))
+        server_resources |= {"gpu": 0, "gres": f"{kind}:{serving['gpus'] // server_nodes}", "tasks_per_gpu": 0}
+if server_nodes > 1:
+    server_resources |= {"tasks": server_nodes, "mpi": "srun"}
 
 
 rule answer:

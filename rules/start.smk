@@ -3,18 +3,17 @@
 
 onstart:
     try:
-        if hold("."):
-            for job in cancel_left_jobs("."):
+        if "cost" not in sys.argv:  # which changes nothing
+            elsewhere = hold(".")
+            for job in cancel_left_jobs(".", elsewhere, slurm=not workflow.local_exec):
                 logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
-        else:
-            logger.warning("This file system has no locks: see to it that only one run is at work in this folder.")
         if requested and not is_locked(study):
             lock_study()
             # the plan was made of what was expected; the same command once more makes it of what there is
             os.execv(sys.executable, sys.orig_argv)
         # before the first byte: is there room for all that this run fetches?
         begin_fetching(requested, f"results/{study.name}/fetching.json")
-    except AoeError as error:
+    except (AoeError, OSError) as error:
         raise WorkflowError(str(error))
 
 

@@ -15,9 +15,9 @@ rule verify_input:
         "../envs/tensors.yaml"
     threads: 2
     resources:
-        mem_mb=growing(1000),
+        mem_mb=memory(1000),
         disk_mb=100,
-        runtime=growing(240),
+        runtime=minutes(240),
     params:
         directory=input_directory,
         files=needed_facts,

@@ -32,6 +32,8 @@ with logged(snakemake.log.job):
             options=serving["options"],
             environment=serving["environment"],
             nodes=snakemake.resources.get("nodes", 1),
+            threads=snakemake.threads,
+            patience=60 * snakemake.resources.start_minutes,
         )
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset")))

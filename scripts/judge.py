@@ -34,6 +34,8 @@ def at_work(judge, settings):
         options=serving["options"],
         environment=serving["environment"],
         nodes=snakemake.resources.get("nodes", 1),
+        threads=snakemake.threads,
+        patience=60 * snakemake.resources.start_minutes,
     ) as server:
         yield replace(judge, url=server.url), server.key
 

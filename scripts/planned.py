@@ -9,9 +9,13 @@ from aoe import AoeError
 from aoe.cost import estimate
 
 
-def planned_jobs(study):
-    """rule -> number of jobs.  Raises AoeError if the dry run fails, with what it says."""
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", f"study={study}"]
+def planned_jobs(config):
+    """rule -> number of jobs that are to be run, with a configuration as config/config.yaml holds it.
+
+    Raises AoeError if the dry run fails, with what it says.
+    """
+    words = [f"{key}={value}" for key, value in config.items()]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", *words]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise AoeError(f"The dry run failed: {run.stderr.strip()}")
@@ -19,17 +23,17 @@ def planned_jobs(study):
     return {rule: number for rule, number in jobs.items() if rule not in ("all", "total")}
 
 
-def show_cost(study, locked, path):
+def show_cost(study, locked, config, path):
     """Print the table of what a Study costs, and write it to ``path``; locked: name -> Locked, or expected."""
-    table = "\n".join(cost_table(study, locked))
+    table = "\n".join(cost_table(study, locked, config))
     Path(path).write_text(f"{table}\n")
     print(table)
 
 
-def cost_table(study, locked):
+def cost_table(study, locked, config):
     """The lines of that table.  Raises AoeError if the study cannot be planned."""
     rows = estimate(study, locked).rows()
-    jobs = planned_jobs(study.name)
+    jobs = planned_jobs(config)
     rows += [(f"jobs of {rule}", number, "") for rule, number in jobs.items()] + [("jobs, all", sum(jobs.values()), "")]
     width = max(len(what) for what, _, _ in rows)
     return [f"{what:{width}}  {_written(amount):>12} {unit}".rstrip() for what, amount, unit in rows]

@@ -80,7 +80,7 @@ def rehearse(config):
             pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
             result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
     with timed("dry run") as result:
-        jobs = planned_jobs(STUDY)
+        jobs = planned_jobs({"study": STUDY})
         result.append(", ".join(f"{number} {rule}" for rule, number in jobs.items()) + f": {sum(jobs.values())} jobs")
 
 

@@ -68,5 +68,5 @@ class Clone:
     def study(self, name, **changes):
         """Write the study ``name``: the mini study with some of its top-level keys replaced."""
         path = self.folder / f"config/studies/{name}.yaml"
-        path.write_text(yaml.safe_dump(self.content() | changes))
+        path.write_text(yaml.safe_dump(self.content() | changes, sort_keys=False))
         return path

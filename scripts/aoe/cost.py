@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 GB = 1e9
+TURNS = {"mt_bench": 2, "dialogue": 2}  # answers to a question of these
 LOG_BYTES = 6  # that an Inspect log takes, compressed, for a token: its text and its id
 
 
@@ -64,8 +65,10 @@ def estimate(study, locked):
     answers = {}
     for name, entry in benchmarks.items():
         known = [number for number in (entry.get("questions"), assumed.get("questions", {}).get(name)) if number]
-        answers[name] = min(known) * entry.get("answers", 1) if known else None
-    sizes = {name: entry.get("max_tokens") for name, entry in benchmarks.items()}
+        answers[name] = min(known) * entry.get("answers", 1) * TURNS.get(name, 1) if known else None
+    longest = {name: entry.get("max_tokens") for name, entry in benchmarks.items()}
+    judge = {"max_tokens": 2048, "retries": 2, **content.get("judge", {})}
+    longest["judge"] = judge["max_tokens"] * (1 + judge["retries"])
     return Cost(
         fetched={name: locked[name].size(locked[name].needed) for name in study.sources},
         published={
@@ -76,7 +79,7 @@ def estimate(study, locked):
         answers=answers,
         variants=len(study.variants),
         tokens=_tokens(study, answers, assumed.get("tokens", {})),
-        most_tokens=_tokens(study, answers, sizes | {"judge": content.get("judge", {}).get("max_tokens", 2048)}),
+        most_tokens=_tokens(study, answers, longest),
         servers=len(study.variants) + _judged_here(study),
         start_minutes=assumed.get("start_minutes"),
         tokens_per_second=assumed.get("tokens_per_second"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.inventory import expected_files
-from aoe.lock import Locked
+from aoe.lock import Locked, check_name, check_needed
 from aoe.sources import open_source
 
 NOT_HASHED = "0" * 64  # no file has this digest: what is expected cannot be taken for what was locked
@@ -25,7 +25,7 @@ def _expected(study, name, entry):
     if not entry.keys() >= {"expected", "source"}:
         raise AoeError(
             f"The study has no lock file {study.content['lock']}, and does not say what to expect of {name}; "
-            "`snakemake --cores 1 lock` writes one."
+            f"`snakemake --cores 1 --config study={study.name} -- lock` writes one."
         )
     kind = study.kind(name)
     if kind == "datasets":
@@ -33,8 +33,12 @@ def _expected(study, name, entry):
     else:
         files = _of_model(entry["expected"]["config"], entry["expected"]["shards"])
     source = open_source(entry["source"], f"{kind}.{name}")
+    for file in files:
+        check_name(file, f"The study expects of {name} a file, and")
     hashed = {file: {**facts, "sha256": NOT_HASHED} for file, facts in files.items()}
-    return Locked(name, kind, hashed, source.repo, source.asked, source.asked)
+    locked = Locked(name, kind, hashed, source.repo, source.asked, source.asked)
+    check_needed(locked, "The study")
+    return locked
 
 
 @cache
@@ -43,4 +47,6 @@ def _of_model(config, shards):
         content = json.loads(Path(config).read_text())
     except (OSError, ValueError) as error:
         raise AoeError(f"{config}, from which a model's files are expected, cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise AoeError(f"{config}, from which a model's files are expected, is no config of a model.")
     return {file: {"size": size} for file, size in BESIDE.items()} | expected_files(content, shards)

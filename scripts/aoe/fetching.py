@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.checkpoint import INDEX, LARGEST_HEADER, OUTLINE, SINGLE, Checkpoint
-from aoe.disk import flush
+from aoe.disk import alone, flush
 from aoe.hashing import digest_of
 from aoe.lock import Locked, check_needed, digest, holdings
 from aoe.sources import open_source
@@ -148,7 +148,7 @@ def _is_there(target, facts):
 
 
 def _fetch_alone(source, file, facts, target, partial):
-    with _alone(partial.with_suffix(".lock")):
+    with alone(partial.with_suffix(".lock")):
         if _is_there(target, facts):  # by another run, meanwhile
             return 0
         begun = _size(partial)
@@ -205,24 +205,6 @@ def check_room(directory, missing, what):
         raise AoeError(
             f"{what} needs {missing / 1e9:,.1f} GB more in {directory}, but only {free / 1e9:,.1f} GB are free there."
         )
-
-
-@contextlib.contextmanager
-def _alone(path):
-    """Hold a lock, the file ``path``, which is gone afterwards; another run that fetches the same waits here."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with contextlib.suppress(OSError):  # a file system without locks: the digest still guards the content
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # whoever held it has deleted it, perhaps
-            if path.stat().st_ino == os.fstat(file).st_ino:
-                break
-        os.close(file)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(file)
 
 
 class Progress:

@@ -24,9 +24,15 @@ def inventory(config):
         names = ", ".join(known)
         raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of {names}.")
     try:
-        return _inventory(config, known[config["model_type"]])
+        tensors = _inventory(config, known[config["model_type"]])
     except KeyError as error:
         raise AoeError(f"The model's config.json lacks {error}, which its inventory is computed from.") from error
+    except (TypeError, ValueError) as error:
+        raise AoeError(f"The model's config.json has a value that is no dimension ({error}).") from error
+    for name, (_, shape) in tensors.items():
+        if any(type(dimension) is not int or dimension < 1 for dimension in shape):
+            raise AoeError(f"The model's config.json gives {name} the dimensions {shape}, which are none.")
+    return tensors
 
 
 def _inventory(config, layer_of):
@@ -196,6 +202,8 @@ def write_sparse_checkpoint(config, directory, shards):
 def _parts(config, shards):
     """{file name: its part of the inventory}, in ``shards`` parts of about one size."""
     tensors = inventory(config)
+    if shards > len(tensors):
+        raise AoeError(f"{len(tensors)} tensors are not enough for {shards} shards.")
     total, done, parts = sum(map(_size, tensors.values())), 0, [{} for _ in range(shards)]
     for name, (dtype, shape) in tensors.items():
         parts[min(done * shards // total, shards - 1)][name] = dtype, shape

@@ -31,17 +31,17 @@ class Server:
 
     checkpoints: model name -> directory, the one whose config and tokenizer are used first; plan: path of the plan to
     load, or None to load the only checkpoint as it is.  options: vLLM's command-line options as a dict; environment:
-    further variables.  nodes: of the Slurm job that this runs in, over which the server is spread; this process is on
-    the first.  Raises AoeError if the server dies or is not healthy after ``patience`` seconds; the message ends with
-    the tail of its log.
+    further variables.  nodes: of the Slurm job that this runs in, over which the server is spread, on ``threads`` cores
+    of each; this process is on the first.  Raises AoeError if the server dies or is not healthy after ``patience``
+    seconds; the message ends with the tail of its log.
     """
 
-    def __init__(self, name, checkpoints, plan, log, options, environment, nodes=1, patience=3600):
+    def __init__(self, name, checkpoints, plan, log, options, environment, nodes=1, threads=1, patience=3600):
         self.name, self.log, self.patience = name, Path(log), patience
         self.key = secrets.token_urlsafe(24)
         self.port = free_port()
         self.command = [
-            *(one_task_a_node(nodes) if nodes > 1 else []),
+            *(one_task_a_node(nodes, threads) if nodes > 1 else []),
             *(sys.executable, "-m", "aoe.vllm_server", str(next(iter(checkpoints.values())))),
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
@@ -135,9 +135,10 @@ class Server:
         return "\n  ".join([f"the end of {self.log} reads", *lines])
 
 
-def one_task_a_node(nodes):
-    """What starts a command on every node of the Slurm job that this process runs in."""
-    return ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+def one_task_a_node(nodes, threads):
+    """What starts a command on every node of the Slurm job that this process runs in, on ``threads`` cores of each."""
+    tasks = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
+    return ["srun", *tasks, "--kill-on-bad-exit=1"]
 
 
 def free_port():

@@ -186,6 +186,10 @@ def _check_references(study, path):
     for key, value, known in references:
         if value not in known:
             raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
+    serving = study.content["serving"]
+    nodes = serving.get("nodes", 1)
+    if serving["gpus"] % nodes:
+        raise AoeError(f"{path}: serving.gpus: {serving['gpus']} GPUs cannot be spread evenly over {nodes} nodes.")
     if "threshold" in figures and "delta" not in study.content["sweeps"][figures["threshold"]]:
         raise AoeError(f"{path}: figures.threshold names {figures['threshold']!r}, which is a sweep without delta.")
     if (figures["base"], figures["other"]) not in study.compared():

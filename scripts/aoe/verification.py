@@ -1,11 +1,14 @@
 """Is every file what the lock says, and every shard what its header says?"""
 
 import json
+import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aoe import AoeError
 from aoe.checkpoint import INDEX, SINGLE, Checkpoint
+from aoe.disk import alone
 from aoe.hashing import digest_of
 from aoe.lock import digest, kind_of
 
@@ -25,12 +28,26 @@ def verify_file(path, facts, receipt=None):
     """Raises AoeError, naming the file and the difference, unless it has the locked size and digest.
 
     receipt: path of a file that remembers what was found; as long as neither the file nor the lock changes, nothing is
-    read again.
+    read again, and of several jobs that ask for it at once, one reads.
     """
     verify_size(path, facts)
     found = _state(path, facts)
-    if receipt is not None and _read_receipt(receipt) == found:
+    if receipt is None:
+        _compare(path, facts)
         return
+    if _read_receipt(receipt) == found:
+        return
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    with alone(receipt.with_name(f"{receipt.name}.lock")):
+        if _read_receipt(receipt) == found:  # another job has read it, meanwhile
+            return
+        _compare(path, facts)
+        partial = receipt.with_name(f"{receipt.name}.{socket.gethostname()}-{os.getpid()}.partial")
+        partial.write_text(json.dumps(found))
+        partial.replace(receipt)
+
+
+def _compare(path, facts):
     actual = digest_of(path, facts)
     if actual != digest(facts):
         kind = {"sha256": "SHA-256", "git": "git blob id"}[kind_of(facts)]
@@ -38,11 +55,6 @@ def verify_file(path, facts, receipt=None):
             f"{path} has the {kind} {actual[:16]}… instead of the locked {digest(facts)[:16]}…: its content was "
             "altered; delete it and fetch it again, or lock it anew if the change is wanted."
         )
-    if receipt is not None:
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        partial = receipt.with_name(f"{receipt.name}.partial")
-        partial.write_text(json.dumps(found))
-        partial.replace(receipt)
 
 
 def check_present(locked, directories):

@@ -49,7 +49,7 @@ def test_a_study_that_assumes_nothing_has_no_hours():
     mini = study("mini")
     locked = read_lock(mini.content["lock"], {"models": mini.models, "datasets": mini.datasets})
     cost = estimate(mini, locked)
-    assert cost.fetched == {} and cost.answers == {"arithmetic": 256, "dialogue": 128}
+    assert cost.fetched == {} and cost.answers == {"arithmetic": 256, "dialogue": 256}
     assert cost.tokens is None and cost.gpu_hours(cost.tokens) is None
     assert ("GPU hours", None, "h") in cost.rows()
     assert 7e6 < cost.published["r1t"] < 9e6
@@ -61,7 +61,7 @@ def test_an_answer_counts_as_often_as_it_is_asked():
     mini.content["cost"] = {"tokens": {"arithmetic": 10, "dialogue": 20}, "tokens_per_second": 100, "start_minutes": 1}
     locked = read_lock(mini.content["lock"], {"models": mini.models, "datasets": mini.datasets})
     cost = estimate(mini, locked)
-    assert cost.tokens == len(mini.variants) * (256 * 3 * 10 + 128 * 20)
+    assert cost.tokens == len(mini.variants) * (256 * 3 * 10 + 128 * 2 * 20)
     assert cost.gpu_hours(cost.tokens) == 0  # on CPUs
 
 

@@ -49,8 +49,9 @@ def test_the_server_of_another_job_is_not_taken_for_ones_own(tmp_path):
 
 
 def test_a_server_over_several_nodes_is_one_task_a_node(tmp_path):
-    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {}, nodes=2)
-    assert server.command[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {}, nodes=2, threads=16)
+    tasks = ["--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
+    assert server.command[:6] == ["srun", *tasks, "--kill-on-bad-exit=1"]
     assert server.environment["AOE_NODES"] == "2"
 
 

@@ -144,6 +144,6 @@ def test_a_server_over_two_nodes_answers_as_one(cluster, small_job):
     cluster.run(clone, "results/paper/scores/r1.parquet", "--default-resources", "slurm_partition=both")
     (answer,) = of("answer", cluster.slurm.jobs(clone.folder))
     assert answer["NumNodes"] == "2" and answer["NodeList"] == "node[1-2]"
-    assert answer["TresPerJob"] == "gres:gpu:2"
+    assert answer["TresPerNode"] == "gres:gpu:1"
     server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text()
     assert "world_size=2" in server
