@@ -45,6 +45,7 @@ SlurmdParameters=config_overrides
 NodeName=node[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[16821-16822] CPUs={cpus} RealMemory={memory} \
 Gres=gpu:{model}:{gpus} State=UNKNOWN
 PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=node1 MaxTime=INFINITE State=UP
 PartitionName=both Nodes=node[1-2] MaxTime=INFINITE State=UP
 """
 
@@ -61,7 +62,7 @@ def missing():
 
 
 class Slurm:
-    """The cluster, from ``start`` to ``stop``; node1 is the partition `main`, both nodes are the partition `both`."""
+    """The cluster, from ``start`` to ``stop``; node1 is the partitions `main` and `gpu`, both nodes are `both`."""
 
     def __init__(self, folder, cpus=2, memory=20_000, gpus=8, model="h200"):
         self.folder, self.started = Path(folder), []

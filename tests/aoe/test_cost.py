@@ -91,3 +91,38 @@ def test_without_expectations_there_has_to_be_a_lock():
     del paper.models["r1"]["expected"]
     with pytest.raises(AoeError, match=r"no lock file config/studies/paper\.lock\.json.*what to expect of r1"):
         expected_lock(paper)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "is no config of a model"),
+        ("{", "cannot be read"),
+        ({**DEEPSEEK, "hidden_size": "2048"}, "no dimension|which are none"),
+        ({**DEEPSEEK, "hidden_size": 0}, "which are none"),
+        ({k: v for k, v in DEEPSEEK.items() if k != "hidden_size"}, "lacks 'hidden_size'"),
+        ({**DEEPSEEK, "model_type": "gpt2"}, "architecture .gpt2. is unknown"),
+        ({**DEEPSEEK, "model_type": "mixtral"}, "No inventory is known"),
+    ],
+)
+def test_what_is_expected_of_a_model_has_to_be_a_config(tmp_path, content, message):
+    path = tmp_path / "config.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    paper = study("paper")
+    paper.models["r1"]["expected"] = {"config": str(path), "shards": 163}
+    with pytest.raises(AoeError, match=message):
+        expected_lock(paper)
+
+
+def test_more_shards_than_tensors_are_not_expected():
+    paper = study("paper")
+    paper.models["r1"]["expected"]["shards"] = 100_000
+    with pytest.raises(AoeError, match="91991 tensors are not enough for 100000 shards"):
+        expected_lock(paper)
+
+
+def test_an_expected_file_stays_in_its_folder():
+    paper = study("paper")
+    paper.datasets["gpqa"]["expected"] = {"../gpqa.csv": 1}
+    with pytest.raises(AoeError, match=r"'\.\./gpqa\.csv', which does not lie in the model's folder"):
+        expected_lock(paper)

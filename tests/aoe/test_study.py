@@ -83,6 +83,13 @@ def test_the_ends_of_a_sweep_are_the_models_themselves():
         (lambda c: c["sweeps"]["full"].update(other="zz"), "full-0 of the sweep full names the parent 'zz'"),
         (lambda c: c["variants"]["r1t"].update(weights={"r1": float("nan")}), "test.yaml: .* not a finite number"),
         (lambda c: c["figures"].update(base="r1"), "no variant combines"),
+        (lambda c: c["serving"].update(gpus=3, nodes=2), r"serving\.gpus: 3 GPUs cannot be spread evenly over 2 nodes"),
+        (lambda c: c["serving"].update(flavour="tpu"), r"at serving\.flavour: 'tpu' is not one of"),
+        (lambda c: c["serving"].pop("flavour"), "at serving: 'flavour' is a required property"),
+        (
+            lambda c: c.update(cost={"tokens": {"aime": 1}, "tokens_per_second": 1, "start_minutes": 1}),
+            "'aime' is not one",
+        ),
         (lambda c: c["benchmarks"].update(aime={"questions": 1, "seed": 1}), "at benchmarks: 'aime' is not one of"),
     ],
 )

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aoe import AoeError, verification
@@ -149,3 +151,22 @@ def test_a_model_that_is_not_there_is_named(locked):
     (directory / SHARD).unlink()
     with pytest.raises(AoeError, match=rf"v3 lacks the locked file .*{SHARD}; .*models\.v3\.path"):
         check_present({"v3": entry}, {"v3": directory})
+
+
+def test_of_several_jobs_that_verify_a_file_one_reads_it(tmp_path, monkeypatch):
+    path, receipt = tmp_path / "file", tmp_path / "receipts/file.json"
+    path.write_bytes(b"content")
+    facts = facts_of(path)
+    read = []
+
+    def digest_slowly(*arguments):
+        read.append(arguments)
+        time.sleep(0.2)
+        return facts["sha256"]
+
+    monkeypatch.setattr("aoe.verification.digest_of", digest_slowly)
+    with ThreadPoolExecutor(8) as pool:
+        for job in [pool.submit(verify_file, path, facts, receipt) for _ in range(8)]:
+            job.result()
+    assert len(read) == 1
+    assert [file.name for file in receipt.parent.iterdir()] == ["file.json"]

@@ -36,7 +36,9 @@ def requested(job):
 def mini(cluster):
     """The mini study, run by the README's command on a cluster, and what Slurm recorded of it."""
     clone = cluster.clone("mini")
-    clone.study("mini", serving=clone.content()["serving"] | {"gpus": 1, "gpu_model": "h200"})
+    clone.study("mini", serving=clone.content()["serving"] | {"gpus": 1})
+    with open(clone.folder / "profiles/slurm/site.yaml", "a") as site:
+        site.write("gpu_partition: gpu\ngpu_model: h200\nmost_minutes: 600\n")
     cluster.run(clone, "--config", "study=mini")
     return clone, cluster.slurm.jobs(clone.folder)
 
@@ -57,11 +59,14 @@ def test_every_job_asks_for_what_its_rule_says(mini):
     assert len(answers) == 23
     for job in answers:
         asked = requested(job)
-        assert (asked["cpu"], asked["mem"], job["TimeLimit"]) == ("1", "3000M", "12:00:00")
-        assert job["TresPerJob"] == "gres:gpu:h200:1"
+        assert (asked["cpu"], asked["mem"], job["NumNodes"]) == ("1", "3000M", "1")
+        assert job["TimeLimit"] == "10:00:00", "the study says twelve hours, the site gives ten"
+        assert (job["TresPerJob"], job["Partition"]) == ("gres:gpu:h200:1", "gpu")
     (verified, *_) = of("verify_input", jobs)
     assert requested(verified)["mem"] == "1000M" and minutes(verified["TimeLimit"]) == 240
-    assert not any("gpu" in job.get("TresPerJob", "") for job in jobs if job not in answers)
+    others = [job for job in jobs if job not in answers]
+    assert {job["Partition"] for job in others} == {"main"}
+    assert not any("gpu" in job.get("TresPerJob", "") for job in others)
 
 
 def test_short_jobs_go_together(mini):
