@@ -37,7 +37,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
-{accounting}
+AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
@@ -67,10 +67,9 @@ class Slurm:
     def __init__(self, folder, cpus=2, memory=20_000, gpus=8, model="h200"):
         self.folder, self.started = Path(folder), []
         host = os.uname().nodename.split(".")[0]
-        accounting = "AccountingStorageType=accounting_storage/none"
         settings = {"folder": folder, "host": host, "cpus": cpus, "memory": memory, "gpus": gpus, "model": model}
         (self.folder / "state").mkdir(parents=True)
-        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(accounting=accounting, **settings))
+        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**settings))
         for number in range(gpus):
             (self.folder / f"gpu{number}").symlink_to("/dev/null")  # Slurm wants a device behind every GPU
         (self.folder / "gres.conf").write_text(f"Name=gpu Type={model} File={folder}/gpu[0-{gpus - 1}]\n")
