@@ -89,10 +89,11 @@ class Faults:
 
     def befall(self):
         """One look at the servers that answer in this clone."""
-        for process in psutil.process_iter(["cmdline", "cwd"]):
+        for process in psutil.process_iter(["cmdline", "cwd", "ppid"]):
             words = process.info["cmdline"] or []
             ours = "aoe.vllm_server" in words and process.info["cwd"] == str(self.clone.folder)
-            if ours and process.pid not in self.seen:
+            # what a server forks has its command line
+            if ours and not {process.pid, process.info["ppid"]} & self.seen:
                 self.seen.add(process.pid)
                 if faults := self.left.get(words[words.index("--served-model-name") + 1]):
                     faults.pop(0)(process)
