@@ -92,9 +92,11 @@ class Faults:
         for process in psutil.process_iter(["cmdline", "cwd", "ppid"]):
             words = process.info["cmdline"] or []
             ours = "aoe.vllm_server" in words and process.info["cwd"] == str(self.clone.folder)
-            # what a server forks has its command line
-            if ours and not {process.pid, process.info["ppid"]} & self.seen:
+            if ours and process.pid not in self.seen:
+                forked = process.info["ppid"] in self.seen  # what a server forks has its command line
                 self.seen.add(process.pid)
+                if forked:
+                    continue
                 if faults := self.left.get(words[words.index("--served-model-name") + 1]):
                     faults.pop(0)(process)
 
