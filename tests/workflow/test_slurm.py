@@ -89,16 +89,18 @@ class Faults:
 
     def befall(self):
         """One look at the servers that answer in this clone."""
-        for process in psutil.process_iter(["cmdline", "cwd", "ppid"]):
+        for process in psutil.process_iter(["cmdline", "cwd"]):
             words = process.info["cmdline"] or []
             ours = "aoe.vllm_server" in words and process.info["cwd"] == str(self.clone.folder)
             if ours and process.pid not in self.seen:
-                forked = process.info["ppid"] in self.seen  # what a server forks has its command line
                 self.seen.add(process.pid)
-                if forked:
-                    continue
-                if faults := self.left.get(words[words.index("--served-model-name") + 1]):
+                faults = self.left.get(words[words.index("--served-model-name") + 1])
+                # the launcher lives until the hung job has met its limit
+                if faults and (faults[0] != self.kill_launcher or self.timed_out()):
                     faults.pop(0)(process)
+
+    def timed_out(self):
+        return any(job["JobState"] == "TIMEOUT" for job in self.cluster.slurm.jobs(self.clone.folder))
 
     def cancel(self, server):
         subprocess.run(["scancel", server.environ()["SLURM_JOB_ID"]], check=True)
