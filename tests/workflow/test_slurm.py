@@ -1,6 +1,7 @@
 """`snakemake --profile slurm` on a real Slurm, in real environments made from envs/*.yaml: what it asks for, what it
 survives."""
 
+import contextlib
 import os
 import re
 import signal
@@ -82,7 +83,7 @@ class Faults:
     def __init__(self, cluster, clone):
         self.cluster, self.clone, self.launcher = cluster, clone, None
         self.left = {"v3-0324": [self.cancel], "r1": [self.kill], "r1-0528": [self.hang, self.kill_launcher]}
-        self.seen = set()
+        self.seen, self.hung = set(), []
 
     def start(self):
         self.launcher = self.cluster.start(self.clone)
@@ -111,8 +112,15 @@ class Faults:
 
     def hang(self, server):
         """Until the time limit."""
-        for process in (server, *server.children(recursive=True)):
+        self.hung = [server, *server.children(recursive=True)]
+        for process in self.hung:
             process.suspend()
+
+    def clear(self):
+        """Where Slurm has no cgroups, what hangs in a session of its own outlives its job."""
+        for process in self.hung:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def kill_launcher(self, _):
         os.killpg(self.launcher.pid, signal.SIGKILL)
@@ -130,10 +138,13 @@ def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job)
     faults = Faults(cluster, clone)
     faults.start()
     deadline = time.monotonic() + 1500
-    while faults.launcher.poll() is None:
-        assert time.monotonic() < deadline
-        faults.befall()
-        time.sleep(0.5)
+    try:
+        while faults.launcher.poll() is None:
+            assert time.monotonic() < deadline
+            faults.befall()
+            time.sleep(0.5)
+    finally:
+        faults.clear()
     assert faults.launcher.returncode == 0, cluster.log(clone)
     assert not any(faults.left.values()), f"these did not happen: {faults.left}"
     for file in RESULTS:
