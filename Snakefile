@@ -12,21 +12,26 @@ include: "rules/download.smk"
 include: "rules/verify.smk"
 include: "rules/diff.smk"
 include: "rules/merge.smk"
-include: "rules/serve.smk"
+include: "rules/audit.smk"
 
 
-if "mt_bench" in study.content["benchmarks"]:
+if study.asks:
+
+    include: "rules/serve.smk"
+    include: "rules/score.smk"
+    include: "rules/figures.smk"
+
+
+if "mt_bench" in BENCHMARKS:
 
     include: "rules/judge.smk"
 
 
-if "bigcodebench" in study.content["benchmarks"]:
+if "bigcodebench" in BENCHMARKS:
 
     include: "rules/programs.smk"
 
 
-include: "rules/score.smk"
-include: "rules/figures.smk"
 include: "rules/mini_family.smk"
 include: "rules/cost.smk"
 include: "rules/start.smk"
@@ -43,10 +48,11 @@ rule all:
         all_records,
         receipts(study.inputs),
         difference_tables(),
-        collect("results/{study}/differences.parquet", study=study.name),
+        DIFFERENCES,
         collect("results/{study}/plans/{variant}.json", study=study.name, variant=PLANNED),
         [file for variant in PUBLISHED for file in merged_files(variant)],
-        [file for variant in study.variants for file in answer_files(variant)],
-        collect("results/{study}/scores/{variant}.parquet", study=study.name, variant=study.variants),
+        [file for variant in ASKED for file in answer_files(variant)],
+        collect("results/{study}/scores/{variant}.parquet", study=study.name, variant=ASKED),
         collect("results/{study}/{table}", study=study.name, table=TABLES),
         collect("results/{study}/figures/{figure}.{ending}", study=study.name, figure=FIGURES, ending=ENDINGS),
+        [file for audit in study.audits for file in audit_files(audit)],

@@ -18,6 +18,7 @@ from aoe.study import check_schema, read_study
 from aoe.verification import check_present, doubtful, is_lost
 from planned import show_cost
 from startup import cancel_left_jobs, hold
+from verdicts import show_verdicts
 
 
 def read_schema(name):
@@ -65,26 +66,32 @@ if "container" in config:
     containerized: config["container"]
 
 
-FIGURES = ["figure2", "figure3", "figure4"]
-if study.positions(over_lambda2=True):
-    FIGURES += ["figure5", "figure6"]
-if "threshold" in study.content["figures"]:
-    FIGURES += ["figure7a", "figure7b"]
-if "assembled" in study.content["figures"]:
-    FIGURES += ["figure8"]
+# empty for a study that does nothing but audits
+BENCHMARKS = study.content.get("benchmarks", {})
+ASKED = list(study.variants) if BENCHMARKS else []
 ENDINGS = ["svg", "pdf", "png", "csv"]
-TABLES = [
-    "scores.parquet",
-    "summary.csv",
-    "transitions.csv",
-    "transition_curves.csv",
-    "comparisons.csv",
-    "categories.csv",
-]
-if "mt_bench" in study.content["benchmarks"]:
+FIGURES, TABLES = [], []
+if study.asks:
+    FIGURES = ["figure2", "figure3", "figure4"]
+    if study.positions(over_lambda2=True):
+        FIGURES += ["figure5", "figure6"]
+    if "threshold" in study.content["figures"]:
+        FIGURES += ["figure7a", "figure7b"]
+    if "assembled" in study.content["figures"]:
+        FIGURES += ["figure8"]
+    TABLES = [
+        "scores.parquet",
+        "summary.csv",
+        "transitions.csv",
+        "transition_curves.csv",
+        "comparisons.csv",
+        "categories.csv",
+    ]
+if "mt_bench" in BENCHMARKS:
     TABLES += ["judgements.parquet", "judge.csv"]
-if "bigcodebench" in study.content["benchmarks"]:
+if "bigcodebench" in BENCHMARKS:
     TABLES += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in study.variants)]
+DIFFERENCES = [f"results/{study.name}/differences.parquet"] if study.compared() else []
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 PLANNED = [variant for variant in study.variants if variant not in study.models]
 
@@ -100,6 +107,7 @@ wildcard_constraints:
     base=any_of(study.models),
     other=any_of(study.models),
     variant=any_of(study.variants),
+    audit=any_of(study.audits) or "no-audit",
     shard=r"[^/]+\.safetensors",
 
 
@@ -319,7 +327,7 @@ def merged_files(variant):
 # for rules/serve.smk
 
 
-DATASETS = sorted({entry["dataset"] for entry in study.content["benchmarks"].values() if "dataset" in entry})
+DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset" in entry})
 
 
 def needed_to_answer(wildcards):
@@ -364,7 +372,7 @@ def served_revisions(wildcards):
 
 
 def answer_files(variant):
-    return [f"results/{study.name}/answers/{variant}/{benchmark}.eval" for benchmark in study.content["benchmarks"]]
+    return [f"results/{study.name}/answers/{variant}/{benchmark}.eval" for benchmark in BENCHMARKS]
 
 
 def served_checkpoints(wildcards):
@@ -382,11 +390,11 @@ def checkpoints_of(variant):
 
 
 def programs_dataset(wildcards):
-    return asked_datasets(wildcards)[study.content["benchmarks"]["bigcodebench"]["dataset"]]
+    return asked_datasets(wildcards)[BENCHMARKS["bigcodebench"]["dataset"]]
 
 
 def programs_revisions(wildcards):
-    return revisions([study.content["benchmarks"]["bigcodebench"]["dataset"]])
+    return revisions([BENCHMARKS["bigcodebench"]["dataset"]])
 
 
 # for rules/score.smk
@@ -395,7 +403,7 @@ def programs_revisions(wildcards):
 def marks_given(wildcards):
     """benchmark -> the marks of a judge or the sandbox, for those whose answers cannot be compared with right ones."""
     given = {"mt_bench": "judgements.parquet", "bigcodebench": f"programs/{wildcards.variant}.parquet"}
-    return {name: f"results/{study.name}/{path}" for name, path in given.items() if name in study.content["benchmarks"]}
+    return {name: f"results/{study.name}/{path}" for name, path in given.items() if name in BENCHMARKS}
 
 
 def reference_tokenizer(wildcards):
@@ -411,3 +419,61 @@ def figure_files(name, caption, title):
     path = f"results/{{study}}/figures/{name}"
     shown = report(f"{path}.svg", caption=f"../report/{caption}.rst", category="Figures", labels={"figure": title})
     return [shown, *(f"{path}.{ending}" for ending in ENDINGS[1:])]
+
+
+# for rules/audit.smk
+
+
+def audited_model(wildcards):
+    return study.audits[wildcards.audit]["model"]
+
+
+def needed_to_audit(wildcards):
+    """The parents, the model, if it is not one that the study publishes itself, and the plan of the claimed recipe."""
+    settings = study.audits[wildcards.audit]
+    models = [name for name in [settings["model"], *settings["parents"]] if name in study.models]
+    needed = {"verified": receipts(models)}
+    if settings["model"] not in study.models:
+        needed["merged"] = f"results/{study.name}/merged/{settings['model']}/recipe.json"
+    if "claim" in settings:
+        needed["plan"] = f"results/{study.name}/plans/{settings['claim']}.json"
+    return needed
+
+
+def audit_settings(wildcards):
+    return study.audits[wildcards.audit]
+
+
+def audit_claim(wildcards):
+    claim = study.audits[wildcards.audit].get("claim")
+    return study.entries[claim] if claim else None
+
+
+def audit_checkpoints(wildcards):
+    """name -> folder of the audited model and its parents."""
+    settings = study.audits[wildcards.audit]
+    folders = {parent: directories[parent] for parent in settings["parents"]}
+    return folders | checkpoints_of(settings["model"])
+
+
+def audit_revisions(wildcards):
+    settings = study.audits[wildcards.audit]
+    return revisions([name for name in [settings["model"], *settings["parents"]] if name in study.models])
+
+
+def audit_labels(wildcards):
+    settings = study.audits[wildcards.audit]
+    return {name: study.label(name) for name in [settings["model"], *settings["parents"]]}
+
+
+def audited_shards(wildcards):
+    """The tables of all shards of a model; a published variant has its base's."""
+    model = audited_model(wildcards)
+    files = shards(study.variants[model].base)
+    return [f"results/{study.name}/audits/{wildcards.audit}/shards/{file}.parquet" for file in files]
+
+
+def audit_files(audit):
+    files = ["audit.json", "recovered.yaml", "weights.parquet", "lambdas.csv", "deviations.csv", "audit.html"]
+    maps = [f"map.{ending}" for ending in ENDINGS]
+    return [f"results/{study.name}/audits/{audit}/{file}" for file in files + maps]

@@ -55,7 +55,7 @@ rule outline:
         models=list(study.models),
         sources=study.sources,
         directories=directories,
-        pairs=study.compared(),
+        pairs=study.together(),
     message:
         "Fetch configs, indices and shard headers: do the models fit together?"
     script:

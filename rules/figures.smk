@@ -175,7 +175,7 @@ if "assembled" in figures:
             runtime=minutes(10),
         params:
             variants=[figures["base"], figures["assembled"], figures["other"]],
-            benchmarks=list(study.content["benchmarks"]),
+            benchmarks=list(BENCHMARKS),
             reference_label=study.label(study.reference),
         message:
             "Figure 8: the assembled model and its parents"

@@ -39,7 +39,7 @@ rule judge:
         revisions=judge_revisions,
         checkpoints=judge_checkpoints,
         dataset=asked_datasets,
-        benchmark=study.content["benchmarks"].get("mt_bench"),
+        benchmark=BENCHMARKS.get("mt_bench"),
         serving=served,
         verdicts="results/{study}/verdicts",
     message:

@@ -3,7 +3,7 @@
 
 rule score:
     input:
-        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=study.content["benchmarks"]),
+        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=BENCHMARKS),
         marks=lambda wildcards: list(marks_given(wildcards).values()),
     output:
         "results/{study}/scores/{variant}.parquet",

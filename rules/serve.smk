@@ -32,7 +32,7 @@ rule answer:
     input:
         unpack(needed_to_answer),
     output:
-        collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=study.content["benchmarks"]),
+        collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=BENCHMARKS),
     log:
         job="results/{study}/logs/answer/{variant}.log",
         server="results/{study}/logs/answer/{variant}.server.log",
@@ -48,7 +48,7 @@ rule answer:
     params:
         checkpoints=served_checkpoints,
         revisions=served_revisions,
-        benchmarks=study.content["benchmarks"],
+        benchmarks=BENCHMARKS,
         datasets=asked_datasets,
         serving=served,
     message:

@@ -10,6 +10,7 @@ from aoe import AoeError
 from aoe.recipe import read_recipe
 from aoe.sources import open_source
 
+ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
 FEWEST_POSITIONS = 4  # different λ2 that a sweep needs for a transition to be fitted
 
 
@@ -100,6 +101,21 @@ class Study:
         """Whether the variant is written out as a checkpoint, rather than merged while loading."""
         return self.variants[variant].publish
 
+    @property
+    def audits(self):
+        """name -> {model, parents, …} of what is audited."""
+        return self.content.get("audits", {})
+
+    @property
+    def asks(self):
+        """Whether the variants are served and asked; a study may do nothing but audit."""
+        return "benchmarks" in self.content
+
+    def together(self):
+        """Pairs of models that have to fit together: those that a variant combines, and an audit's parents."""
+        audited = [(entry["parents"][0], parent) for entry in self.audits.values() for parent in entry["parents"][1:]]
+        return list(dict.fromkeys([*self.compared(), *audited]))
+
     def compared(self):
         """(base, parent) pairs whose differences are measured: every pair that some variant combines."""
         pairs = {(r.base, parent): None for r in self.variants.values() for parent in r.parents if parent != r.base}
@@ -163,9 +179,46 @@ def _build(name, content):
 
 
 def _check_references(study, path):
-    """Raises AoeError if the scores or figures name something that the study doesn't have."""
+    """Raises AoeError if a part of the study is missing, or names something that the study doesn't have."""
+    references = [*_audit_references(study)]
+    missing = [key for key in ASKING if key not in study.content]
+    if missing and not (study.audits and len(missing) == len(ASKING)):
+        raise AoeError(f"{path}: {missing[0]} is missing; only a study that does nothing but audits can do without.")
+    if study.asks:
+        references += _asking_references(study, path)
+    for key, value, known in references:
+        if value not in known:
+            raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
+    if study.asks:
+        _check_figures(study, path)
+    for name, entry in study.audits.items():
+        if entry["model"] in entry["parents"]:
+            raise AoeError(f"{path}: audits.{name} has {entry['model']} as a parent of itself.")
+        claimed = study.variants[entry["claim"]].parents if "claim" in entry else []
+        sources = {check["from"]: f"the check {what!r}" for what, check in entry.get("checks", {}).items()}
+        for parent, whose in (dict.fromkeys(claimed, "the claimed recipe") | sources).items():
+            if parent not in entry["parents"]:
+                raise AoeError(f"{path}: audits.{name} lacks the parent {parent}, which {whose} names.")
+
+
+def _audit_references(study):
+    """(key, value, what it may be) of what audits name."""
+    published = [variant for variant in study.variants if study.published(variant)]
+    for name, entry in study.audits.items():
+        yield f"audits.{name}.model", entry["model"], [*study.models, *published]
+        for parent in entry["parents"]:
+            yield f"audits.{name}.parents", parent, study.models
+        if "claim" in entry:
+            yield f"audits.{name}.claim", entry["claim"], study.variants
+
+
+def _asking_references(study, path):
+    """(key, value, what it may be) of what benchmarks, scores and figures name."""
     scores, figures = study.content["scores"], study.content["figures"]
-    references = [
+    judge = study.content.get("judge")
+    if "mt_bench" in study.content["benchmarks"] and not judge:
+        raise AoeError(f"{path}: MT-Bench needs a judge; say which in `judge`.")
+    return [
         ("scores.reference", scores["reference"], study.models),
         ("figures.base", figures["base"], study.models),
         ("figures.other", figures["other"], study.models),
@@ -177,16 +230,13 @@ def _check_references(study, path):
             if "dataset" in entry
         ),
         *(("scores.intelligence", benchmark, study.content["benchmarks"]) for benchmark in scores["intelligence"]),
+        *(("judge.model", judge["model"], study.variants) for judge in [judge] if judge and "endpoint" not in judge),
     ]
-    judge = study.content.get("judge")
-    if "mt_bench" in study.content["benchmarks"] and not judge:
-        raise AoeError(f"{path}: MT-Bench needs a judge; say which in `judge`.")
-    if judge and "endpoint" not in judge:
-        references.append(("judge.model", judge["model"], study.variants))
-    for key, value, known in references:
-        if value not in known:
-            raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
-    serving = study.content["serving"]
+
+
+def _check_figures(study, path):
+    """Raises AoeError if GPUs cannot be spread, or a figure would have no data."""
+    serving, figures = study.content["serving"], study.content["figures"]
     nodes = serving.get("nodes", 1)
     if serving["gpus"] % nodes:
         raise AoeError(f"{path}: serving.gpus: {serving['gpus']} GPUs cannot be spread evenly over {nodes} nodes.")

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from numba import njit
-from aoe.checkpoint import BLOCK
+from aoe.checkpoint import BLOCK, scale_shape
 from aoe.kernels import FP8, NotFiniteError, Sums
 
 SLAB = 2 << 20  # bytes; what a thread has in work stays in the third-level cache
@@ -17,6 +17,9 @@ TILE = 4096  # elements without blocks, for the same reason in the first-level c
 BF16, F16, F32 = 0, 1, 2  # how the numbers of an array are stored
 KINDS = {"BF16": BF16, "F16": F16, "F32": F32}
 STORAGE = {FP8: np.uint8, "BF16": np.uint16, "F16": np.uint16, "F32": np.float32}
+
+# digits of the mantissa, and the exponent of the smallest normal number, as float32 stores it
+MANTISSAS = {"BF16": (7, 1), "F16": (10, 113), "F32": (23, 1)}
 
 INFINITY = np.uint32(0x7F800000)  # float32; larger magnitudes are NaN
 MAGNITUDE = np.uint32(0x7FFFFFFF)
@@ -211,6 +214,69 @@ def _narrow(source, kind, out):
 
 
 @exact
+def _quantize(values, out, out_scales):
+    """FP8 codes (uint8) and scales of float32 (m, n) values, as aoe.fp8 has them; returns whether all are finite."""
+    rows, columns = values.shape
+    worst = np.uint32(0)
+    for top in range(0, rows, BLOCK):
+        for begin in range(0, columns, BLOCK):
+            largest = np.uint32(0)
+            for i in range(top, min(top + BLOCK, rows)):
+                for j in range(begin, min(begin + BLOCK, columns)):
+                    largest = max(largest, _bits(values[i, j]) & MAGNITUDE)
+            worst = max(worst, largest)
+            scale = _float(largest) / np.float32(448)
+            scale = scale if scale > 0 else np.float32(1)
+            out_scales[top // BLOCK, begin // BLOCK] = scale
+            for i in range(top, min(top + BLOCK, rows)):
+                for j in range(begin, min(begin + BLOCK, columns)):
+                    out[i, j] = _to_e4m3(values[i, j] / scale)
+    return worst < INFINITY
+
+
+@exact
+def _steps_fp8(codes, scales, out):
+    """out (float32) becomes the distance from each code's magnitude to the next one's, times its scale."""
+    rows, columns = codes.shape
+    for i in range(rows):
+        for begin in range(0, columns, BLOCK):
+            scale = scales[i // BLOCK, begin // BLOCK]
+            for j in range(begin, min(begin + BLOCK, columns)):
+                exponent = max((np.int32(codes[i, j]) >> np.int32(3)) & np.int32(15), np.int32(1))
+                out[i, j] = _float(np.uint32(exponent + np.int32(117)) << np.uint32(23)) * scale
+
+
+@exact
+def _steps(values, digits, smallest, out):
+    """out (float32) becomes the distance from each float32 value to the next in a format.
+
+    digits: of its mantissa; smallest: the exponent of its smallest normal number, as float32 stores it.
+    """
+    for j in range(values.size):
+        exponent = max(np.int32(_bits(values[j]) >> np.uint32(23)) & np.int32(255), np.int32(smallest))
+        out[j] = _float(np.uint32(max(exponent - digits, np.int32(1))) << np.uint32(23))
+
+
+@exact
+def deviation(ones, others, steps, within):
+    """How far float32 (n,) values are from one another, in units of ``steps``.
+
+    Returns (how many differ, the largest deviation, the sum of the squares, how many deviate by more than ``within``);
+    a NaN deviates infinitely.
+    """
+    differing, largest, squares, outside = 0, 0.0, 0.0, 0
+    for j in range(ones.size):
+        if ones[j] != others[j]:
+            apart = abs(np.float64(ones[j]) - np.float64(others[j])) / np.float64(steps[j])
+            apart = apart if apart == apart else np.inf
+            differing += 1
+            largest = max(largest, apart)
+            squares += apart * apart
+            outside += apart > within
+    return differing, largest, squares, outside
+
+
+@exact
 def _combine(values, kind, weights, out):
     """Sum weights times values in float32, in order, and round once.
 
@@ -384,3 +450,41 @@ def difference(parts, dtype):
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
+
+
+def values(part, dtype, out=None):
+    """The float32 values of numbers as stored, in the numbers' shape."""
+    numbers, scale = part
+    out = np.empty(numbers.shape, np.float32) if out is None else out
+    if dtype == FP8:
+        dequantize(numbers, scale, out)
+    else:
+        _widen(_unsigned(numbers).reshape(-1), KINDS[dtype], out.reshape(-1))
+    return out
+
+
+def rounded(values, dtype):
+    """float32 values as stored: (numbers, scale or None); FP8 wants (m, n), other dtypes (n,).
+
+    Raises NotFiniteError for NaN or Inf in the values or in the result.
+    """
+    numbers = empty(values.shape, dtype)
+    scale = empty(scale_shape(*values.shape), "F32") if dtype == FP8 else None
+    if dtype == FP8:
+        finite = _quantize(values, numbers, scale)
+    else:
+        finite = _narrow(values.reshape(-1), KINDS[dtype], _unsigned(numbers).reshape(-1))
+    if not finite:
+        raise NotFiniteError
+    return numbers, scale
+
+
+def steps(part, dtype, values):
+    """The distance from each stored number to the next, as float32; ``values``: those of the numbers, or near them."""
+    numbers, scale = part
+    out = np.empty(numbers.shape, np.float32)
+    if dtype == FP8:
+        _steps_fp8(numbers, scale, out)
+    else:
+        _steps(values.reshape(-1), *MANTISSAS[dtype], out.reshape(-1))
+    return out

@@ -1,0 +1,139 @@
+# Is a published model what it says it is, and which recipe do its weights reveal?  `snakemake audit`
+
+
+localrules:
+    audit,
+
+
+rule audit_shard:
+    input:
+        unpack(needed_to_audit),
+    output:
+        "results/{study}/audits/{audit}/shards/{shard}.parquet",
+    log:
+        "results/{study}/logs/audit/{audit}/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/audit/{audit}/{shard}.tsv"
+    conda:
+        "../envs/tensors.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        disk_mb=100,
+        runtime=minutes(60),
+    params:
+        settings=audit_settings,
+        checkpoints=audit_checkpoints,
+        revisions=audit_revisions,
+    message:
+        "Where are the weights of {wildcards.audit}'s {wildcards.shard} from?"
+    script:
+        "../scripts/audit_shard.py"
+
+
+rule audit_verdict:
+    input:
+        unpack(needed_to_audit),
+        shards=audited_shards,
+    output:
+        audit="results/{study}/audits/{audit}/audit.json",
+        recipe="results/{study}/audits/{audit}/recovered.yaml",
+        weights="results/{study}/audits/{audit}/weights.parquet",
+        lambdas="results/{study}/audits/{audit}/lambdas.csv",
+        map="results/{study}/audits/{audit}/map.csv",
+        deviations="results/{study}/audits/{audit}/deviations.csv",
+    log:
+        "results/{study}/logs/audit/{audit}.log",
+    conda:
+        "../envs/tensors.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        disk_mb=1000,
+        runtime=minutes(60),
+    params:
+        settings=audit_settings,
+        checkpoints=audit_checkpoints,
+        claim=audit_claim,
+        revisions=audit_revisions,
+    message:
+        "Audit {wildcards.audit}: the recipe behind it, and the verdict"
+    script:
+        "../scripts/audit.py"
+
+
+rule audit_map:
+    input:
+        "results/{study}/audits/{audit}/map.csv",
+    output:
+        svg=report(
+            "results/{study}/audits/{audit}/map.svg",
+            caption="../report/audit_map.rst",
+            category="Audits",
+            labels={"audit": "{audit}", "what": "Map"},
+        ),
+        pdf="results/{study}/audits/{audit}/map.pdf",
+        png="results/{study}/audits/{audit}/map.png",
+    log:
+        "results/{study}/logs/audit/{audit}.map.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    params:
+        settings=audit_settings,
+        labels=audit_labels,
+    message:
+        "Map of {wildcards.audit}: which parent, in which layer and group"
+    script:
+        "../scripts/audit_map.py"
+
+
+rule audit_page:
+    input:
+        audit="results/{study}/audits/{audit}/audit.json",
+        recipe="results/{study}/audits/{audit}/recovered.yaml",
+        lambdas="results/{study}/audits/{audit}/lambdas.csv",
+        deviations="results/{study}/audits/{audit}/deviations.csv",
+        map="results/{study}/audits/{audit}/map.svg",
+    output:
+        report(
+            "results/{study}/audits/{audit}/audit.html",
+            caption="../report/audit.rst",
+            category="Audits",
+            labels={"audit": "{audit}", "what": "Verdict"},
+        ),
+    log:
+        "results/{study}/logs/audit/{audit}.page.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    params:
+        labels=audit_labels,
+        template=workflow.source_path("../report/audit.html.j2"),
+    message:
+        "Page of the audit {wildcards.audit}"
+    script:
+        "../scripts/audit_page.py"
+
+
+# Fails unless everything is verified, so that scripts can ask; the pages are there in any case.
+rule audit:
+    input:
+        [file for audit in study.audits for file in audit_files(audit)],
+    log:
+        f"results/{study.name}/audits/verdicts.txt",
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    run:
+        show_verdicts(study, log[0])

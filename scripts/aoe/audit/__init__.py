@@ -1,0 +1,9 @@
+"""Audits: is a published model what it says it is, and which recipe do its weights reveal?
+
+* ``counterparts``: where a published model holds what its parents hold, under whatever name and in whatever layout;
+* ``storage``: what a weight of the parents becomes in the published model's format, and how far that is from it;
+* ``fitting``: the λ that explain one weight;
+* ``attribution``: one row a weight: copied from whom, equal to whom, mixed of whom, or unexplained;
+* ``recovery``: the shortest recipe that reproduces the model;
+* ``verdict``: what all of it says: verified, deviates, or cannot tell.
+"""

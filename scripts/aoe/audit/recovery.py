@@ -1,0 +1,259 @@
+"""The shortest recipe that reproduces a published model, from the rows of its weights.
+
+Each weight allows some mixtures: those whose rebuilt bytes, or values, are the published ones.  Where all parents agree
+it allows every mixture, and so decides nothing; where its numbers were rounded away, several.  A recipe is a subset S,
+one mixture for most of it, others for parts of it, and perhaps a threshold δ below which weights were left alone.
+"""
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from aoe.architecture import Place, TensorGroup
+from aoe.audit.fitting import SIMPLE
+from aoe.recipe import read_recipe
+
+EXPLAINED = ("copied", "equal", "claimed", "mixed")
+SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes
+MOST = 64  # different mixtures; whoever needs more was not assembled by a recipe
+WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to reproduce
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """``entry``: the recipe as a study writes it, or None; ``mixtures``: weight -> {parent: λ} that it gives to those
+    that it reproduces; ``undecidable``: how many every recipe would; ``thresholds``: norm -> [low, high): δ that would
+    do, if there is one."""
+
+    entry: dict | None
+    mixtures: dict
+    undecidable: int
+    thresholds: dict
+
+
+def recover(rows, names, reproduces):
+    """The Recovered recipe of a model.
+
+    rows: of aoe.audit.attribution, dicts; names: the parents', the base first; reproduces: a function of (weight,
+    {parent: λ}), whether that gives what was published.
+    """
+    readable = [row for row in rows if row["found"] in (*EXPLAINED, "unexplained")]
+    undecidable = [row["tensor"] for row in readable if len(row["alike"]) == 1 and row["found"] in EXPLAINED]
+    decided = [row for row in readable if len(row["alike"]) > 1]
+    allowed = _allowed(decided, names, reproduces)
+    decided = [row for row in decided if allowed[row["tensor"]]]
+    if not decided:
+        return Recovered(None, {}, len(undecidable), {})
+    entries = [_described(decided, allowed, base) for base in names]
+    thresholds = {}
+    for space in SPACES:
+        if gap := _gap(decided, allowed, names[0], space):
+            thresholds[space] = gap
+            alone = {row["tensor"] for row in decided if row[space] <= gap[0]}
+            entry = _described(decided, allowed, names[0], alone)
+            entries.append(entry | {"threshold": {"delta": _simplest_threshold(*gap), "space": space}})
+    entry = min(entries, key=_length)
+    if "threshold" not in entry:
+        thresholds = {}
+    short = {e["threshold"]["space"] for e in entries if "threshold" in e and _length(e) == _length(entry)}
+    thresholds = {space: gap for space, gap in thresholds.items() if space in short}
+    mixtures = _mixtures(entry, decided, allowed, names)
+    kept = {weight: {entry["base"]: 1.0} for weight in undecidable}
+    return Recovered(entry, mixtures | kept, len(undecidable), thresholds)
+
+
+def _allowed(rows, names, reproduces):
+    """{weight: set of the mixtures that it allows}, of the fewest mixtures that explain all."""
+    own = {row["tensor"]: _own(row, names) for row in rows}
+    remaining, mixtures, allowed = dict.fromkeys(own), [], {weight: set() for weight in own}
+    by_name = {row["tensor"]: row for row in rows}
+    while len(mixtures) < MOST:
+        counts = Counter()
+        for weight in remaining:
+            counts.update(dict.fromkeys(own[weight], by_name[weight]["elements"]))
+        if not counts:
+            break
+        (common, _), *_ = counts.most_common(1)
+        mixture = _agreed(common, [by_name[weight] for weight in remaining], names, reproduces)
+        mixtures.append(mixture)
+        fits = {weight for weight in own if _fits(by_name[weight], mixture, own[weight], reproduces)}
+        for weight in fits:
+            allowed[weight].add(mixture)
+        fits |= {weight for weight in remaining if common in own[weight]}  # lest it be asked for again
+        remaining = {weight: None for weight in remaining if weight not in fits}
+    return allowed
+
+
+def _own(row, names):
+    """The mixtures that a weight's row names: ((parent, λ), …) without zeros."""
+    if row["found"] == "unexplained":
+        return []
+    if row["sources"]:
+        return [((source, 1.0),) for source in row["sources"]]
+    shares = [(name, row.get(f"lambda_{name}", 0.0)) for name in names]
+    return [tuple((name, float(share)) for name, share in shares if share and not math.isnan(share))]
+
+
+def _fits(row, mixture, own, reproduces):
+    if mixture in own:
+        return True
+    parents = {parent for parent, _ in mixture}
+    if any(parents <= set(kin) for kin in row["alike"]) and math.isclose(sum(share for _, share in mixture), 1):
+        return bool(parents & set(row["sources"]))
+    if len(mixture) == 1 and mixture[0][1] == 1:
+        return False  # whose bytes it has, is known
+    if len(own) == 1 and parents == {parent for parent, _ in own[0]} and len(parents) == 2:
+        (_, (parent, share)) = mixture  # of more parents, one's interval holds only while the others' λ are kept
+        if not row.get(f"low_{parent}", -math.inf) - 1e-3 <= share <= row.get(f"high_{parent}", math.inf) + 1e-3:
+            return False
+    return reproduces(row["tensor"], dict(mixture))
+
+
+def _agreed(mixture, rows, names, reproduces):
+    """A mixture with the simplest λ that lie within the intervals of all weights that may have it."""
+    shares, (base, *others) = dict(mixture), [parent for parent, _ in mixture]
+    if not others or not math.isclose(sum(shares.values()), 1):
+        return mixture
+    near = []  # weight, ((low, high), …) of the others' λ
+    for row in rows:
+        ends = [(row.get(f"low_{parent}", math.nan), row.get(f"high_{parent}", math.nan)) for parent in others]
+        if all(low <= shares[parent] <= high for parent, (low, high) in zip(others, ends, strict=True)):
+            near.append((row["tensor"], ends))
+    if not near:
+        return mixture
+    near.sort(key=lambda found: max(high - low for low, high in found[1]))
+    ends = np.array([ends for _, ends in near])  # (weights, parents, 2)
+    agreed = list(map(simplest, ends[:, :, 0].max(axis=0), ends[:, :, 1].min(axis=0)))
+    found = ((base, round(1 - math.fsum(agreed), 12)), *zip(others, agreed, strict=True))
+    return found if all(reproduces(weight, dict(found)) for weight, _ in near[:WITNESSES]) else mixture
+
+
+def simplest(low, high):
+    """The number between two that is written most shortly; if they have crossed, their mean."""
+    for denominator in [1, *SIMPLE]:
+        number = math.ceil(low * denominator - 1e-12) / denominator
+        if number <= high:
+            return number
+    return (low + high) / 2
+
+
+def _described(rows, allowed, base, alone=frozenset()):
+    """The recipe, as a study writes it, with a base; ``alone``: weights that a threshold leaves alone."""
+    rows = [row for row in rows if row["tensor"] not in alone]
+    defaults, kept = _defaults(rows, allowed), ((base, 1.0),)
+    exceptions = [row for row in rows if defaults[row["group"]] not in allowed[row["tensor"]]]
+    overrides, left = [], list(exceptions)
+    while left:
+        (mixture, _), *_ = Counter(m for row in left for m in sorted(allowed[row["tensor"]])).most_common(1)
+        inside = [row for row in left if mixture in allowed[row["tensor"]]]
+        outside = [row for row in rows if mixture not in allowed[row["tensor"]]]
+        overrides += [{"subset": part, "weights": dict(mixture)} for part in _covers(inside, outside)]
+        left = [row for row in left if mixture not in allowed[row["tensor"]]]
+    in_s = {group for group, mixture in defaults.items() if mixture != kept} | {row["group"] for row in exceptions}
+    sizes = Counter()
+    for row in rows:
+        sizes[defaults[row["group"]]] += row["elements"] if row["group"] in in_s else 0
+    main = max(sorted(sizes), key=sizes.get) if sizes else kept
+    others = defaultdict(list)
+    for group in sorted(in_s):
+        if defaults[group] != main:
+            others[defaults[group]].append(group)
+    overrides += [{"subset": {"groups": groups}, "weights": dict(mixture)} for mixture, groups in others.items()]
+    entry = {"base": base, "weights": dict(main)}
+    if in_s and in_s != set(defaults):
+        entry["subset"] = {"groups": sorted(in_s)}
+    if overrides:
+        entry["overrides"] = overrides
+    mixtures = [entry["weights"], *(override["weights"] for override in overrides)]
+    if any(min(shares.values()) < 0 or abs(math.fsum(shares.values()) - 1) > 1e-9 for shares in mixtures):
+        entry["convex"] = False
+    return entry
+
+
+def _defaults(rows, allowed):
+    """{group: the mixture that most of it allows}; of several, the one that is common elsewhere."""
+    everywhere, groups = Counter(), defaultdict(Counter)
+    for row in rows:
+        for mixture in allowed[row["tensor"]]:
+            everywhere[mixture] += row["elements"]
+            groups[row["group"]][mixture] += row["elements"]
+    return {
+        group: max(sorted(sizes), key=lambda mixture, sizes=sizes: (sizes[mixture], everywhere[mixture]))
+        for group, sizes in groups.items()
+    }
+
+
+def _covers(inside, outside):
+    """Subsets, as a study writes them, that hold all weights of ``inside`` and none of ``outside``."""
+    covers, left = [], list(inside)
+    for keys in (("layer",), ("group", "layer"), ("group", "kind", "layer")):
+        taken = {tuple(row[key] for key in keys) for row in outside}
+        found = defaultdict(set)
+        for row in left:
+            place = tuple(row[key] for key in keys)
+            if place not in taken and (keys != ("layer",) or place[0] is not None):
+                found[place[:-1]].add(place[-1])
+        left = [row for row in left if row["layer"] not in found.get(tuple(row[key] for key in keys[:-1]), ())]
+        merged = defaultdict(list)
+        for place, layers in found.items():
+            merged[frozenset(layers), place[1:]].append(place)
+        for (layers, kind), places in merged.items():
+            cover = {"groups": sorted(place[0] for place in places)} if len(keys) > 1 else {}
+            cover |= {"layers": _written_layers(layers)} if layers != {None} else {}
+            covers.append(cover | ({"names": [f"*.{kind[0]}.*"]} if kind else {}))
+    return covers + ([{"names": sorted(row["tensor"] for row in left)}] if left else [])
+
+
+def _written_layers(layers):
+    """[3, 4, 5, 7] as a study writes it: ["3-5", 7]."""
+    runs = []
+    for layer in sorted(layer for layer in layers if layer is not None):
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return [first if first == last else f"{first}-{last}" for first, last in runs]
+
+
+def _gap(rows, allowed, base, space):
+    """[low, high) of the δ that tells as many weights as possible that were left alone from those that were not; None
+    if there are none of either."""
+    kept = ((base, 1.0),)
+    changed = [row[space] for row in rows if kept not in allowed[row["tensor"]]]
+    highest = min(changed, default=0.0)
+    alone = [row[space] for row in rows if kept in allowed[row["tensor"]] and row[space] < highest]
+    return (max(alone), highest) if alone else None
+
+
+def _simplest_threshold(low, high):
+    """The number of the fewest digits in [low, high)."""
+    for digits in range(1, 18):
+        unit = 10.0 ** (math.floor(math.log10(high)) + 1 - digits)
+        number = round(math.ceil(low / unit) * unit, 17)
+        number = float(f"{number:.{digits}g}")
+        if low <= number < high:
+            return number
+    return low
+
+
+def _length(entry):
+    """How many things a recipe says."""
+    subsets = [entry.get("subset", {}), *(override["subset"] for override in entry.get("overrides", []))]
+    mixtures = [entry["weights"], *(override["weights"] for override in entry.get("overrides", []))]
+    said = sum(map(len, mixtures)) + sum(len(values) for subset in subsets for values in subset.values())
+    return said + 2 * ("threshold" in entry)
+
+
+def _mixtures(entry, rows, allowed, names):
+    """{weight: {parent: λ}} by a recipe, of the weights that allow it."""
+    recipe, mixtures = read_recipe("recovered", entry, dict.fromkeys(names)), {}
+    for row in rows:
+        place = Place(TensorGroup(row["group"]), row["layer"], row["expert"], row["kind"])
+        weights = recipe.weights_for(row["tensor"], place)
+        if recipe.threshold.delta > 0 and row[recipe.threshold.space] <= recipe.threshold.delta:
+            weights = {recipe.base: 1.0}
+        mixture = tuple((name, weights[name]) for name in names if weights.get(name))
+        if mixture in allowed[row["tensor"]]:
+            mixtures[row["tensor"]] = dict(mixture)
+    return mixtures

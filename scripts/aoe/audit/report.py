@@ -1,0 +1,121 @@
+"""An audit's result for programs: what is written to ``audit.json``, and what its page shows."""
+
+import platform
+from collections import Counter
+from importlib.metadata import version
+
+from aoe import __version__
+from aoe.architecture import TensorGroup
+from aoe.audit.attribution import Tolerance
+from aoe.audit.verdict import (
+    CANNOT_TELL,
+    DEVIATES,
+    LEFT_OUT,
+    UNDECIDABLE,
+    VERIFIED,
+    check,
+    deviation,
+    group_table,
+    overall,
+)
+
+
+def report(rows, audit, recovered, settings, claim):
+    """A dict for ``audit.json``.
+
+    rows: as aoe.audit.verdict.judge gives them; audit: an aoe.audit.attribution.Audit; settings: of the study's
+    ``audits`` entry; claim: the claimed recipe as the study has it, or None.
+    """
+    published, statuses = audit.published, Counter(row["status"] for row in rows)
+    verdict = overall([*statuses, *[DEVIATES for _ in published.additional[:1]]])
+    return {
+        "model": settings["model"],
+        "parents": settings["parents"],
+        "claim": claim,
+        "verdict": verdict,
+        "summary": _summary(rows, statuses, audit, claim is not None),
+        "statuses": dict(statuses),
+        "weights": len(rows),
+        "parameters": sum(row["elements"] for row in rows),
+        "bytes": sum(row["bytes"] for row in rows),
+        "storage": {
+            "parents": dict(Counter(row["dtype"] for row in rows).most_common()),
+            "model": dict(Counter(row["published_dtype"] for row in rows if row["published_dtype"]).most_common()),
+            "renamed": {row["tensor"]: row["published"] for row in rows if row["published"]},
+            "additional": published.additional,
+        },
+        "groups": group_table(rows),
+        "checks": {
+            name: {"from": entry["from"], **check(rows, entry)} for name, entry in settings.get("checks", {}).items()
+        },
+        "recovered": {
+            "recipe": recovered.entry,
+            "reproduced": len(recovered.mixtures),
+            "undecidable": recovered.undecidable,
+            "thresholds": recovered.thresholds,
+        },
+        "tolerance": vars(Tolerance(**settings["tolerance"])) if "tolerance" in settings else None,
+        "close": _close(rows, settings),
+        "software": {
+            "workflow": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "numba", "pandas")},
+            "machine": platform.machine(),
+        },
+    }
+
+
+def deviations(rows, additional=()):
+    """One dict a weight that deviates or cannot be told: which, and how; additional tensors of the model at the end."""
+    table = [
+        {"tensor": row["tensor"], "group": row["group"], "layer": row["layer"], "status": row["status"], "what": what}
+        for row in rows
+        if (what := deviation(row))
+    ]
+    extra = [
+        {"tensor": name, "group": "", "layer": None, "status": DEVIATES, "what": "is in no parent"}
+        for name in additional
+    ]
+    return table + extra
+
+
+def _summary(rows, statuses, audit, claimed):
+    """Sentences that say the most important things first."""
+    right = "as claimed" if claimed else "explained by the parents"
+    sentences = [f"{statuses[VERIFIED] + statuses[UNDECIDABLE]:,} of {len(rows):,} weights are {right}."]
+    if statuses[DEVIATES]:
+        first = next(row for row in rows if row["status"] == DEVIATES)
+        more = f", and {statuses[DEVIATES] - 1:,} more deviate" if statuses[DEVIATES] > 1 else ""
+        sentences.append(f"{first['tensor']} {deviation(first)}{more}.")
+    if audit.published.additional:
+        sentences.append(
+            f"{len(audit.published.additional):,} tensors are in no parent: {audit.published.additional[0]}, …"
+        )
+    if statuses[CANNOT_TELL]:
+        first = next(row for row in rows if row["status"] == CANNOT_TELL)
+        sentences.append(f"{statuses[CANNOT_TELL]:,} cannot be compared: {first['tensor']} ({first['note']}).")
+    if statuses[UNDECIDABLE]:
+        sentences.append(f"{statuses[UNDECIDABLE]:,} are the same in all parents: where they are from is undecidable.")
+    if statuses[LEFT_OUT]:
+        sentences.append(f"The MTP layer, {statuses[LEFT_OUT]:,} weights, was left out.")
+    ours, theirs = (sorted({row[key] for row in rows if row[key]}) for key in ("dtype", "published_dtype"))
+    if ours != theirs:
+        sentences.append(
+            f"The model is stored as {', '.join(theirs)}, the parents as {', '.join(ours)}: compared in value."
+        )
+    if any(row["published"] for row in rows):
+        sentences.append("Weights are stored under other names, or in one piece; they were found all the same.")
+    return sentences
+
+
+def _close(rows, settings):
+    """{group: {parent: how many of its weights are close}} with a tolerance; else nothing."""
+    if "tolerance" not in settings:
+        return {}
+    close = {}
+    for group in TensorGroup:
+        inside = [row for row in rows if row["group"] == group and "close" in row]
+        if inside:
+            near = Counter(parent for row in inside for parent in row["close"])
+            close[str(group)] = {"weights": len(inside), **{parent: near[parent] for parent in settings["parents"]}}
+    return close

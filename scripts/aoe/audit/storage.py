@@ -1,0 +1,124 @@
+"""What a weight of the parents becomes in a published model's format, and how far the published one is from it.
+
+Published in its parents' dtype, there is one way.  In another, there are two: round to the parents' format first, as
+who converts a finished model does, or not, as who merges dequantized weights does.  What is copied is the same both
+ways, unless it is quantized.  FP8 is quantized as aoe.fp8 does: DeepSeek's own way, and ours.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from aoe.kernels import FP8, cpu
+from aoe.merge import alike
+from aoe.slabs import Slab, slabs
+
+SAME, CONVERTED, DIRECT = "", "merged, then converted", "converted while merging"
+
+
+def ways(parent_dtype, published_dtype):
+    """How a published weight may have come to its dtype, the likelier way first."""
+    return (SAME,) if parent_dtype == published_dtype else (CONVERTED, DIRECT)
+
+
+def ranges(ours, theirs):
+    """(our Slab, their Slab) of the same numbers, all through a weight that two checkpoints store, perhaps differently.
+
+    ours, theirs: StoredTensors of the same shape.
+    """
+    if theirs.dtype == FP8 != ours.dtype:
+        return [(_like(slab, ours), slab) for slab in slabs(theirs)]
+    return [(slab, _like(slab, theirs)) for slab in slabs(ours)]
+
+
+def _like(slab, stored):
+    if (slab.stored.dtype == FP8) == (stored.dtype == FP8):
+        return Slab(stored, slab.begin, slab.end)
+    width = stored.shape[-1] if stored.shape else 1
+    if stored.dtype == FP8:
+        return Slab(stored, slab.begin // width, slab.end // width)
+    return Slab(stored, slab.begin * width, slab.end * width)
+
+
+def mixture(parts, dtype, weights):
+    """Float32 sum of weights times values, in order, every operation rounded on its own; the shape of the numbers."""
+    total = cpu.values(parts[0], dtype) * np.float32(weights[0])
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        total += cpu.values(part, dtype) * np.float32(weight)
+    return total
+
+
+def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
+    """The published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
+
+    parts: what aoe.slabs reads of every parent, in ``dtype``; weights: their λ.  A single λ of 1 copies.  Raises
+    NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
+    """
+    copied = len(weights) == 1 and weights[0] == 1
+    if copied and dtype == published_dtype:
+        return parts[0]
+    if way == DIRECT or copied:
+        return cpu.rounded(mixture(parts, dtype, weights).reshape(shape), published_dtype)
+    numbers = cpu.empty(parts[0][0].shape, dtype)
+    scale = cpu.empty(parts[0][1].shape, "F32") if dtype == FP8 else None
+    cpu.combine(parts, dtype, weights, numbers, scale)
+    if dtype == published_dtype:
+        return numbers, scale
+    return cpu.rounded(cpu.values((numbers, scale), dtype).reshape(shape), published_dtype)
+
+
+@dataclass
+class Deviation:
+    """How far published numbers are from expected ones; grows slab by slab.
+
+    ``elements`` compared; ``stored``: whether all bytes agree, scales included; ``differing``: elements of another
+    value; ``scales``: scales of other bytes; ``largest`` and ``rms``: deviations of the values in the published
+    format's steps; ``outside``: elements whose mixture, before it was rounded, is further away than rounding takes it.
+    """
+
+    elements: int = 0
+    stored: bool = True
+    differing: int = 0
+    scales: int = 0
+    largest: float = 0.0
+    squares: float = 0.0
+    outside: int = 0
+
+    @property
+    def rms(self):
+        return math.sqrt(self.squares / self.elements) if self.elements else 0.0
+
+    def add(self, published, expected, dtype, unrounded=None, within=0.0):
+        """Compare a slab with what is expected of it, numbers and scale in the same dtype and shape.
+
+        unrounded: a function that gives the float32 values before they were rounded; within: how many steps rounding
+        may have taken them.
+        """
+        self.elements += published[0].size
+        if alike(published, expected):
+            return
+        self.stored = False
+        if dtype == FP8:
+            self.scales += int((_bits(published[1]) != _bits(expected[1])).sum())
+        differing, largest, squares, _ = _measure(published, dtype, cpu.values(expected, dtype), 0.0)
+        self.differing += differing
+        self.largest = max(self.largest, largest)
+        self.squares += squares
+        if unrounded:
+            self.outside += _measure(published, dtype, unrounded(), within)[3]
+
+
+def _measure(published, dtype, expected, within):
+    values, expected = cpu.values(published, dtype).reshape(-1), expected.reshape(-1)
+    steps = cpu.steps(published, dtype, np.fmax(np.abs(values), np.abs(expected)).reshape(published[0].shape))
+    return cpu.deviation(values, expected, steps.reshape(-1), within)
+
+
+def equal_values(published, dtype, expected, expected_dtype):
+    """Whether two slabs that are stored differently have the same values: one is the other, converted without loss."""
+    ours, theirs = cpu.values(published, dtype).reshape(-1), cpu.values(expected, expected_dtype).reshape(-1)
+    return bool(np.array_equal(ours, theirs))
+
+
+def _bits(scale):
+    return np.ascontiguousarray(scale).view(np.uint32)

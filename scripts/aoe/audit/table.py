@@ -1,0 +1,28 @@
+"""Rows of an audit as a data frame, and back: what is kept in Parquet between its jobs."""
+
+import pandas as pd
+
+WHOLE = ("layer", "expert")
+
+
+def to_frame(rows):
+    """A data frame of aoe.audit.attribution's rows; columns that some of them lack are empty there."""
+    frame = pd.DataFrame(rows)
+    return frame.astype({column: "Int64" for column in WHOLE if column in frame})
+
+
+def to_rows(frame):
+    """The rows of a data frame, as they were before."""
+    return [
+        {key: _plain(value) for key, value in row.items() if value is not None and not _is_missing(value)}
+        | {key: None if _is_missing(row[key]) else int(row[key]) for key in WHOLE}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _is_missing(value):
+    return not hasattr(value, "__len__") and pd.isna(value)
+
+
+def _plain(value):
+    return [_plain(part) for part in value] if hasattr(value, "tolist") and getattr(value, "ndim", 0) else value

@@ -1,0 +1,165 @@
+"""What an audit's rows say, for programs and for people: verified, deviates, or cannot tell, and what exactly."""
+
+import statistics
+from collections import Counter
+
+from aoe.architecture import Place, TensorGroup
+from aoe.audit.attribution import BYTES, VALUES, written
+from aoe.recipe import read_subset
+
+VERIFIED, DEVIATES, CANNOT_TELL = "verified", "deviates", "cannot tell"
+MIXED = ("mixed", "claimed")
+UNDECIDABLE, LEFT_OUT = "undecidable", "left out"  # of single weights: right, but no evidence; not there, as is usual
+
+
+def judge(rows, recovered, claimed):
+    """The rows with a ``status`` each, and the mixture that the ``recovered`` recipe gives them (``recipe``).
+
+    claimed: whether a recipe was; without one, a weight is verified if its parents explain it.  What the parents do not
+    tell apart is ``undecidable``.
+    """
+    of_mtp = [row["found"] == "missing" for row in rows if row["group"] == TensorGroup.MTP]
+    return [_judged(row, recovered.mixtures.get(row["tensor"]), claimed, all(of_mtp)) for row in rows]
+
+
+def _judged(row, mixture, claimed, without_mtp):
+    row = row | {"recipe": written(mixture) if mixture else ""}
+    if mixture and (row["found"] == "unexplained" or (row["found"] == "mixed" and row["grade"] != BYTES)):
+        # by itself it told too little, but what the others have gives its values
+        shares = {key: mixture.get(key.removeprefix("lambda_"), 0.0) for key in row if key.startswith("lambda_")}
+        row |= {"found": "mixed", "grade": VALUES, "mixture": row["recipe"], **shares}
+    if row["found"] == "missing":
+        # a model without its MTP layer answers the same, and is often published so
+        left_out = row["group"] == TensorGroup.MTP and without_mtp
+        return row | {"status": LEFT_OUT if left_out else DEVIATES}
+    if row["found"] == "unreadable":
+        return row | {"status": CANNOT_TELL}
+    right = row["claim_grade"] if claimed else row["found"] not in ("unexplained", "moved")
+    return row | {"status": DEVIATES if not right else VERIFIED if len(row["alike"]) > 1 else UNDECIDABLE}
+
+
+def overall(statuses):
+    """One word for many weights."""
+    present = set(statuses)
+    return next((word for word in (DEVIATES, CANNOT_TELL, VERIFIED) if word in present), CANNOT_TELL)
+
+
+def origin(row):
+    """Where a weight is from, in a few words: by the recovered recipe, if that gives it, else by itself."""
+    if row["found"] in ("copied", "equal") and len(row["alike"]) == 1:
+        return "all parents"
+    return row["recipe"] or " = ".join(row["sources"]) or (row["mixture"] if row["found"] in MIXED else row["found"])
+
+
+def group_table(rows):
+    """One dict a group: its weights, parameters and bytes, what was found, where from, and the verdict."""
+    inside = {group: [row for row in rows if row["group"] == group] for group in TensorGroup}
+    return [{"group": str(group), **_counted(members)} for group, members in inside.items() if members]
+
+
+def _counted(rows):
+    origins, found = Counter(), Counter()
+    for row in rows:
+        origins[origin(row)] += 1
+        found[f"{row['found']}, {row['grade']}" if row["grade"] else row["found"]] += 1
+    return {
+        "weights": len(rows),
+        "parameters": sum(row["elements"] for row in rows),
+        "bytes": sum(row["bytes"] for row in rows),
+        "origins": dict(origins.most_common()),
+        "found": dict(found.most_common()),
+        "statuses": dict(Counter(row["status"] for row in rows).most_common()),
+        "verdict": overall(row["status"] for row in rows),
+    }
+
+
+def map_table(rows, names, mixtures):
+    """One dict a layer, group and origin: its share of the parameters there, and λ of each parent (0 where unknown).
+
+    mixtures: {weight: {parent: λ}} of a recovered recipe.
+    """
+    places, sizes, shares = Counter(), Counter(), {}
+    for row in rows:
+        place = row["layer"], row["group"]
+        places[place] += row["elements"]
+        sizes[place, origin(row)] += row["elements"]
+        shares[place, origin(row)] = _shares(row, names, mixtures.get(row["tensor"]))
+    return [
+        {"layer": place[0], "group": place[1], "origin": what, "share": size / max(places[place], 1)}
+        | shares[place, what]
+        for (place, what), size in sizes.items()
+    ]
+
+
+def _shares(row, names, mixture):
+    if len(row["alike"]) == 1:
+        return dict.fromkeys(names, 0.0)
+    if mixture or row["sources"]:
+        return {name: (mixture or {row["sources"][0]: 1.0}).get(name, 0.0) for name in names}
+    return {name: row.get(f"lambda_{name}", 0.0) if row["found"] in MIXED else 0.0 for name in names}
+
+
+def lambda_table(rows, names):
+    """One dict a group and layer of mixtures: the weights, and of every parent's λ the median, the ends and the widest
+    interval."""
+    places, table = {}, []
+    for row in rows:
+        if row["found"] in MIXED and f"lambda_{names[0]}" in row:
+            places.setdefault((row["group"], row["layer"]), []).append(row)
+    for (group, layer), inside in places.items():
+        for name in names:
+            values = [row.get(f"lambda_{name}", 0.0) for row in inside]
+            widths = [row[f"high_{name}"] - row[f"low_{name}"] for row in inside if f"high_{name}" in row]
+            table.append(
+                {
+                    "group": group,
+                    "layer": layer,
+                    "parent": name,
+                    "weights": len(inside),
+                    "median": statistics.median(values),
+                    "lowest": min(values),
+                    "highest": max(values),
+                    "widest_interval": max(widths, default=None),
+                }
+            )
+    return table
+
+
+def check(rows, settings):
+    """What becomes of a named claim: {"groups", "layers", "names": which weights, "from": of which parent they are}."""
+    subset = read_subset("A check", {key: value for key, value in settings.items() if key != "from"})
+    inside = [row for row in rows if (row["tensor"], _place(row)) in subset]
+    statuses = Counter(_checked(row, settings["from"]) for row in inside)
+    wrong = [row["tensor"] for row in inside if _checked(row, settings["from"]) == DEVIATES]
+    return {"weights": len(inside), "statuses": dict(statuses), "verdict": overall(statuses), "deviating": wrong}
+
+
+def _checked(row, parent):
+    if row["found"] in ("missing", "unreadable"):
+        return CANNOT_TELL if row["status"] == CANNOT_TELL else row["status"]
+    if parent not in row["sources"]:
+        return DEVIATES
+    return VERIFIED if len(row["alike"]) > 1 else UNDECIDABLE
+
+
+def _place(row):
+    return Place(TensorGroup(row["group"]), row["layer"], row["expert"], row["kind"])
+
+
+def deviation(row):
+    """What is wrong with a weight, in a sentence without its subject; None if nothing is."""
+    if row["status"] == CANNOT_TELL:
+        return f"cannot be compared: {row['note']}"
+    if row["status"] != DEVIATES:
+        return None
+    if row["found"] == "missing":
+        return "is missing"
+    if row["found"] == "moved":
+        return f"has the bytes of {row['note']}"
+    if row["found"] != "unexplained":
+        return f"is {origin(row)}, not {row['claim']}"
+    numbers = f"{row['differing']:,} of {row['elements']:,} values"
+    if not row["differing"]:
+        numbers = f"{row['scales']:,} scales" if row["scales"] else "the bytes, not the values,"
+    size = f"by {row['largest']:.3g} steps at most, {row['rms']:.3g} in the root mean square"
+    return f"is unexplained; from what it is nearest to, {row['mixture']}, {numbers} differ, {size}"

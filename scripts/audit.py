@@ -1,0 +1,47 @@
+"""Join an audit's shards, look for the recipe behind them, and say what all of it means."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from aoe.audit.attribution import Audit
+from aoe.audit.recovery import recover
+from aoe.audit.report import deviations, report
+from aoe.audit.table import to_frame, to_rows
+from aoe.audit.verdict import judge, lambda_table, map_table
+from aoe.checkpoint import Checkpoint
+from joblog import logged
+
+DEVIATIONS = ["tensor", "group", "layer", "status", "what"]
+LAMBDAS = ["group", "layer", "parent", "weights", "median", "lowest", "highest", "widest_interval"]
+
+
+def write_table(rows, columns, path):
+    pd.DataFrame(rows, columns=columns).astype({"layer": "Int64"}).to_csv(path, index=False)
+
+
+with logged(snakemake.log[0]):
+    settings, checkpoints, claim = snakemake.params.settings, snakemake.params.checkpoints, snakemake.params.claim
+    names, output = settings["parents"], snakemake.output
+    parents = {parent: Checkpoint(checkpoints[parent], parent) for parent in names}
+    audit = Audit(Checkpoint(checkpoints[settings["model"]], settings["model"]), parents)
+    tables = [pd.read_parquet(path) for path in snakemake.input.shards]
+    rows = [row for table in tables if len(table) for row in to_rows(table)] + audit.missing()
+    recovered = recover(rows, names, audit.reproduces)
+    rows = judge(rows, recovered, claim is not None)
+    found = report(rows, audit, recovered, settings, claim) | {"revisions": snakemake.params.revisions}
+    Path(output.audit).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    recipe = (
+        {"label": f"{settings['model']}, recovered", **recovered.entry, "publish": True} if recovered.entry else None
+    )
+    variants = {f"{snakemake.wildcards.audit}-recovered": recipe} if recipe else {}
+    Path(output.recipe).write_text(
+        f"# What reproduces {len(recovered.mixtures):,} of {len(rows):,} weights of {settings['model']}; for a study's variants.\n"
+        + yaml.safe_dump({"variants": variants}, sort_keys=False)
+    )
+    to_frame(rows).to_parquet(output.weights, index=False)
+    write_table(map_table(rows, names, recovered.mixtures), None, output.map)
+    write_table(lambda_table(rows, names), LAMBDAS, output.lambdas)
+    write_table(deviations(rows, audit.published.additional), DEVIATIONS, output.deviations)
+    print(found["verdict"], *found["summary"], sep="\n")

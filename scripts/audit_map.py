@@ -1,0 +1,57 @@
+"""Map of an audit: from which parent is what, layer by layer and group by group, in the parents' colours."""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.patches import Patch, Rectangle
+from aoe import drawing
+from aoe.architecture import TensorGroup
+from joblog import logged
+
+PAPER = "#f2f2f2"
+SPECIAL = {  # origin: (face, hatch, legend)
+    "all parents": ("#d0d0d0", "", "the same in all parents"),
+    "unexplained": ("#ffffff", "xxxx", "unexplained"),
+    "moved": ("#ffffff", "////", "another weight's bytes"),
+    "missing": ("#ffffff", "", "missing"),
+    "unreadable": ("#ffffff", "....", "cannot be compared"),
+}
+
+
+def blend(row, colours):
+    """The parents' colours, mixed by their λ."""
+    shares = {parent: max(row[parent], 0.0) for parent in colours}
+    total = sum(shares.values()) or 1.0
+    return tuple(sum(shares[parent] * colours[parent][i] for parent in colours) / total for i in range(3))
+
+
+with logged(snakemake.log[0]):
+    table, labels = pd.read_csv(snakemake.input[0]), snakemake.params.labels
+    parents = snakemake.params.settings["parents"]
+    colours = dict(zip(parents, sns.color_palette("colorblind", len(parents)), strict=True))
+    groups = [str(group) for group in TensorGroup if group in set(table.group)]
+    layers = [*sorted(table.layer.dropna().astype(int).unique())] + ([None] if table.layer.isna().any() else [])
+    figure, axis = drawing.figure(1.6 + 0.13 * len(layers), columns=1.5)
+    for (layer, group), cell in table.groupby(["layer", "group"], dropna=False):
+        y, left = layers.index(None if pd.isna(layer) else int(layer)), groups.index(group) + 0.04
+        for row in cell.sort_values("origin").to_dict("records"):
+            face, hatch, _ = SPECIAL.get(row["origin"], (blend(row, colours), "", ""))
+            width = 0.92 * row["share"]
+            axis.add_patch(
+                Rectangle(
+                    (left, y + 0.06), width, 0.88, facecolor=face, hatch=hatch, edgecolor="#555555", linewidth=0.2
+                )
+            )
+            left += width
+    axis.set(xlim=(0, len(groups)), ylim=(len(layers), 0), ylabel="decoder layer", facecolor=PAPER)
+    axis.set_xticks([i + 0.5 for i in range(len(groups))], [group.replace("_", "\n") for group in groups])
+    step = max(1, len(layers) // 16)
+    shown = [i for i, layer in enumerate(layers) if layer is None or i % step == 0]
+    axis.set_yticks([i + 0.5 for i in shown], ["none" if layers[i] is None else layers[i] for i in shown])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    handles = [Patch(facecolor=colour, label=labels[parent]) for parent, colour in colours.items()]
+    for origin, (face, hatch, label) in SPECIAL.items():
+        if origin in set(table.origin):
+            handles.append(Patch(facecolor=face, hatch=hatch, edgecolor="#555555", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    drawing.save(figure, table, snakemake.output)

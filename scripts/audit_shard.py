@@ -1,0 +1,21 @@
+"""Where are the weights of one published shard from?"""
+
+from aoe.audit.attribution import Audit, Tolerance
+from aoe.audit.table import to_frame
+from aoe.checkpoint import Checkpoint
+from aoe.plan import Plan
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    settings, checkpoints = snakemake.params.settings, snakemake.params.checkpoints
+    audit = Audit(
+        Checkpoint(checkpoints[settings["model"]], settings["model"]),
+        {parent: Checkpoint(checkpoints[parent], parent) for parent in settings["parents"]},
+        Plan.load(snakemake.input.plan) if "plan" in snakemake.input.keys() else None,
+        Tolerance(**settings["tolerance"]) if "tolerance" in settings else None,
+    )
+    rows = audit.rows(audit.published.weights_in(snakemake.wildcards.shard), snakemake.threads)
+    frame = to_frame(rows)
+    frame.to_parquet(snakemake.output[0], index=False)
+    if rows:
+        print(frame.groupby(["found", "grade"]).size().to_string())
