@@ -36,10 +36,8 @@ with logged(snakemake.log[0]):
         {"label": f"{settings['model']}, recovered", **recovered.entry, "publish": True} if recovered.entry else None
     )
     variants = {f"{snakemake.wildcards.audit}-recovered": recipe} if recipe else {}
-    Path(output.recipe).write_text(
-        f"# What reproduces {len(recovered.mixtures):,} of {len(rows):,} weights of {settings['model']}; for a study's variants.\n"
-        + yaml.safe_dump({"variants": variants}, sort_keys=False)
-    )
+    head = f"# Reproduces {len(recovered.mixtures):,} of {len(rows):,} weights; to be copied into a study.\n"
+    Path(output.recipe).write_text(head + yaml.safe_dump({"variants": variants}, sort_keys=False))
     to_frame(rows).to_parquet(output.weights, index=False)
     write_table(map_table(rows, names, recovered.mixtures), None, output.map)
     write_table(lambda_table(rows, names), LAMBDAS, output.lambdas)

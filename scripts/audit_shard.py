@@ -11,7 +11,7 @@ with logged(snakemake.log[0]):
     audit = Audit(
         Checkpoint(checkpoints[settings["model"]], settings["model"]),
         {parent: Checkpoint(checkpoints[parent], parent) for parent in settings["parents"]},
-        Plan.load(snakemake.input.plan) if "plan" in snakemake.input.keys() else None,
+        Plan.load(snakemake.input.plan) if "claim" in settings else None,
         Tolerance(**settings["tolerance"]) if "tolerance" in settings else None,
     )
     rows = audit.rows(audit.published.weights_in(snakemake.wildcards.shard), snakemake.threads)

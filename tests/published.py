@@ -1,4 +1,4 @@
-"""Published models of the mini family whose origin is known: assembled by recipes, stored otherwise, or tampered with."""
+"""Published models of the mini family whose origin is known: assembled, stored otherwise, or tampered with."""
 
 import json
 import re

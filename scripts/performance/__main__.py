@@ -15,6 +15,8 @@ TARGETS = {
     "merge_fp8_3_parents_vs_limit": 2,
     "merge_fp8_vs_torch": 1 / 10,
     "diff_fp8_vs_limit": 1 / 0.8,
+    "audit_copies_vs_limit": 1 / 0.7,
+    "audit_mixture_vs_limit": 1 / 0.7,
     "verify_vs_sha256sum": 1 / 0.9,
     "verify_two_files_vs_sha256sum": 1 / 0.9,
     "download_vs_curl": 1.5,
@@ -35,7 +37,7 @@ def main():
     words.add_argument("--runs", type=int, default=5)
     words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
     words.add_argument(
-        "--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "scaling", "gpu", "fetch", "plan", "ask"]
+        "--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask"]
     )
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def measure(choice, work):
         "scaling": lambda: cases.scaling(work, choice.runs),
         "fp8": lambda: cases.merge_fp8(work, choice.runs),
         "diff": lambda: cases.diff_and_verify(work, choice.runs),
+        "audit": lambda: cases.audit(work, choice.runs),
         "fetch": lambda: [
             *fetching.lock_and_plan(work, choice.runs),
             *fetching.verification(work, choice.runs),

@@ -240,6 +240,33 @@ def diff_and_verify(work, runs):
     return rows
 
 
+def audit(work, runs):
+    """A shard of copies, and one of a mixture, attributed to its two parents, against reading all three."""
+    parents = deepseek_shards(work, 2)
+    mixed = work / "mixed"
+    job.merge(mixed, *parents)
+    for file in (INDEX, "config.json"):
+        shutil.copy(parents[0] / file, mixed)
+    rows, note = [], f"a {SHARD / 1e9:.1f} GB shard and its two parents, without the start of Python and the kernels"
+    for name, published in (("copies", parents[1]), ("mixture", mixed)):
+        files = [next(folder.glob("*.safetensors")) for folder in (published, *parents)]
+        peaks = []
+
+        def run(published=published, peaks=peaks):
+            seconds, peak = in_a_process("audit", published, *parents)
+            peaks.append(peak)
+            return seconds
+
+        def read(files=files):
+            subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL)
+
+        rows.append(side_by_side(f"audit_{name}_vs_limit", runs, run, read, f"{note}; limit: cat of all three files"))
+        sizes = [SHARD / 2**30] * len(peaks)
+        rows.append(row(f"peak_memory_gib_audit_{name}", peaks, sizes, "GiB", "reference: a shard"))
+    shutil.rmtree(mixed)
+    return rows
+
+
 def scaling(work, runs):
     """(d) The time to merge two parents of five sizes, and the exponent that fits: 1 is linear [paper, section 3]."""
     sizes, shards = (1, 2, 4, 8, 16), 16

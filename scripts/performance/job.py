@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from aoe import fetching, verification
+from aoe.audit.attribution import Audit
 from aoe.checkpoint import Checkpoint
 from aoe.difference import shard_differences
 from aoe.kernels import FP8, cpu
@@ -39,6 +40,13 @@ def diff(base, other):
     base, other = Checkpoint(base), Checkpoint(other)
     for file in base.shard_names:
         shard_differences(base, other, file, threads=2, device="cpu")
+
+
+def audit(published, *parents):
+    """Attribute all weights of a checkpoint to parents."""
+    parents = {str(folder): Checkpoint(folder, str(folder)) for folder in parents}
+    work = Audit(Checkpoint(published, "published"), parents)
+    work.rows(work.base.weights, threads=2)
 
 
 def verify(path, digest):
@@ -87,14 +95,17 @@ def load_kernels():
     codes, scale = np.zeros((1, 1), np.uint8), np.ones((1, 1), np.float32)
     cpu.difference([(codes, scale)] * 2, FP8)
     cpu.alike(codes.reshape(-1), codes.reshape(-1))
+    cpu.combine([(codes, scale)] * 2, FP8, [0.5, 0.5], codes.copy(), scale.copy())
+    cpu.values((codes, scale), FP8)
+    cpu.steps((codes, scale), FP8, None)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "diff":
+    if sys.argv[1] in ("diff", "audit"):
         load_kernels()
     if sys.argv[1] == "fetch":
         importlib.import_module("huggingface_hub.file_download")  # a third of a second that is Python's start
-    jobs = (merge, diff, verify, verify_all, fetch, lock_and_plan, ask)
+    jobs = (merge, diff, audit, verify, verify_all, fetch, lock_and_plan, ask)
     job = {function.__name__: function for function in jobs}[sys.argv[1]]
     start = time.perf_counter()
     parts = job(*sys.argv[2:])

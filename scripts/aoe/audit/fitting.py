@@ -2,10 +2,10 @@
 
 Least squares over the parents' differences alone is off where a published weight was rounded: FP8's steps are as large
 as the differences, or larger, and what lies between two parents is pulled to the nearer one.  But every stored number
-says within which half step above and below it the mixture was.  So λ is sought that violates none of these bounds (a
-convex problem), and among those that do, the simplest that rebuilds the stored bytes.  The interval is no statistical
-one: it holds every λ within all bounds (the base's giving way).  Only where there are none, it is least squares' 95 %
-interval.
+says within which half step above and below it the mixture was; and the largest of an FP8 block even says what it was,
+as the scale was made of it and has all of float32's digits.  So λ is sought that violates none of these bounds (a convex
+problem), and of those that do not, the simplest that rebuilds the stored bytes.  The interval is no statistical one: it
+holds every λ within all bounds (the base's giving way).  Only where there are none, it is least squares' 95 % interval.
 """
 
 import itertools
@@ -31,6 +31,9 @@ NEAR = 0.01  # how far a simple λ may be from the fitted one
 FEW = 0.01  # share of stored numbers that may differ, for the published model's arithmetic to be taken for ours
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
 LOOSE = 0.56  # the same where sums were rounded to BF16 before they became FP8: a 16th of a step
+ANCHOR = 2.0**-20  # how far, relatively, the largest value of a block may be from what it was: float32's last digits
+BF16_ANCHOR = 2.0**-8  # the same after a conversion to BF16
+LARGEST = 0x7E  # the code of 448
 ULPS = 4.0  # the same of float32, whose sums differ in their last bits with their order
 
 
@@ -72,6 +75,27 @@ class Sample:
             steps.append(cpu.steps(published, dtype, values).reshape(-1))
         return np.concatenate(steps).astype(np.float64)
 
+    def anchors(self, way):
+        """Whether each published value, of (n,), is the largest of its FP8 block, and so was not rounded.
+
+        None, if the scales were evidently not made of the largest values.
+        """
+        found = []
+        for parts, published in self.pieces:
+            if way == CONVERTED and parts[0][1] is not None:
+                values = cpu.values(published, self.published_dtype).reshape(parts[0][0].shape)
+                published = cpu.rounded(values, self.dtype)
+            if published[1] is None:
+                return None
+            magnitudes = published[0] & 0x7F
+            largest = magnitudes == LARGEST
+            rows, columns = (np.arange(size) // BLOCK for size in largest.shape)
+            if not np.isin(_by_block(np.maximum, magnitudes), (0, LARGEST)).all():
+                return None
+            alone = _by_block(np.add, largest.astype(int)) == 1
+            found.append((largest & alone[rows[:, None], columns[None, :]]).reshape(-1))
+        return np.concatenate(found)
+
     def rebuilt(self, chosen, weights, way):
         """(values of the mixture of ``chosen`` parents as stored, how many stored numbers and scales it gets wrong)."""
         made, differing = [], 0
@@ -80,6 +104,12 @@ class Sample:
             made.append(rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way))
             differing += sum(int((a != b).sum()) for a, b in zip(made[-1], published, strict=True) if a is not None)
         return _joined(made, self.published_dtype), differing
+
+
+def _by_block(function, numbers):
+    """A reduction of (m, n) numbers block by block."""
+    starts = [np.arange(0, size, BLOCK) for size in numbers.shape]
+    return function.reduceat(function.reduceat(numbers, starts[0], axis=0), starts[1], axis=1)
 
 
 def _cut(part, shape):
@@ -145,17 +175,40 @@ def explain(sample, parents, ways):
     squares = _solve(values, published, parents)[1]
     best = []
     for way in ways:
-        steps, fits = sample.steps(way), []
+        bounds, fits = _Bounds(sample, way, published), []
         for size in range(2, len(parents) + 1):
             for chosen in itertools.combinations(parents, size):
                 if _solve(values, published, chosen)[1] <= HOPELESS * squares or size == len(parents):
-                    fits.append(_Fitting(sample, values, published, steps, chosen, way).run())
+                    fits.append(_fit(sample, values, published, bounds, chosen))
             if any(not fit.outside or not fit.differing for fit in fits):
                 break
         if not any(fit.explains for fit in fits):  # perhaps λ that do not sum to 1
-            fits.append(_Fitting(sample, values, published, steps, parents, way, free=True).run())
+            fits.append(_fit(sample, values, published, bounds, parents, free=True))
         best.append(min([fit for fit in fits if fit.explains] or fits, key=_merit))
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
+
+
+class _Bounds:
+    """How far the published values, of (n,), may be from the mixture: ``steps``, and two sets of bounds to try."""
+
+    def __init__(self, sample, way, published):
+        self.way, self.steps = way, sample.steps(way)
+        loose = self.steps * (ULPS if sample.published_dtype == "F32" else LOOSE if way == CONVERTED else TIE)
+        anchors = sample.anchors(way)
+        self.choices = [loose]
+        if anchors is not None and anchors.any():
+            near = BF16_ANCHOR if way == CONVERTED else ANCHOR
+            self.choices.insert(0, np.where(anchors, np.minimum(near * np.abs(published), loose), loose))
+
+
+def _fit(sample, values, published, bounds, chosen, free=False):
+    """The better Fit of those within tight and within wide bounds."""
+    fits = []
+    for choice in bounds.choices:
+        fits.append(_Fitting(sample, values, published, bounds.steps, choice, chosen, bounds.way, free).run())
+        if not fits[-1].outside:
+            break
+    return min(fits, key=lambda fit: (fit.differing, fit.outside))
 
 
 def _merit(fit):
@@ -184,18 +237,29 @@ def _least_squares(values, published, parents):
     return LeastSquares(free, constrained, bool(spectrum[0] > DEGENERATE * spectrum[-1]))
 
 
+@cpu.exact
+def _ends(left, bounds, direction):
+    """The interval of t for which |left - t * direction| <= bounds, float64 (n,) each, everywhere."""
+    low, high = -np.inf, np.inf
+    for i in range(left.size):
+        if direction[i] != 0:
+            one, other = (left[i] - bounds[i]) / direction[i], (left[i] + bounds[i]) / direction[i]
+            low, high = max(low, min(one, other)), min(high, max(one, other))
+    return low, high
+
+
 class _Fitting:
     """One set of parents' λ: their mixture is ``start`` + ``shares`` @ ``directions``.
 
     free: whether λ need not sum to 1.
     """
 
-    def __init__(self, sample, values, published, steps, chosen, way, free=False):
+    def __init__(self, sample, values, published, steps, bounds, chosen, way, free):
         self.sample, self.published, self.steps = sample, published, steps
         self.chosen, self.way, self.free = chosen, way, free
         self.start = 0.0 if free else values[chosen[0]]
         self.directions = values[list(chosen)] if free else values[list(chosen[1:])] - values[chosen[0]]
-        self.bounds = steps * (ULPS if sample.published_dtype == "F32" else LOOSE if way == CONVERTED else TIE)
+        self.bounds = bounds
 
     def run(self):
         everywhere = np.ones(self.published.size, bool)
@@ -204,9 +268,7 @@ class _Fitting:
             low, high = self._interval(shares)
             shares = shares + np.where(low <= high, (low + high) / 2, 0) / len(shares)
         low, high = self._interval(shares)
-        best = self._rebuilt(shares)[1], shares
-        best = self._simplified(*best, np.maximum(NEAR, (high - low) / 2))
-        return self._fit(*best)
+        return self._fit(*self._simplified(shares, np.maximum(NEAR, (high - low) / 2)))
 
     def _project(self, target, chosen):
         directions = self.directions[:, chosen]
@@ -243,9 +305,7 @@ class _Fitting:
         left = self._left(shares)
         low, high = np.empty(len(shares)), np.empty(len(shares))
         for i, direction in enumerate(self.directions):
-            moved = direction != 0
-            ends = np.stack([left - self.bounds, left + self.bounds])[:, moved] / direction[moved]
-            low[i], high[i] = ends.min(axis=0).max(initial=-np.inf), ends.max(axis=0).min(initial=np.inf)
+            low[i], high[i] = _ends(left, self.bounds, direction)
         return low, high
 
     def _rebuilt(self, shares):
@@ -258,17 +318,18 @@ class _Fitting:
         """λ of the chosen parents; what is simple stays simple."""
         return [*shares] if self.free else [round(1 - math.fsum(shares), 12), *shares]
 
-    def _simplified(self, differing, shares, near):
-        """The λ nearby that get the least wrong, and of several, the simplest."""
-        found = [(differing, len(SIMPLE), shares)]
-        for order, denominator in enumerate(SIMPLE):
-            simple = np.round(shares * denominator) / denominator
+    def _simplified(self, shares, near):
+        """(stored numbers that they get wrong, λ): the best nearby, and of several, the simplest."""
+        candidates = [np.round(shares * denominator) / denominator for denominator in SIMPLE] + [shares]
+        found = []
+        for order, simple in enumerate(candidates):
             if (np.abs(simple - shares) <= near).all():
-                found.append((self._rebuilt(simple)[1], order, simple))
-            if not found[-1][0]:
-                break
-        differing, _, shares = min(found, key=lambda candidate: candidate[:2])
-        return differing, shares
+                outside = int((np.abs(self._left(simple)) > self.bounds).sum())
+                found.append((outside, self._rebuilt(simple)[1], order))
+                if found[-1][:2] == (0, 0):
+                    break
+        _, differing, order = min(found)
+        return differing, candidates[order]
 
     def _fit(self, differing, shares):
         left = self._left(shares)
