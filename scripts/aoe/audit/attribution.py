@@ -12,7 +12,8 @@ import numpy as np
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
 from aoe.audit.counterparts import Published
-from aoe.audit.fitting import TIE, ULPS, Sample, explain
+from aoe.audit.fitting import TIE, ULPS, explain
+from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, mixture, ranges, rebuild, ways
 from aoe.checkpoint import scale_of
 from aoe.difference import row as difference_row
@@ -315,7 +316,7 @@ class _Weight:
                 matches.append(self._match(weights, fit.way, fit.within))
                 for label, column in (("lambda", fit.weights), ("low", fit.low), ("high", fit.high)):
                     row |= {f"{label}_{self.audit.names[i]}": value for i, value in column.items()}
-                for label, column in (("free", least.weights), ("convex", least.constrained)):
+                for label, column in (("free", least.free), ("convex", least.convex)):
                     row |= {f"{label}_{self.audit.names[i]}": value for i, value in column.items()}
                 row |= {"residual": fit.residual, "decidable": least.decidable}
             if matches and matches[0].grade:
