@@ -227,6 +227,11 @@ def doubtful_files(wildcards):
     return doubtful(directories[wildcards.name], needed_facts(wildcards), receipts_of)
 
 
+def is_audited(wildcards):
+    """A model that is audited may be stored in a way that nothing else can read."""
+    return wildcards.name in [entry["model"] for entry in study.audits.values()]
+
+
 def files_or_records(wildcards):
     """A file that lies where the user put it is looked at itself, a fetched one by the record of its download."""
     if wildcards.name in study.sources:

@@ -23,6 +23,7 @@ rule verify_input:
         files=needed_facts,
         receipts="results/{study}/receipts/{name}",
         doubtful=doubtful_files,
+        audited=is_audited,
     message:
         "Verify {wildcards.name}: sizes, digests and shard headers"
     script:

@@ -6,7 +6,7 @@ from pathlib import Path
 from aoe.checkpoint import Checkpoint
 from aoe.fetching import fetch_outline
 from aoe.lock import read_lock
-from aoe.plan import check_compatible
+from aoe.plan import check_compatible, check_places
 from aoe.sources import open_source
 from joblog import logged
 
@@ -19,6 +19,7 @@ with logged(snakemake.log[0]):
         parents[name] = fetch_outline(source, locked[name], directories[name])
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
+        check_places(parents[base])
         print(f"{base} and {other} fit together")
     outline = {name: {"revision": locked[name].revision, "tensors": len(parents[name].files)} for name in models}
     Path(snakemake.output[0]).write_text(json.dumps(outline, indent=1) + "\n")

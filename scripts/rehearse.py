@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.audit.attribution import Audit
 from aoe.checkpoint import Checkpoint
 from aoe.expected import NOT_HASHED
 from aoe.inventory import count_parameters, write_sparse_checkpoint
@@ -79,6 +80,17 @@ def rehearse(config):
             weights = parents[base].weights
             pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
             result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
+    for name, entry in study.audits.items():
+        with timed(f"audit of {name}") as result:
+            # a published variant has the names and format of its base
+            of_audit = {parent: parents[parent] for parent in entry["parents"]}
+            audit = Audit(
+                parents[study.variants[entry["model"]].base], of_audit, make_plan(study.variants[name], parents)
+            )
+            weights = [w for file in audit.base.shard_names for w in audit.published.weights_in(file)]
+            pieces = sum(len(audit.ranges(weight)) for weight in weights)
+            size = (1 + len(of_audit)) * sum(facts["size"] for facts in locked[0].files.values())
+            result.append(f"{len(weights):,} weights in {pieces:,} slabs, {size / 1e9:,.0f} GB to read")
     with timed("dry run") as result:
         jobs = planned_jobs({"study": STUDY})
         result.append(", ".join(f"{number} {rule}" for rule, number in jobs.items()) + f": {sum(jobs.values())} jobs")

@@ -61,7 +61,8 @@ def estimate(study, locked):
     What an answer takes is the study's ``cost`` section; what it may take, its benchmarks' ``max_tokens``.
     """
     content = study.content
-    assumed, benchmarks = content.get("cost", {}), content["benchmarks"]
+    nothing = {} if study.asks else {"tokens": {}, "start_minutes": 0, "tokens_per_second": 1}
+    assumed, benchmarks = content.get("cost", nothing), content.get("benchmarks", {})
     answers = {}
     for name, entry in benchmarks.items():
         known = [number for number in (entry.get("questions"), assumed.get("questions", {}).get(name)) if number]
@@ -77,13 +78,13 @@ def estimate(study, locked):
             if recipe.publish
         },
         answers=answers,
-        variants=len(study.variants),
+        variants=len(study.variants) if study.asks else 0,
         tokens=_tokens(study, answers, assumed.get("tokens", {})),
         most_tokens=_tokens(study, answers, longest),
-        servers=len(study.variants) + _judged_here(study),
+        servers=len(study.variants) + _judged_here(study) if study.asks else 0,
         start_minutes=assumed.get("start_minutes"),
         tokens_per_second=assumed.get("tokens_per_second"),
-        gpus=content["serving"]["gpus"],
+        gpus=content["serving"]["gpus"] if study.asks else 0,
     )
 
 
@@ -100,4 +101,4 @@ def _tokens(study, answers, lengths):
 
 
 def _judged_here(study):
-    return "mt_bench" in study.content["benchmarks"] and "endpoint" not in study.content["judge"]
+    return "mt_bench" in study.content.get("benchmarks", {}) and "endpoint" not in study.content["judge"]

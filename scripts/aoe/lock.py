@@ -22,6 +22,7 @@ KINDS = ("models", "datasets")
 UNFINISHED = {".partial", ".lock"}  # what an interrupted transfer or merge leaves
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # formats of weights
 LONGEST_NAME = 200  # bytes; file systems take 255, of which .partial and a digest need some
+UNKNOWN = "unknown"  # what a shard holds that has no place in the architecture
 ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing reads
 
 
@@ -169,11 +170,16 @@ def _format_entry(entry):
 def holdings(checkpoint):
     """{shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
 
-    Raises AoeError for an unknown architecture or a tensor without a place in it.
+    A tensor that has no place in its architecture, as in a model that is audited only, is one of ``unknown``.  Raises
+    AoeError for an unknown architecture.
     """
     architecture, held = Architecture(checkpoint.config), {}
     for tensor, file in checkpoint.files.items():
-        place = architecture.place(tensor)
+        try:
+            place = architecture.place(tensor)
+        except AoeError:
+            held.setdefault(file, {}).setdefault(UNKNOWN, set())
+            continue
         layers = held.setdefault(file, {}).setdefault(str(place.group), set())
         if place.layer is not None:
             layers.add(place.layer)

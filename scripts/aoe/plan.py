@@ -116,6 +116,13 @@ def check_equal(weight, parents):
             )
 
 
+def check_places(checkpoint):
+    """Raises AoeError if a tensor of a checkpoint has no place in its architecture."""
+    architecture = Architecture(checkpoint.config)
+    for tensor in checkpoint.files:
+        architecture.place(tensor)
+
+
 def check_compatible(base, others):
     """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
     base.check_scales()

@@ -104,12 +104,12 @@ def _read_receipt(path):
         return None
 
 
-def verify(name, directory, files, receipts=None, threads=1, whole=True):
+def verify(name, directory, files, receipts=None, threads=1, whole=True, scales=True):
     """Check locked files of a model or dataset, several at a time; returns the number of bytes that they have.
 
     files: name -> facts; of a model's shards, the headers are checked too.  receipts: folder for one receipt a file, by
-    which an interrupted verification goes on.  whole: whether the files are to be all that the index names.  Raises
-    AoeError for a missing, truncated or altered file, and for a header or an index that does not fit.
+    which an interrupted verification goes on.  whole: whether the files are to be all that the index names; scales:
+    whether FP8 weights have to have theirs, as in whatever is assembled or served.  Raises AoeError for a missing, truncated or altered file, and for a header or an index that does not fit.
     """
     directory = Path(directory)
 
@@ -127,14 +127,14 @@ def verify(name, directory, files, receipts=None, threads=1, whole=True):
             raise AoeError(
                 f"{name}: the index names the shard {min(unlocked)}, which the lock does not have; lock anew."
             )
-        check_structure(checkpoint, shards)
+        check_structure(checkpoint, shards, scales)
     return sum(facts["size"] for facts in files.values())
 
 
-def check_structure(checkpoint, files=None):
+def check_structure(checkpoint, files=None, scales=True):
     """Raises AoeError unless every shard is what its header says, the index agrees with them, and all scales fit.
 
-    files: the names of the shards to look at; without them, all.
+    files: the names of the shards to look at; without them, all.  scales: whether to look at those.
     """
     files = checkpoint.shard_names if files is None else sorted(files)
     held = {}
@@ -149,5 +149,5 @@ def check_structure(checkpoint, files=None):
         raise AoeError(
             f"{checkpoint.name}: the index and the shards of {checkpoint.directory} disagree about the tensor {odd}."
         )
-    if set(files) == set(checkpoint.shard_names):
+    if scales and set(files) == set(checkpoint.shard_names):
         checkpoint.check_scales()

@@ -241,30 +241,38 @@ def diff_and_verify(work, runs):
 
 
 def audit(work, runs):
-    """A shard of copies, and one of a mixture, attributed to its two parents, against reading all three."""
-    parents = deepseek_shards(work, 2)
-    mixed = work / "mixed"
-    job.merge(mixed, *parents)
-    for file in (INDEX, "config.json"):
-        shutil.copy(parents[0] / file, mixed)
-    rows, note = [], f"a {SHARD / 1e9:.1f} GB shard and its two parents, without the start of Python and the kernels"
-    for name, published in (("copies", parents[1]), ("mixture", mixed)):
+    """A shard of copies, and one of a mixture, attributed to its two parents, against reading all three files."""
+    parents, published, rows = deepseek_shards(work, 2), work / "published", []
+    note = f"a {SHARD / 1e9:.1f} GB shard and its two parents, without the start of Python and the kernels"
+    for name, publish in (("copies", lambda: None), ("mixture", lambda: job.merge(published, *parents))):
+        shutil.copytree(parents[1], published)
+        publish()
         files = [next(folder.glob("*.safetensors")) for folder in (published, *parents)]
-        peaks = []
+        for where, before in (("", lambda: None), ("_from_disk", lambda files=files: evict(files))):
+            peaks = []
 
-        def run(published=published, peaks=peaks):
-            seconds, peak = in_a_process("audit", published, *parents)
-            peaks.append(peak)
-            return seconds
+            def run(peaks=peaks):
+                seconds, peak = in_a_process("audit", published, *parents)
+                peaks.append(peak)
+                return seconds
 
-        def read(files=files):
-            subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL)
+            def read(files=files):
+                subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL)
 
-        rows.append(side_by_side(f"audit_{name}_vs_limit", runs, run, read, f"{note}; limit: cat of all three files"))
+            limit = f"{note}; limit: cat of the three files, {'on the disk' if where else 'in the page cache'}"
+            rows.append(side_by_side(f"audit_{name}{where}_vs_limit", runs, run, read, limit, before))
         sizes = [SHARD / 2**30] * len(peaks)
         rows.append(row(f"peak_memory_gib_audit_{name}", peaks, sizes, "GiB", "reference: a shard"))
-    shutil.rmtree(mixed)
+        shutil.rmtree(published)
     return rows
+
+
+def evict(files):
+    """Have the system forget what it keeps of files in memory."""
+    for path in files:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def scaling(work, runs):

@@ -76,6 +76,10 @@ class Audit:
         with kernels.threads(cpu, threads) as pool:
             return list(pool.map(lambda weight: _Weight(self, weight).row(), weights))
 
+    def ranges(self, weight):
+        """What one weight is compared in: pairs of Slabs, the parents' and the published model's."""
+        return _Weight(self, weight).ranges()
+
     def missing(self):
         """Rows of what the published model lacks."""
         return [_Weight(self, weight).empty_row("missing") for weight in self.published.missing]
