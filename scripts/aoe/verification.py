@@ -109,7 +109,8 @@ def verify(name, directory, files, receipts=None, threads=1, whole=True, scales=
 
     files: name -> facts; of a model's shards, the headers are checked too.  receipts: folder for one receipt a file, by
     which an interrupted verification goes on.  whole: whether the files are to be all that the index names; scales:
-    whether FP8 weights have to have theirs, as in whatever is assembled or served.  Raises AoeError for a missing, truncated or altered file, and for a header or an index that does not fit.
+    whether FP8 weights have to have theirs, as in whatever is assembled or served.  Raises AoeError for a missing,
+    truncated or altered file, and for a header or an index that does not fit.
     """
     directory = Path(directory)
 

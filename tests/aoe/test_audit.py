@@ -303,6 +303,39 @@ def test_missing_and_additional_tensors(audited, r1t):
     ]
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Three parents of real shapes, projections of 2048x7168, that differ by a hundredth of their weights' size."""
+    folder, shapes = tmp_path_factory.mktemp("large"), {"up_proj": (2048, 7168), "down_proj": (7168, 2048)}
+    torch.manual_seed(0)
+    base = {f"model.layers.1.mlp.experts.0.{part}.weight": torch.randn(shape) * 0.02 for part, shape in shapes.items()}
+    family = {}
+    for name in NAMES:
+        tensors = {}
+        for weight, numbers in base.items():
+            changed = numbers * (1 + 0.01 * torch.randn_like(numbers))
+            tensors[weight], tensors[f"{weight}_scale_inv"] = fp8.quantize(changed)
+        family[name] = publish(folder / name, tensors, shards=1)
+    return family
+
+
+@pytest.mark.parametrize(
+    "weights", [{"v3-0324": 0.7, "r1": 0.3}, {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5}], ids=["two", "three"]
+)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])
+def test_lambda_is_found_where_parents_differ_by_less_than_a_step(tmp_path, large, weights, dtype):
+    """FP8 has steps of 6 to 12 %: nearly all codes are the base's, whatever λ is.  The scales tell."""
+    tensors = assembled({"base": "v3-0324", "weights": weights}, large)
+    found = Audited(publish(tmp_path / "published", converted(tensors, dtype) if dtype else tensors), large)
+    assert not found.deviating
+    for row in found.list:
+        assert row["found"] == "mixed" and row["grade"] in ("bytes", "values")
+        for name in NAMES:
+            assert row[f"lambda_{name}"] == pytest.approx(weights.get(name, 0), abs=0.002)
+    assert found.recovered.entry["weights"] == weights
+    assert dtype or abs(found.list[0]["free_r1"] - 0.3) > 0.05  # plain least squares
+
+
 def test_what_cannot_be_known_is_not_guessed(audited, r1t):
     tensors = {name: tensor for name, tensor in r1t.items() if name != f"{WEIGHT}_scale_inv"}
     tensors["model.norm.weight"] = torch.ones(128, dtype=torch.bfloat16)  # 256 in the parents

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
+from aoe.audit.bounds import TIE, ULPS
 from aoe.audit.counterparts import Published
-from aoe.audit.fitting import TIE, ULPS, explain
+from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, mixture, ranges, rebuild, ways
 from aoe.checkpoint import scale_of

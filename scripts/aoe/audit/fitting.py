@@ -2,11 +2,10 @@
 
 Least squares over the parents' differences alone is off where a published weight was rounded: FP8's steps are as large
 as the differences, or larger, and what lies between two parents is pulled to the nearer one.  But every stored number
-says within which half step above and below it the mixture was; and the largest of an FP8 block even says what it was,
-as the scale was made of it and has all of float32's digits.  So λ is sought that violates none of these bounds, which
-is a convex problem, and of those that do not, the simplest that rebuilds the stored bytes.  The interval is no
-statistical one: it holds every λ within all bounds (the base's giving way).  Only where there are none, it is least
-squares' 95 % interval.
+bounds what the mixture was there (aoe.audit.bounds).  So λ is sought that violates none of these bounds, which is a
+convex problem, and of those that do not, the simplest that rebuilds the stored bytes.  The interval is no statistical
+one: it holds every λ within all bounds (the base's giving way).  Only where there are none, it is least squares' 95 %
+interval.
 """
 
 import itertools
@@ -14,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from aoe.audit.bounds import LOOSE, TIE
 from aoe.audit.least_squares import (
     least_squares,
     normal_equations,
@@ -23,7 +23,6 @@ from aoe.audit.least_squares import (
     solve,
     sum_of_squares,
 )
-from aoe.audit.storage import CONVERTED
 from aoe.kernels import NotFiniteError
 from aoe.kernels.cpu import exact
 
@@ -36,11 +35,6 @@ HOPELESS = 1.5  # how much worse than all parents' a smaller set's residual may 
 SIMPLE = [10, 100, *range(3, 10), 11, 12, 1000, 10_000, 100_000, 1_000_000]  # denominators of λ, the likeliest first
 NEAR = 0.01  # how far a simple λ may be from the fitted one
 FEW = 0.01  # share of stored numbers that may differ, for the published model's arithmetic to be taken for ours
-TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
-LOOSE = 0.56  # the same where sums were rounded to BF16 before they became FP8: a 16th of a step
-ANCHOR = 2.0**-20  # how far, relatively, the largest value of a block may be from what it was: float32's last digits
-BF16_ANCHOR = 2.0**-8  # the same after a conversion to BF16
-ULPS = 4.0  # the same of float32, whose sums differ in their last bits with their order
 
 
 @dataclass(frozen=True)
@@ -83,37 +77,24 @@ def explain(sample, parents, ways):
     squares = solve(values, published, parents)[1]
     best = []
     for way in ways:
-        bounds, fits = _Bounds(sample, way, published), []
+        bounds, fits = sample.bounds(way), []
         for size in range(2, len(parents) + 1):
             for chosen in itertools.combinations(parents, size):
                 if solve(values, published, chosen)[1] <= HOPELESS * squares or size == len(parents):
-                    fits.append(_fit(sample, values, published, bounds, chosen))
+                    fits.append(_fit(sample, values, bounds, chosen, way))
             if any(not fit.outside or not fit.differing for fit in fits):
                 break
         if not any(fit.explains for fit in fits):  # perhaps λ that do not sum to 1
-            fits.append(_fit(sample, values, published, bounds, parents, free=True))
+            fits.append(_fit(sample, values, bounds, parents, way, free=True))
         best.append(min([fit for fit in fits if fit.explains] or fits, key=_merit))
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
 
 
-class _Bounds:
-    """How far the published values, of (n,), may be from the mixture: ``steps``, and two sets of bounds to try."""
-
-    def __init__(self, sample, way, published):
-        self.way, self.steps = way, sample.steps(way)
-        loose = self.steps * (ULPS if sample.published_dtype == "F32" else LOOSE if way == CONVERTED else TIE)
-        anchors = sample.anchors(way)
-        self.choices = [loose]
-        if anchors is not None and anchors.any():
-            near = BF16_ANCHOR if way == CONVERTED else ANCHOR
-            self.choices.insert(0, np.where(anchors, np.minimum(near * np.abs(published), loose), loose))
-
-
-def _fit(sample, values, published, bounds, chosen, free=False):
+def _fit(sample, values, bounds, chosen, way, free=False):
     """The better Fit of those within tight and within wide bounds."""
     fits = []
     for choice in bounds.choices:
-        fits.append(_Fitting(sample, values, published, bounds.steps, choice, chosen, bounds.way, free).run())
+        fits.append(_Fitting(sample, values, bounds, choice, chosen, way, free).run())
         if not fits[-1].outside:
             break
     return min(fits, key=lambda fit: (fit.differing, fit.outside))
@@ -153,8 +134,8 @@ class _Fitting:
     free: whether λ need not sum to 1.
     """
 
-    def __init__(self, sample, values, published, steps, bounds, chosen, way, free):
-        self.sample, self.steps, self.bounds = sample, steps, bounds
+    def __init__(self, sample, values, bounds, choice, chosen, way, free):
+        self.sample, self.steps, self.bounds, published = sample, bounds.steps, choice, bounds.values
         self.chosen, self.way, self.free = chosen, way, free
         self.target = published if free else published - values[chosen[0]]
         self.directions = values[list(chosen)] if free else values[list(chosen[1:])] - values[chosen[0]]

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-WHOLE = ("layer", "expert")
+PLACES = ("layer", "expert")  # None where a weight has none
+WHOLE = (*PLACES, "differing", "scales", "outside", "claim_differing", "claim_scales", "claim_outside")
 
 
 def to_frame(rows):
@@ -15,7 +16,7 @@ def to_rows(frame):
     """The rows of a data frame, as they were before."""
     return [
         {key: _plain(value) for key, value in row.items() if value is not None and not _is_missing(value)}
-        | {key: None if _is_missing(row[key]) else int(row[key]) for key in WHOLE}
+        | {key: None if _is_missing(row[key]) else int(row[key]) for key in PLACES}
         for row in frame.to_dict("records")
     ]
 

@@ -1,0 +1,107 @@
+"""What stored numbers say of the values that they were rounded from: where these were, and within which bounds.
+
+A number that was rounded to nearest was within half a step.  The largest of an FP8 block was not rounded at all: the
+block's scale was made of it, and has all of float32's digits.  And of FP8 that was converted to a longer format, the
+scales can be had back: each of a block's thousands of values, a known code times the scale, says between what it lies.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from aoe.audit.storage import CONVERTED
+from aoe.checkpoint import BLOCK
+from aoe.kernels import FP8, cpu
+
+TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
+LOOSE = 0.56  # the same where it had been rounded to BF16 before it became FP8: a 16th of a step
+ULPS = 4.0  # the same of float32, whose sums differ in their last bits with their order
+LAST_DIGITS = 2.0**-20  # how far, relatively, the largest value of a block may be from what it was
+LAST_BF16 = 2.0**-8  # the same if it had been BF16
+LARGEST = 0x7E  # the FP8 code of 448
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """float64 (n,) each: the ``values`` that were stored, their ``steps``, how far the mixture may be from them
+    (``loose``), and how far if the scales were made of the largest values (``tight``), or None."""
+
+    values: np.ndarray
+    steps: np.ndarray
+    loose: np.ndarray
+    tight: np.ndarray | None
+
+    @property
+    def choices(self):
+        return [self.loose] if self.tight is None else [self.tight, self.loose]
+
+
+def bounds_of(pieces, dtype, published_dtype, way):
+    """The Bounds of pieces of a weight, joined.
+
+    pieces: published parts with the shape of the parents' numbers; dtype: the parents'; way: see aoe.audit.storage.
+    """
+    found = [_bounds(published, shape, dtype, published_dtype, way) for published, shape in pieces]
+    values, steps, loose, tight = zip(*found, strict=True)
+    known = any(part is not None for part in tight) and all(part is not None for part in tight)
+    joined = [np.concatenate([part.reshape(-1) for part in parts]) for parts in (values, steps, loose)]
+    return Bounds(*joined, np.concatenate([part.reshape(-1) for part in tight]) if known else None)
+
+
+def _bounds(published, shape, dtype, published_dtype, way):
+    values = cpu.values(published, published_dtype)
+    if published_dtype == FP8:
+        near, last = (LOOSE, LAST_BF16) if way == CONVERTED else (TIE, LAST_DIGITS)
+        return _of_blocks(*published, 0.0, near, last)
+    if way != CONVERTED:
+        steps = cpu.steps(published, published_dtype, values).astype(np.float64)
+        return values.astype(np.float64), steps, steps * (ULPS if published_dtype == "F32" else TIE), None
+    before = cpu.rounded(values.reshape(shape), dtype)
+    if dtype == FP8:
+        codes, scale, slack = _scales_before(before, values.reshape(shape), published_dtype)
+        if (slack >= 0).all():
+            return _of_blocks(codes, scale, slack, TIE, LAST_DIGITS)
+    steps = cpu.steps(before, dtype, values).reshape(-1).astype(np.float64)
+    return values.astype(np.float64), steps, steps * LOOSE, None
+
+
+def _of_blocks(codes, scale, slack, near, last):
+    """The bounds of FP8 numbers whose scales are known up to a share ``slack`` of them."""
+    rows, columns = (np.arange(size) // BLOCK for size in codes.shape)
+
+    def spread(blocks):
+        return np.broadcast_to(blocks, scale.shape)[rows[:, None], columns[None, :]]
+
+    ones = np.ones(scale.shape, np.float32)
+    values = cpu.values((codes, ones), FP8).astype(np.float64) * spread(scale)
+    steps = cpu.steps((codes, ones), FP8, None).astype(np.float64) * spread(scale)
+    loose = near * steps + spread(slack) * np.abs(values)
+    magnitudes = codes & 0x7F
+    largest = magnitudes == LARGEST
+    if not np.isin(_by_block(np.maximum, magnitudes), (0, LARGEST)).all():
+        return values, steps, loose, None
+    alone = largest & (spread(_by_block(np.add, largest.astype(int))) == 1)
+    return values, steps, loose, np.where(alone, np.minimum(loose, (last + spread(slack)) * np.abs(values)), loose)
+
+
+def _scales_before(before, values, dtype):
+    """(codes, scales, the share by which each may be off) of FP8 that became ``values`` of a longer ``dtype``.
+
+    before: what values give if they are quantized: the codes, as no conversion takes a value so far, but only nearly
+    the scales.  The share is negative where no scale gives the values.
+    """
+    codes, scale = before
+    numbers = np.abs(cpu.values((codes, np.ones_like(scale)), FP8).astype(np.float64))
+    half = 0.5 * cpu.steps((values, None), dtype, np.abs(values)).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.where(numbers > 0, (np.abs(values) - half) / numbers, -np.inf)
+        high = np.where(numbers > 0, (np.abs(values) + half) / numbers, np.inf)
+    low, high = _by_block(np.maximum, low), _by_block(np.minimum, high)
+    known = np.isfinite(low) & np.isfinite(high)  # a block of zeros has any scale
+    middle = np.where(known, (low + high) / 2, 1.0)
+    return codes, middle, np.where(known, (high - low) / 2 / middle, 0.0)
+
+
+def _by_block(function, numbers):
+    """A reduction of (m, n) numbers block by block."""
+    starts = [np.arange(0, size, BLOCK) for size in numbers.shape]
+    return function.reduceat(function.reduceat(numbers, starts[0], axis=0), starts[1], axis=1)
