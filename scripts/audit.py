@@ -37,7 +37,9 @@ with logged(snakemake.log[0]):
     )
     variants = {f"{snakemake.wildcards.audit}-recovered": recipe} if recipe else {}
     head = f"# Reproduces {len(recovered.mixtures):,} of {len(rows):,} weights; to be copied into a study.\n"
-    Path(output.recipe).write_text(head + yaml.safe_dump({"variants": variants}, sort_keys=False))
+    Path(output.recipe).write_text(
+        head + yaml.safe_dump({"variants": variants}, sort_keys=False, default_flow_style=None, width=100)
+    )
     to_frame(rows).to_parquet(output.weights, index=False)
     write_table(map_table(rows, names, recovered.mixtures), None, output.map)
     write_table(lambda_table(rows, names), LAMBDAS, output.lambdas)

@@ -304,7 +304,14 @@ class _Weight:
         """What a Match says in a row."""
         shares = {f"lambda_{parent}": match.weights.get(parent, 0.0) for parent in self.audit.names}
         found = {name: getattr(match.deviation, name) for name in DEVIATIONS}
-        return {"grade": match.grade or "", "mixture": written(match.weights), "way": match.way, **shares, **found}
+        return {
+            "grade": match.grade or "",
+            "mixture": written(match.weights),
+            "order": [*match.weights],
+            "way": match.way,
+            **shares,
+            **found,
+        }
 
     def _explain(self, row):
         """Look for what explains a weight that is no parent's, and nothing that was claimed."""

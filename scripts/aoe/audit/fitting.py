@@ -34,6 +34,7 @@ SIGMA_95 = 1.959964
 HOPELESS = 1.5  # how much worse than all parents' a smaller set's residual may be, for it to be looked at
 SIMPLE = [10, 100, *range(3, 10), 11, 12, 1000, 10_000, 100_000, 1_000_000]  # denominators of λ, the likeliest first
 NEAR = 0.01  # how far a simple λ may be from the fitted one
+MOST_ORDERED = 4  # parents whose sums are tried in every order
 FEW = 0.01  # share of stored numbers that may differ, for the published model's arithmetic to be taken for ours
 
 
@@ -41,9 +42,9 @@ FEW = 0.01  # share of stored numbers that may differ, for the published model's
 class Fit:
     """A mixture, by indices of parents, and what it says of the sample.
 
-    ``weights``: {parent: λ}; ``low`` and ``high``: the ends of its intervals; ``way``: of the storage; ``differing``:
-    stored numbers that it gets wrong, of ``elements``; ``outside``: those that no rounding to nearest explains;
-    ``residual``: RMS of (published - mixture), before any rounding, in the published format's steps.
+    ``weights``: {parent: λ}, in the order of the sum; ``low`` and ``high``: the ends of its intervals; ``way``: of the
+    storage; ``differing``: stored numbers that it gets wrong, of ``elements``; ``outside``: those that no rounding to
+    nearest explains; ``residual``: RMS of (published - mixture), before any rounding, in the published format's steps.
     """
 
     weights: dict
@@ -98,6 +99,13 @@ def _fit(sample, values, bounds, chosen, way, free=False):
         if not fits[-1].outside:
             break
     return min(fits, key=lambda fit: (fit.differing, fit.outside))
+
+
+def orders(parents):
+    """The orders in which float32 sums of parents may differ; the first two can change places."""
+    if len(parents) > MOST_ORDERED:
+        return [tuple(parents)]
+    return [order for order in itertools.permutations(parents) if parents.index(order[0]) < parents.index(order[1])]
 
 
 def _merit(fit):
@@ -178,29 +186,39 @@ class _Fitting:
         return np.array([_ends(left, self.bounds, direction) for direction in self.directions]).T
 
     def _differing(self, shares):
-        try:
-            return self.sample.differing(self.chosen, self._weights(shares), self.way)
-        except NotFiniteError:
-            return math.inf
+        """(stored numbers that they get wrong, the order of the sum that gets the fewest wrong)."""
+        weights = dict(zip(self.chosen, self._weights(shares), strict=True))
+        best = math.inf, self.chosen
+        for order in orders(self.chosen):
+            try:
+                differing = self.sample.differing(order, [weights[parent] for parent in order], self.way)
+            except NotFiniteError:
+                continue
+            if differing < best[0]:
+                best = differing, order
+            if not differing:
+                break
+        return best
 
     def _weights(self, shares):
         """λ of the chosen parents; what is simple stays simple."""
         return [*shares] if self.free else [round(1 - math.fsum(shares), 12), *shares]
 
     def _simplified(self, shares, near):
-        """(stored numbers that they get wrong, λ): the best nearby, and of several, the simplest."""
+        """(stored numbers that they get wrong, order, λ): the best nearby, and of several, the simplest."""
         candidates = [np.round(shares * denominator) / denominator for denominator in SIMPLE] + [shares]
         found = []
-        for order, simple in enumerate(candidates):
+        for number, simple in enumerate(candidates):
             if (np.abs(simple - shares) <= near).all():
                 outside = int((np.abs(self._left(simple)) > self.bounds).sum())
-                found.append((outside, self._differing(simple), order))
-                if found[-1][:2] == (0, 0):
+                differing, order = self._differing(simple)
+                found.append((outside, differing, number, order))
+                if not outside and not differing:
                     break
-        _, differing, order = min(found)
-        return differing, candidates[order]
+        _, differing, number, order = min(found)
+        return differing, order, candidates[number]
 
-    def _fit(self, differing, shares):
+    def _fit(self, differing, order, shares):
         left = self._left(shares)
         low, high = self._interval(shares)
         if not ((low <= 0) & (high >= 0)).all():
@@ -212,6 +230,7 @@ class _Fitting:
         if not self.free:  # the base gives way to the others
             ends = [weights[0] - high.sum(), *ends[0]], [weights[0] - low.sum(), *ends[1]]
         columns = [dict(zip(self.chosen, map(float, column), strict=True)) for column in (weights, *ends)]
+        columns[0] = {parent: columns[0][parent] for parent in order}
         outside = int((np.abs(left) > self.bounds).sum())
         residual = math.sqrt(np.mean((left / self.steps) ** 2))
         return Fit(*columns, self.way, left.size, differing, outside, residual)

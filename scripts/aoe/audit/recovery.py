@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from aoe.architecture import Place, TensorGroup
-from aoe.audit.fitting import SIMPLE
+from aoe.audit.fitting import SIMPLE, orders
 from aoe.recipe import read_recipe
 
 EXPLAINED = ("copied", "equal", "claimed", "mixed")
@@ -45,7 +45,9 @@ def recover(rows, names, reproduces):
     decided = [row for row in decided if allowed[row["tensor"]]]
     if not decided:
         return Recovered(None, {}, len(undecidable), {})
-    entries = [_described(decided, allowed, base) for base in names]
+    # of several recipes of one length, the one whose base gave the most
+    kept = {name: sum(row["elements"] for row in decided if ((name, 1.0),) in allowed[row["tensor"]]) for name in names}
+    entries = [_described(decided, allowed, base) for base in sorted(names, key=lambda name: -kept[name])]
     thresholds = {}
     for space in SPACES:
         if gap := _gap(decided, allowed, names[0], space):
@@ -75,7 +77,8 @@ def _allowed(rows, names, reproduces):
         if not counts:
             break
         (common, _), *_ = counts.most_common(1)
-        mixture = _agreed(common, [by_name[weight] for weight in remaining], names, reproduces)
+        mixture = _agreed(common, [by_name[weight] for weight in remaining], reproduces)
+        mixture = _ordered(mixture, [by_name[weight] for weight in remaining], own, reproduces)
         mixtures.append(mixture)
         fits = {weight for weight in own if _fits(by_name[weight], mixture, own[weight], reproduces)}
         for weight in fits:
@@ -86,13 +89,13 @@ def _allowed(rows, names, reproduces):
 
 
 def _own(row, names):
-    """The mixtures that a weight's row names: ((parent, λ), …) without zeros."""
+    """The mixtures that a weight's row names: ((parent, λ), …) without zeros, in the order of the sum."""
     if row["found"] == "unexplained":
         return []
     if row["sources"]:
         return [((source, 1.0),) for source in row["sources"]]
-    shares = [(name, row.get(f"lambda_{name}", 0.0)) for name in names]
-    return [tuple((name, float(share)) for name, share in shares if share and not math.isnan(share))]
+    mixture = [(name, float(row[f"lambda_{name}"])) for name in row["order"] if row[f"lambda_{name}"]]
+    return [tuple(sorted(mixture, key=lambda part: names.index(part[0])) if len(mixture) < 3 else mixture)]
 
 
 def _fits(row, mixture, own, reproduces):
@@ -110,7 +113,7 @@ def _fits(row, mixture, own, reproduces):
     return reproduces(row["tensor"], dict(mixture))
 
 
-def _agreed(mixture, rows, names, reproduces):
+def _agreed(mixture, rows, reproduces):
     """A mixture with the simplest λ that lie within the intervals of all weights that may have it."""
     shares, (base, *others) = dict(mixture), [parent for parent, _ in mixture]
     if not others or not math.isclose(sum(shares.values()), 1):
@@ -129,6 +132,19 @@ def _agreed(mixture, rows, names, reproduces):
     return found if all(reproduces(weight, dict(found)) for weight, _ in near[:WITNESSES]) else mixture
 
 
+def _ordered(mixture, rows, own, reproduces):
+    """A mixture in the order of the sum that reproduces the most weights; most of them allow every order."""
+    if len(mixture) < 3:
+        return mixture
+    telling = [
+        row["tensor"] for row in rows if any(set(m) == set(mixture) and m != mixture for m in own[row["tensor"]])
+    ]
+    counts = Counter()
+    for order in orders(mixture):
+        counts[order] = sum(reproduces(weight, dict(order)) for weight in telling[:WITNESSES])
+    return max(counts, key=counts.get) if telling else mixture
+
+
 def simplest(low, high):
     """The number between two that is written most shortly; if they have crossed, their mean."""
     for denominator in [1, *SIMPLE]:
@@ -139,30 +155,66 @@ def simplest(low, high):
 
 
 def _described(rows, allowed, base, alone=frozenset()):
-    """The recipe, as a study writes it, with a base; ``alone``: weights that a threshold leaves alone."""
+    """The shortest recipe, as a study writes it, with a base: S is all weights, the groups that are not the base's, or
+    whatever else holds what is not.
+
+    alone: weights that a threshold leaves alone.
+    """
     rows = [row for row in rows if row["tensor"] not in alone]
-    defaults, kept = _defaults(rows, allowed), ((base, 1.0),)
+    defaults = _defaults(rows, allowed)
     exceptions = [row for row in rows if defaults[row["group"]] not in allowed[row["tensor"]]]
-    overrides, left = [], list(exceptions)
-    while left:
-        (mixture, _), *_ = Counter(m for row in left for m in sorted(allowed[row["tensor"]])).most_common(1)
-        inside = [row for row in left if mixture in allowed[row["tensor"]]]
+    changed = {group for group, mixture in defaults.items() if mixture != ((base, 1.0),)}
+    chosen = changed | {row["group"] for row in exceptions}
+    overrides = _exceptions(exceptions, rows, allowed)
+    entries = [_entry(base, subset, defaults, rows, overrides) for subset in (set(defaults), chosen)]
+    return min([*entries, *_of_one_subset(rows, allowed, base)], key=_length)
+
+
+def _of_one_subset(rows, allowed, base):
+    """The recipe whose S is a single subset of some layers or kinds, if there is one that leaves the base the rest."""
+    kept = ((base, 1.0),)
+    inside = [row for row in rows if kept not in allowed[row["tensor"]]]
+    covers = _covers(inside, [row for row in rows if allowed[row["tensor"]] == {kept}])
+    if len(covers) != 1 or not inside:
+        return
+    sizes = Counter()
+    for row in inside:
+        sizes.update(dict.fromkeys(allowed[row["tensor"]], row["elements"]))
+    main = max(sorted(sizes), key=sizes.get)
+    overrides = _exceptions([row for row in inside if main not in allowed[row["tensor"]]], inside, allowed)
+    entry = {"base": base, "weights": dict(main)} | ({"subset": covers[0]} if covers[0] else {})
+    yield _complete(entry, overrides)
+
+
+def _exceptions(exceptions, rows, allowed):
+    """Overrides for weights that do not allow what most of their group has."""
+    overrides = []
+    while exceptions:
+        (mixture, _), *_ = Counter(m for row in exceptions for m in sorted(allowed[row["tensor"]])).most_common(1)
+        inside = [row for row in exceptions if mixture in allowed[row["tensor"]]]
         outside = [row for row in rows if mixture not in allowed[row["tensor"]]]
         overrides += [{"subset": part, "weights": dict(mixture)} for part in _covers(inside, outside)]
-        left = [row for row in left if mixture not in allowed[row["tensor"]]]
-    in_s = {group for group, mixture in defaults.items() if mixture != kept} | {row["group"] for row in exceptions}
-    sizes = Counter()
+        exceptions = [row for row in exceptions if mixture not in allowed[row["tensor"]]]
+    return overrides
+
+
+def _entry(base, subset, defaults, rows, overrides):
+    """A recipe of the groups in ``subset``, one mixture a group, with overrides that come first."""
+    sizes, others = Counter(), defaultdict(list)
     for row in rows:
-        sizes[defaults[row["group"]]] += row["elements"] if row["group"] in in_s else 0
-    main = max(sorted(sizes), key=sizes.get) if sizes else kept
-    others = defaultdict(list)
-    for group in sorted(in_s):
+        sizes[defaults[row["group"]]] += row["elements"] if row["group"] in subset else 0
+    main = max(sorted(sizes), key=sizes.get) if subset else ((base, 1.0),)
+    for group in sorted(subset):
         if defaults[group] != main:
             others[defaults[group]].append(group)
-    overrides += [{"subset": {"groups": groups}, "weights": dict(mixture)} for mixture, groups in others.items()]
     entry = {"base": base, "weights": dict(main)}
-    if in_s and in_s != set(defaults):
-        entry["subset"] = {"groups": sorted(in_s)}
+    if subset and subset != set(defaults):
+        entry["subset"] = {"groups": sorted(subset)}
+    overrides = overrides + [{"subset": {"groups": of}, "weights": dict(mixture)} for mixture, of in others.items()]
+    return _complete(entry, overrides)
+
+
+def _complete(entry, overrides):
     if overrides:
         entry["overrides"] = overrides
     mixtures = [entry["weights"], *(override["weights"] for override in overrides)]
@@ -187,22 +239,26 @@ def _defaults(rows, allowed):
 def _covers(inside, outside):
     """Subsets, as a study writes them, that hold all weights of ``inside`` and none of ``outside``."""
     covers, left = [], list(inside)
-    for keys in (("layer",), ("group", "layer"), ("group", "kind", "layer")):
-        taken = {tuple(row[key] for key in keys) for row in outside}
-        found = defaultdict(set)
+    if not outside:
+        return [{}]
+    for keys in ((), ("group",), ("group", "kind")):
+        taken = {(*_key(row, keys), row["layer"]) for row in outside}
+        found, merged = defaultdict(set), defaultdict(set)
         for row in left:
-            place = tuple(row[key] for key in keys)
-            if place not in taken and (keys != ("layer",) or place[0] is not None):
-                found[place[:-1]].add(place[-1])
-        left = [row for row in left if row["layer"] not in found.get(tuple(row[key] for key in keys[:-1]), ())]
-        merged = defaultdict(list)
-        for place, layers in found.items():
-            merged[frozenset(layers), place[1:]].append(place)
-        for (layers, kind), places in merged.items():
-            cover = {"groups": sorted(place[0] for place in places)} if len(keys) > 1 else {}
-            cover |= {"layers": _written_layers(layers)} if layers != {None} else {}
-            covers.append(cover | ({"names": [f"*.{kind[0]}.*"]} if kind else {}))
+            if row["layer"] is not None and (*_key(row, keys), row["layer"]) not in taken:
+                found[_key(row, keys)].add(row["layer"])
+        left = [row for row in left if row["layer"] not in found.get(_key(row, keys), ())]
+        for key, layers in found.items():  # groups of the same layers go together, and kinds of the same group
+            merged[frozenset(layers), key[:1] if len(keys) > 1 else ()].add(key[-1] if key else None)
+        for (layers, group), members in merged.items():
+            cover = {"groups": [*group] or sorted(members)} if keys else {}
+            cover |= {"layers": _written_layers(layers)}
+            covers.append(cover | ({"names": [f"*.{kind}.*" for kind in sorted(members)]} if group else {}))
     return covers + ([{"names": sorted(row["tensor"] for row in left)}] if left else [])
+
+
+def _key(row, keys):
+    return tuple(row[key] for key in keys)
 
 
 def _written_layers(layers):
@@ -253,7 +309,7 @@ def _mixtures(entry, rows, allowed, names):
         weights = recipe.weights_for(row["tensor"], place)
         if recipe.threshold.delta > 0 and row[recipe.threshold.space] <= recipe.threshold.delta:
             weights = {recipe.base: 1.0}
-        mixture = tuple((name, weights[name]) for name in names if weights.get(name))
+        mixture = tuple((name, weight) for name, weight in weights.items() if weight)
         if mixture in allowed[row["tensor"]]:
             mixtures[row["tensor"]] = dict(mixture)
     return mixtures
