@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from aoe import AoeError
-from aoe.checkpoint import OUTLINE
+from aoe.checkpoint import OUTLINE, Checkpoint
 from aoe.fetching import lock_source
 from aoe.lock import Locked, changes, check_name, check_needed, compare, format_lock, holdings, read_lock
 from aoe.recipe import read_recipe
 from aoe.sources import open_source
 from aoe.study import check_schema
+from checkpoints import CONFIG, stored, weights
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "config/schemas/lock.schema.json").read_text())
 ONE, TWO = ({"size": 3, "sha256": digit * 64} for digit in "ab")
@@ -44,6 +46,16 @@ def test_what_shards_hold(family):
     assert first["embeddings"] == []
     assert first["routed_experts"] == [1]
     assert held["model-00002-of-00002.safetensors"]["mtp"] == [2]
+
+
+def test_what_has_no_place_is_locked_all_the_same(tmp_path):
+    """A model that is audited may have other names than its parents."""
+    tensors = {f"{name}.x": tensor for name, tensor in stored(weights(0)).items()}
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    assert "unknown" in holdings(Checkpoint(folder))["model.safetensors"]
 
 
 def needed(recipe, model="r1", **holds):

@@ -82,6 +82,13 @@ def test_r1t_is_made_of_its_parents_bytes(main_job, results):
     assert set(provenance["parents"]) == {"v3-0324", "r1"}
 
 
+def test_the_published_variants_were_audited(results):
+    for audit in ("r1t", "r1t2"):
+        found = json.loads((results / f"audits/{audit}/audit.json").read_text())
+        assert (found["verdict"], found["weights"]) == ("verified", 221)
+        assert "<svg" in (results / f"audits/{audit}/audit.html").read_text()
+
+
 def test_no_server_is_left_and_no_key_was_written(main_job, results):
     assert "VLLM_API_KEY" not in "".join(path.read_text() for path in results.glob("logs/answer/*.log"))
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout

@@ -18,7 +18,19 @@ def jobs(text):
 @pytest.mark.parametrize(
     ("study", "planned"),
     [
-        ("paper", {"answer": 51, "diff": 2 * 163, "merge": 2 * 163, "verify_input": 10, "programs": 51, "judge": 1}),
+        (
+            "paper",
+            {
+                "answer": 51,
+                "diff": 326,
+                "merge": 326,
+                "audit_shard": 326,
+                "verify_input": 10,
+                "programs": 51,
+                "judge": 1,
+            },
+        ),
+        ("audit", {"audit_shard": 326, "audit_verdict": 2, "verify_input": 5}),
         ("qwen3", {"answer": 26, "diff": 16, "merge": 16, "verify_input": 4, "judge": 1}),
     ],
 )
