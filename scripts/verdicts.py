@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from aoe import AoeError
-from aoe.audit.verdict import VERIFIED
+from aoe.audit import VERIFIED
 
 
 def show_verdicts(study, path):

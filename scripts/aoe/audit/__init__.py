@@ -8,3 +8,5 @@
 * ``verdict``, ``report``: what all of it says: verified, deviates, or cannot tell;
 * ``table``: rows as a data frame.
 """
+
+VERIFIED, DEVIATES, CANNOT_TELL = "verified", "deviates", "cannot tell"

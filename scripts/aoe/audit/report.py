@@ -6,18 +6,9 @@ from importlib.metadata import version
 
 from aoe import __version__
 from aoe.architecture import TensorGroup
+from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import Tolerance
-from aoe.audit.verdict import (
-    CANNOT_TELL,
-    DEVIATES,
-    LEFT_OUT,
-    UNDECIDABLE,
-    VERIFIED,
-    check,
-    deviation,
-    group_table,
-    overall,
-)
+from aoe.audit.verdict import LEFT_OUT, UNDECIDABLE, check, deviation, group_table, overall
 
 
 def report(rows, audit, recovered, settings, claim):

@@ -4,10 +4,10 @@ import statistics
 from collections import Counter
 
 from aoe.architecture import Place, TensorGroup
+from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import BYTES, VALUES, written
 from aoe.recipe import read_subset
 
-VERIFIED, DEVIATES, CANNOT_TELL = "verified", "deviates", "cannot tell"
 MIXED = ("mixed", "claimed")
 UNDECIDABLE, LEFT_OUT = "undecidable", "left out"  # of single weights: right, but no evidence; not there, as is usual
 
