@@ -12,6 +12,7 @@ SPECIAL = {  # origin: (face, hatch, legend)
     "all parents": ("#d0d0d0", "", "the same in all parents"),
     "unexplained": ("#ffffff", "xxxx", "unexplained"),
     "moved": ("#ffffff", "////", "another weight's bytes"),
+    "reshaped": ("#ffffff", "\\\\\\\\", "of another size"),
     "missing": ("#ffffff", "", "missing"),
     "unreadable": ("#ffffff", "....", "cannot be compared"),
 }

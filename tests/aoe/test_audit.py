@@ -338,7 +338,7 @@ def test_lambda_is_found_where_parents_differ_by_less_than_a_step(tmp_path, larg
 
 def test_what_cannot_be_known_is_not_guessed(audited, r1t):
     tensors = {name: tensor for name, tensor in r1t.items() if name != f"{WEIGHT}_scale_inv"}
-    tensors["model.norm.weight"] = torch.ones(128, dtype=torch.bfloat16)  # 256 in the parents
+    tensors["model.norm.weight"] = r1t["model.norm.weight"].to(torch.float8_e5m2)
     found = audited(tensors, R1T)
     assert [name for name, row in found.rows.items() if row["status"] == "cannot tell"] == sorted(
         [WEIGHT, "model.norm.weight"]
@@ -404,3 +404,141 @@ def test_parents_that_do_not_fit_are_refused(tmp_path, family, r1t):
     two, plan = {name: family[name] for name in ("v3-0324", "r1-0528")}, plan_of(R1T, family)
     with pytest.raises(AoeError, match="reads r1, which is none of the audit's parents"):
         Audit(publish(tmp_path / "published", r1t), two, plan)
+
+
+def fp8_weights(tensors):
+    return [name for name in tensors if f"{name}_scale_inv" in tensors]
+
+
+def of_parents(family, name):
+    """A weight of V3-0324 and of R1, in float32."""
+    for parent in ("v3-0324", "r1"):
+        yield value({key: family[parent].tensor(key) for key in (name, f"{name}_scale_inv")}, name)
+
+
+def test_fp8_models_of_bf16_parents(tmp_path, r1t, full):
+    """The parents are known in BF16 only: copies are theirs if converted, mixtures within BF16's rounding."""
+    bf16 = {
+        name: publish(tmp_path / name, converted({t: c.tensor(t) for t in c.files}, torch.bfloat16))
+        for name, c in parents(["v3-0324", "r1"]).items()
+    }
+    for tensors, entry in (
+        (r1t, {"base": "v3-0324", "weights": {"r1": 1.0}, "subset": {"groups": ["routed_experts"]}}),
+        (full, FULL),
+    ):
+        found = Audited(publish(tmp_path / "published", tensors), bf16)
+        assert not found.deviating and found.recovered.entry == entry
+
+
+@pytest.mark.parametrize("rounded", [True, False], ids=["parents and sums", "sums"])
+@pytest.mark.parametrize("claim", [FULL, None])
+def test_sums_in_bf16_are_within_rounding(audited, family, full, rounded, claim):
+    """Another program's arithmetic: rounded to BF16 before it is quantized."""
+    tensors = dict(full)
+    for name in fp8_weights(full):
+        ours, theirs = of_parents(family, name)
+        if rounded:
+            total = ours.bfloat16() * 0.7 + theirs.bfloat16() * 0.3
+        else:
+            total = (ours * 0.7 + theirs * 0.3).bfloat16()
+        tensors[name], tensors[f"{name}_scale_inv"] = fp8.quantize(total.float())
+    found = audited(tensors, claim)
+    assert not found.deviating and found.recovered.entry["weights"] == FULL["weights"]
+    assert {row["grade"] for row in found.list if is_fp8(row)} == {"rounding"}
+
+
+@pytest.mark.parametrize("ulps", [1, 64, 1024])
+@pytest.mark.parametrize("claim", [FULL, None])
+def test_a_slightly_altered_scale_of_a_mixture_is_found(audited, full, ulps, claim):
+    scale = f"{WEIGHT}_scale_inv"
+    tensors = dict(full) | {scale: full[scale].clone()}
+    tensors[scale].view(torch.int32)[0, 0] += ulps
+    assert audited(tensors, claim).deviating == [WEIGHT]
+
+
+def test_last_digits_of_float32_are_found(audited, full):
+    bias = "model.layers.1.mlp.gate.e_score_correction_bias"
+    tensors = dict(full) | {bias: full[bias].clone()}
+    tensors[bias].view(torch.int32)[:] += 3
+    assert audited(tensors, FULL).deviating == [bias]
+    assert audited(tensors).deviating == [bias]
+
+
+@pytest.mark.parametrize("scales", [1, 0])
+@pytest.mark.parametrize("claim", [FULL, None])
+def test_a_weight_of_zeros_is_found(audited, full, scales, claim):
+    zeros = torch.zeros_like(full[WEIGHT].float()).to(torch.float8_e4m3fn)
+    scale = f"{WEIGHT}_scale_inv"
+    assert audited(dict(full) | {WEIGHT: zeros, scale: full[scale] * scales}, claim).deviating == [WEIGHT]
+
+
+def test_parents_that_are_alike_in_most_of_a_weight(tmp_path, family):
+    """R1 differs from V3-0324 in the last rows only, beyond what a sample holds."""
+    name = "model.layers.0.self_attn.kv_a_proj_with_mqa.weight"
+    changed = {tensor: family["r1"].tensor(tensor) for tensor in family["r1"].files}
+    last = changed[name].view(torch.uint8)[-20:]
+    for tensor in (name, f"{name}_scale_inv"):
+        changed[tensor] = family["v3-0324"].tensor(tensor)
+    changed[name].view(torch.uint8)[-20:] = last
+    models = dict(family) | {"r1": publish(tmp_path / "r1", changed)}
+    models["r1"].name = "r1"
+    entry = {"base": "v3-0324", "weights": {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5}}
+    found = Audited(publish(tmp_path / "published", assembled(entry, models)), models)
+    assert not found.deviating and found.recovered.entry == entry
+
+
+def test_a_parent_that_is_not_finite_where_it_is_not_used(tmp_path, family, r1t):
+    broken = {tensor: family["v3-0324"].tensor(tensor) for tensor in family["v3-0324"].files}
+    broken[WEIGHT].view(torch.uint8)[0, 0] = 0x7F
+    models = dict(family) | {"v3-0324": publish(tmp_path / "v3", broken)}
+    found = Audited(publish(tmp_path / "published", r1t), models)
+    assert not found.deviating and found.rows[WEIGHT]["sources"] == ["r1"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"names": ["model.norm.weight"]}},
+        {"base": "v3-0324", "weights": {"v3-0324": 0.41, "r1": 0.259, "r1-0528": 0.331}, "subset": {"layers": ["0-2"]}},
+        {"base": "v3-0324", "weights": {"r1-0528": 0.5, "r1": 0.3, "v3-0324": 0.2}},
+        {**THRESHOLD, "threshold": {"delta": 0.01, "space": "normalized"}},
+        {"base": "r1-0528", "weights": {"r1": 1}, "subset": {"layers": ["2-3"]}},
+        {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.5}, "convex": False},
+        {"base": "v3-0324", "weights": {"v3-0324": 2 / 3, "r1": 1 / 3}},
+    ],
+    ids=["outside", "layers", "order", "normalized", "other base", "not convex", "thirds"],
+)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])
+def test_any_recipe_is_had_back(audited, family, entry, dtype):
+    tensors = assembled(entry, family)
+    found = audited(converted(tensors, dtype) if dtype else tensors)
+    assert not found.deviating
+    rebuilt = assembled(found.recovered.entry, family)
+    assert all(torch.equal(rebuilt[name].view(torch.uint8), tensors[name].view(torch.uint8)) for name in tensors)
+
+
+def test_swapped_experts_of_a_bf16_export_are_found(audited, r1t):
+    tensors = converted(r1t, torch.bfloat16)
+    one, other = (f"{EXPERTS}.{number}.up_proj.weight" for number in (1, 6))
+    tensors[one], tensors[other] = tensors[other], tensors[one]
+    found = audited(tensors, R1T)
+    assert found.deviating == [one, other]
+    assert (found.rows[one]["found"], found.rows[one]["note"]) == ("moved", f"r1's {other}")
+
+
+def test_one_parent_alone_is_verified(audited, family):
+    tensors = {name: family["v3-0324"].tensor(name) for name in family["v3-0324"].files}
+    assert {row["status"] for row in audited(tensors, names=["v3-0324"]).list} == {"verified"}
+
+
+def test_a_weight_of_another_size_deviates(audited, r1t):
+    found = audited(dict(r1t) | {"lm_head.weight": r1t["lm_head.weight"][1:]}, R1T)
+    assert found.deviating == ["lm_head.weight"] and found.rows["lm_head.weight"]["found"] == "reshaped"
+
+
+def test_every_deviation_has_its_sentence(audited, full):
+    tensors = dict(full) | {WEIGHT: full[WEIGHT].clone()}
+    tensors[WEIGHT].view(torch.uint8)[7, 11] ^= 1
+    for claim in (FULL, None):
+        (told,) = deviations(audited(tensors, claim).list)
+        assert "0.7 v3-0324 + 0.3 r1" in told["what"] and "in 1 of 32,768 values" in told["what"]

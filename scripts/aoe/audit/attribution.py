@@ -2,23 +2,25 @@
 
 A weight is, whichever is found first: ``copied`` (the bytes of a parent's), ``equal`` (a parent's values, stored
 otherwise), what the ``claimed`` recipe gives, ``moved`` (the bytes of another of a parent's weights), ``mixed`` (of
-parents, with λ that were found), or ``unexplained``; ``unreadable`` where its values cannot be known, and ``missing``.
+parents, with λ that were found), or ``unexplained``; ``unreadable`` where its values cannot be known, ``reshaped``
+where it has more or fewer than the parents', and ``missing``.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 
 import numpy as np
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
-from aoe.audit.bounds import TIE, ULPS
+from aoe.audit.bounds import BF16, TIE, ULPS
 from aoe.audit.counterparts import Published
 from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
-from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, mixture, ranges, rebuild, ways
+from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, largest, mixture, ranges, rebuild, ways
 from aoe.checkpoint import scale_of
 from aoe.difference import row as difference_row
-from aoe.kernels import FP8, NotFiniteError, cpu
+from aoe.kernels import FP8, NotFiniteError, Sums, cpu
 from aoe.merge import alike
 from aoe.plan import check_compatible
 
@@ -67,7 +69,7 @@ class Audit:
                 raise AoeError(f"The claimed recipe reads {parent}, which is none of the audit's parents.")
         self.architecture = Architecture(self.base.config)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
-        self._elsewhere = _Elsewhere(self)
+        self.elsewhere = _Elsewhere(self)
 
     def rows(self, weights, threads=1):
         """One row a weight, a dict: of the parents' ``weights``, several at a time.
@@ -93,22 +95,28 @@ class Audit:
 def written(weights):
     """A mixture {parent: λ} in words."""
     parts = [f"{weight:.6g} {parent}" for parent, weight in weights.items() if weight]
-    return parts[0].split(" ", 1)[1] if len(parts) == 1 and parts[0].startswith("1 ") else " + ".join(parts)
+    text = " + ".join(parts).replace("+ -", "- ")
+    return text.removeprefix("1 ") if len(parts) == 1 else text
+
+
+def is_undecidable(row):
+    """Whether all parents have the same, so that nothing tells where it is from."""
+    return len(row["alike"]) == 1 < len(row["alike"][0])
 
 
 class _Elsewhere:
-    """Parents' weights by their first bytes, for those that are not where they belong."""
+    """Parents' weights by their beginning, as the published model would store them, for those that are not where they
+    belong."""
 
     def __init__(self, audit):
         self.audit, self.lock, self.heads, self.kinds = audit, threading.Lock(), {}, None
 
-    def find(self, name, checkpoint):
-        """(parent, weight) whose bytes a published weight has; None if there is none."""
+    def find(self, weight):
+        """(parent, weight) whose bytes, or values, a published _Weight has; None if there is none."""
         with self.lock:
-            known = self._heads(self._kind(name))
-        head = _head(checkpoint, name)
-        for parent, other in known.get(head, []):
-            if other != name and _same_bytes(checkpoint, name, self.audit.parents[parent], other):
+            known = self._heads(self._kind(weight.name), weight)
+        for parent, other in known.get(_head(weight.read_published(weight.ranges()[0][1])), []):
+            if other != weight.name and weight.is_copy_of(parent, other):
                 return parent, other
         return None
 
@@ -117,30 +125,24 @@ class _Elsewhere:
         place = self.audit.architecture.place(name)
         return place.group, place.kind, place.layer if place.expert is not None else None
 
-    def _heads(self, kind):
+    def _heads(self, kind, weight):
         if self.kinds is None:
             self.kinds = {}
             for name in self.audit.base.weights:
                 self.kinds.setdefault(self._kind(name), []).append(name)
-        if kind not in self.heads:
-            self.heads[kind] = {}
+        key = kind, weight.ours[1:3], weight.theirs.dtype  # dtype and shape
+        if key not in self.heads:
+            self.heads[key] = {}
             for name in self.kinds[kind]:
-                for parent, checkpoint in self.audit.parents.items():
-                    self.heads[kind].setdefault(_head(checkpoint, name), []).append((parent, name))
-        return self.heads[kind]
+                if self.audit.base.stored(name)[1:3] == weight.ours[1:3]:
+                    for parent in self.audit.parents:
+                        head = _head(next(weight.copies_of(parent, name)))
+                        self.heads[key].setdefault(head, []).append((parent, name))
+        return self.heads[key]
 
 
-def _head(checkpoint, name):
-    stored = checkpoint.stored(name)
-    return stored.dtype, stored.shape, checkpoint.read(name, 0, np.empty(min(HEAD, stored.size), np.uint8)).tobytes()
-
-
-def _same_bytes(published, name, parent, other):
-    pairs = [(name, other)] + ([(scale_of(name), scale_of(other))] if parent.scale(other) else [])
-    return all(
-        np.array_equal(published.read(ours, 0, np.empty(parent.stored(theirs).size, np.uint8)), parent.read(theirs))
-        for ours, theirs in pairs
-    )
+def _head(part):
+    return part[0].reshape(-1).view(np.uint8)[:HEAD].tobytes()
 
 
 class _Weight:
@@ -192,12 +194,10 @@ class _Weight:
     def row(self):
         """The row of this weight; see the names of its columns in config/README.md."""
         if self.part.problem:
-            return self.empty_row("unreadable", f"{self.part.tensor} {self.part.problem}")
+            found = "unreadable" if self.part.elements == self.ours.elements else "reshaped"
+            return self.empty_row(found, f"{self.part.tensor} {self.part.problem}")
         row = self.empty_row("unexplained")
-        try:
-            sources = self._compare(row)
-        except NotFiniteError:
-            return row | {"found": "unreadable", "note": "a parent holds NaN or Inf"}
+        sources = self._compare(row)
         if sources:
             found, grade = ("copied", BYTES) if self.ways == (SAME,) else ("equal", VALUES)
             row |= {"found": found, "grade": grade, "sources": sources}
@@ -212,27 +212,51 @@ class _Weight:
             row["close"] = self._close()
         return row
 
+    def is_copy_of(self, parent, other):
+        """Whether this weight is, as stored, what a parent has under the name ``other``."""
+        published = (self.read_published(theirs) for _, theirs in self.ranges())
+        return all(alike(ours, made) for ours, made in zip(published, self.copies_of(parent, other), strict=True))
+
+    def copies_of(self, parent, other):
+        """Yield, slab by slab, what a parent's weight would be if the model had it in this one's place."""
+        for ours, theirs in ranges(self.audit.base.stored(other), self.theirs):
+            part = ours.read(self.parents[parent], cpu, self.audit.names.index(parent))
+            yield rebuild([part], self.ours.dtype, [1], self.theirs.dtype, theirs.shape, self.ways[0])
+
     def _compare(self, row):
         """The parents whose bytes, or whose values in the published format, are the published ones.
 
-        Adds to the row which parents are alike, and how much the others differ from the base.
+        Adds to the row which parents are alike, and how much each of the others differs from the base; NaN where
+        numbers are not finite.
         """
-        alive, pairs, sums = set(self.parents), set(), {name: [] for name in self.audit.names[1:]}
-        first, *others = self.audit.names
-        pairs = {(one, other) for i, one in enumerate(self.audit.names) for other in self.audit.names[i + 1 :]}
+        (first, *others), names = self.audit.names, self.audit.names
+        alive, sums = set(names), {name: [] for name in others}
+        pairs = {(one, other) for i, one in enumerate(names) for other in names[i + 1 :]}
         for ours, theirs in self.ranges():
-            parts = {parent: self.read(parent, ours) for parent in self.parents}
+            parts = {parent: self.read(parent, ours) for parent in names}
             published = self.read_published(theirs)
             pairs = {(one, other) for one, other in pairs if alike(parts[one], parts[other])}
             alive = {parent for parent in alive if self._is(published, parts[parent])}
             for other in others:
-                sums[other].append((False, cpu.difference([parts[first], parts[other]], self.ours.dtype)))
-        row["alike"] = _classes(self.audit.names, pairs)
-        norms = [difference_row(self.ours, self.place, found) for found in sums.values()]
-        row |= {norm: max((other[norm] for other in norms), default=0.0) for norm in NORMS}
-        return [parent for parent in self.audit.names if parent in alive]
+                sums[other].append((False, self._sums(parts[first], parts[other])))
+        row["alike"] = _classes(names, pairs)
+        for other, found in sums.items():
+            norms = difference_row(self.ours, self.place, found)
+            row |= {f"{norm}_{other}": norms[norm] for norm in NORMS}
+        return [parent for parent in names if parent in alive]
+
+    def _sums(self, one, other):
+        try:
+            return cpu.difference([one, other], self.ours.dtype)
+        except NotFiniteError:
+            return Sums(math.nan, math.nan, math.nan)
 
     def _is(self, published, part):
+        """Whether a parent's part gives the published one, or the published one, converted back, the parent's."""
+        if self.theirs.dtype == FP8 != self.ours.dtype:
+            shape = part[0].shape
+            if alike(part, rebuild([published], FP8, [1], self.ours.dtype, shape)):
+                return True
         shape = published[0].shape
         return alike(published, rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0]))
 
@@ -247,23 +271,33 @@ class _Weight:
                 break
         return alive
 
-    def _match(self, weights, way, within=TIE):
-        """The Match of a mixture {parent: λ}, all through the weight."""
+    def _match(self, weights, way, share=0.0):
+        """The Match of a mixture {parent: λ}, all through the weight; share: of the largest parent, that the arithmetic
+        may have lost."""
         found, shares, ours_dtype, dtype = Deviation(), list(weights.values()), self.ours.dtype, self.theirs.dtype
-        within = ULPS if dtype == "F32" else within
+        within = ULPS if dtype == "F32" else TIE
         for ours, theirs in self.ranges():
             parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
             try:
                 expected = rebuild(parts, ours_dtype, shares, dtype, published[0].shape, way)
             except NotFiniteError:  # no such mixture was ever stored
                 return Match(weights, way, found, None)
-            found.add(published, expected, dtype, lambda parts=parts: mixture(parts, ours_dtype, shares), within)
+
+            def unrounded(parts=parts):
+                return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)
+
+            found.add(published, expected, dtype, unrounded, within)
         copied = len(weights) == 1 and shares[0] == 1
         if found.stored or not found.differing:
             return Match(weights, way, found, BYTES if found.stored and self.ways == (SAME,) else VALUES)
         # what was copied was not rounded; nor is it known how what was converted had been rounded before
-        explained = not (copied or way == CONVERTED or found.outside)
+        explained = not (copied or found.outside or (way == CONVERTED and dtype != FP8))
         return Match(weights, way, found, ROUNDING if explained else None)
+
+    def _best_match(self, weights, way):
+        """The Match of a mixture by the arithmetic that explains more: float32's, or BF16's before FP8."""
+        found = self._match(weights, way)
+        return self._match(weights, way, BF16) if found.deviation.outside else found
 
     def reproduces(self, weights):
         """See Audit.reproduces."""
@@ -289,13 +323,13 @@ class _Weight:
         weights = self.audit.plan.weights(self.name)
         row["claim"] = written(weights)
         # parents that agree in every byte are copied, not rounded anew
-        copied = any(set(weights) <= {*alike} for alike in row["alike"]) and abs(sum(weights.values()) - 1) < 1e-9
+        copied = any(set(weights) <= {*kin} for kin in row["alike"]) and abs(sum(weights.values()) - 1) < 1e-9
         weights = {next(iter(weights)): 1} if copied else weights
         (first, *others) = weights
         if not others and weights[first] == 1 and first in row["sources"]:
             row["claim_grade"] = row["grade"]
             return None
-        found = max((self._match(weights, way) for way in self.ways), key=_quality)
+        found = max((self._best_match(weights, way) for way in self.ways), key=_quality)
         row["claim_grade"] = found.grade or ""
         row |= {f"claim_{name}": getattr(found.deviation, name) for name in DEVIATIONS}
         return found
@@ -315,17 +349,18 @@ class _Weight:
 
     def _explain(self, row):
         """Look for what explains a weight that is no parent's, and nothing that was claimed."""
-        elsewhere = self.ways == (SAME,) and self.audit._elsewhere.find(self.name, self.audit.published)
-        if elsewhere:
+        if self.ours.elements and (elsewhere := self.audit.elsewhere.find(self)):
             parent, other = elsewhere
-            row |= {"found": "moved", "grade": BYTES, "note": f"{parent}'s {other}"}
+            row |= {"found": "moved", "grade": BYTES if self.ways == (SAME,) else VALUES}
+            row["note"] = f"{parent}'s {other}"
             return
         matches = []
         if len(row["alike"]) > 1:
             least, fit = self._fit(row)
             if fit:
                 weights = {self.audit.names[i]: share for i, share in fit.weights.items() if share}
-                matches.append(self._match(weights, fit.way, fit.within))
+                if weights:
+                    matches.append(self._best_match(weights, fit.way))
                 for label, column in (("lambda", fit.weights), ("low", fit.low), ("high", fit.high)):
                     row |= {f"{label}_{self.audit.names[i]}": value for i, value in column.items()}
                 for label, column in (("free", least.free), ("convex", least.convex)):
@@ -340,14 +375,15 @@ class _Weight:
 
     def _fit(self, row):
         """(LeastSquares, Fit) of one of each set of parents that are alike; (None, None) if nothing can be fitted."""
-        names, sample = self.audit.names, Sample(self.ours.dtype, self.theirs.dtype)
+        names, different = self.audit.names, [self.audit.names.index(kin[0]) for kin in row["alike"]]
+        sample = Sample(self.ours.dtype, self.theirs.dtype, different)
         for ours, theirs in self.ranges():
             sample.add([self.read(parent, ours) for parent in names], self.read_published(theirs))
             if sample.enough:
                 break
-        if not sample.elements:
+        if not sample.pieces:
             return None, None
-        return explain(sample, [names.index(kin[0]) for kin in row["alike"]], self.ways)
+        return explain(sample, different, self.ways)
 
     def _close(self):
         """The parents that a weight is close to by the audit's tolerance, each of its numbers."""

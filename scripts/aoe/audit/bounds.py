@@ -13,26 +13,41 @@ from aoe.checkpoint import BLOCK
 from aoe.kernels import FP8, cpu
 
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
-LOOSE = 0.56  # the same where it had been rounded to BF16 before it became FP8: a 16th of a step
+CONVERSION = 1 / 16  # steps that a conversion to BF16 takes FP8, if it is not known of which scales
 ULPS = 4.0  # the same of float32, whose sums differ in their last bits with their order
 LAST_DIGITS = 2.0**-20  # how far, relatively, the largest value of a block may be from what it was
-LAST_BF16 = 2.0**-8  # the same if it had been BF16
+BF16 = 2.0**-7  # what BF16 can do to a sum, in shares of the largest parent: four roundings of a 512th
 LARGEST = 0x7E  # the FP8 code of 448
+SMALLEST = 1e-60  # instead of a step of 0
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """float64 (n,) each: the ``values`` that were stored, their ``steps``, how far the mixture may be from them
-    (``loose``), and how far if the scales were made of the largest values (``tight``), or None."""
+    """float64 (n,) each: the ``values`` that were stored, their ``steps``, and ``slack``, how far they may be from that
+    for want of a scale; ``anchors``: bool (n,), which of them were not rounded, or None if that is not known.
+
+    near: steps that rounding takes a value, at most.
+    """
 
     values: np.ndarray
     steps: np.ndarray
-    loose: np.ndarray
-    tight: np.ndarray | None
+    slack: np.ndarray
+    anchors: np.ndarray | None
+    near: float
 
-    @property
-    def choices(self):
-        return [self.loose] if self.tight is None else [self.tight, self.loose]
+    def choices(self, parents):
+        """Yield how far the mixture may be from each value, from the strictest on: computed in float32, or in BF16,
+        with scales made of the largest values, or not.
+
+        parents: the largest of the parents' magnitudes, float64 (n,).
+        """
+        for share in (0.0, BF16):
+            slack = self.slack + share * parents
+            loose = self.near * self.steps + slack
+            if self.anchors is not None:
+                tight = LAST_DIGITS * np.abs(self.values) + slack
+                yield np.where(self.anchors, np.minimum(tight, loose), loose)
+            yield loose
 
 
 def bounds_of(pieces, dtype, published_dtype, way):
@@ -41,30 +56,31 @@ def bounds_of(pieces, dtype, published_dtype, way):
     pieces: published parts with the shape of the parents' numbers; dtype: the parents'; way: see aoe.audit.storage.
     """
     found = [_bounds(published, shape, dtype, published_dtype, way) for published, shape in pieces]
-    values, steps, loose, tight = zip(*found, strict=True)
-    known = any(part is not None for part in tight) and all(part is not None for part in tight)
-    joined = [np.concatenate([part.reshape(-1) for part in parts]) for parts in (values, steps, loose)]
-    return Bounds(*joined, np.concatenate([part.reshape(-1) for part in tight]) if known else None)
+    values, steps, slack, anchors = zip(*found, strict=True)
+    joined = [np.concatenate([part.reshape(-1) for part in parts]) for parts in (values, steps, slack)]
+    joined[1] = np.maximum(joined[1], SMALLEST)  # a scale may be 0
+    known = all(part is not None for part in anchors)
+    near = ULPS if published_dtype == "F32" and way != CONVERTED else TIE
+    return Bounds(*joined, np.concatenate([part.reshape(-1) for part in anchors]) if known else None, near)
 
 
 def _bounds(published, shape, dtype, published_dtype, way):
     values = cpu.values(published, published_dtype)
     if published_dtype == FP8:
-        near, last = (LOOSE, LAST_BF16) if way == CONVERTED else (TIE, LAST_DIGITS)
-        return _of_blocks(*published, 0.0, near, last)
+        return _of_blocks(*published, 0.0)
     if way != CONVERTED:
         steps = cpu.steps(published, published_dtype, values).astype(np.float64)
-        return values.astype(np.float64), steps, steps * (ULPS if published_dtype == "F32" else TIE), None
+        return values.astype(np.float64), steps, np.zeros(values.shape), None
     before = cpu.rounded(values.reshape(shape), dtype)
     if dtype == FP8:
         codes, scale, slack = _scales_before(before, values.reshape(shape), published_dtype)
         if (slack >= 0).all():
-            return _of_blocks(codes, scale, slack, TIE, LAST_DIGITS)
+            return _of_blocks(codes, scale, slack)
     steps = cpu.steps(before, dtype, values).reshape(-1).astype(np.float64)
-    return values.astype(np.float64), steps, steps * LOOSE, None
+    return values.astype(np.float64), steps, CONVERSION * steps, None
 
 
-def _of_blocks(codes, scale, slack, near, last):
+def _of_blocks(codes, scale, slack):
     """The bounds of FP8 numbers whose scales are known up to a share ``slack`` of them."""
     rows, columns = (np.arange(size) // BLOCK for size in codes.shape)
 
@@ -74,13 +90,12 @@ def _of_blocks(codes, scale, slack, near, last):
     ones = np.ones(scale.shape, np.float32)
     values = cpu.values((codes, ones), FP8).astype(np.float64) * spread(scale)
     steps = cpu.steps((codes, ones), FP8, None).astype(np.float64) * spread(scale)
-    loose = near * steps + spread(slack) * np.abs(values)
     magnitudes = codes & 0x7F
     largest = magnitudes == LARGEST
-    if not np.isin(_by_block(np.maximum, magnitudes), (0, LARGEST)).all():
-        return values, steps, loose, None
-    alone = largest & (spread(_by_block(np.add, largest.astype(int))) == 1)
-    return values, steps, loose, np.where(alone, np.minimum(loose, (last + spread(slack)) * np.abs(values)), loose)
+    anchors = None
+    if np.isin(_by_block(np.maximum, magnitudes), (0, LARGEST)).all():
+        anchors = largest & (spread(_by_block(np.add, largest.astype(int))) == 1)
+    return values, np.abs(steps), spread(slack) * np.abs(values), anchors
 
 
 def _scales_before(before, values, dtype):

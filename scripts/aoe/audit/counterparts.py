@@ -141,8 +141,10 @@ def _part(checkpoint, stored, row, shape):
     # blocks do not reach from one part of a fused tensor into the next, or else its scales are no part's own
     whole = shape == stored.shape or (row % BLOCK == 0 and shape[0] % BLOCK == 0)
     rows = math.prod(stored.shape[:-1]) if whole else 0
-    if scale is None or scale.dtype != "F32" or len(shape) != 2 or not whole:
+    if scale is None or len(shape) != 2 or not whole:
         return Part(stored.name, begin, shape, stored.dtype, problem="has no scales of blocks of its own")
+    if scale.dtype != "F32":
+        return Part(stored.name, begin, shape, stored.dtype, problem=f"has scales of the dtype {scale.dtype}")
     expected = scale_shape(rows, stored.shape[-1])
     if math.prod(scale.shape) != math.prod(expected):
         return Part(stored.name, begin, shape, stored.dtype, problem=f"has scales of the shape {list(scale.shape)}")

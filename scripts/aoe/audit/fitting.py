@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.audit.bounds import LOOSE, TIE
 from aoe.audit.least_squares import (
     least_squares,
     normal_equations,
@@ -57,11 +56,6 @@ class Fit:
     residual: float
 
     @property
-    def within(self):
-        """Steps that a value may be off: fewer if the arithmetic is ours, with its ties alone falling otherwise."""
-        return TIE if self.differing <= max(FEW * self.elements, 1) else LOOSE
-
-    @property
     def explains(self):
         return self.outside == 0 or self.differing <= max(FEW * self.elements, 1)
 
@@ -76,29 +70,29 @@ def explain(sample, parents, ways):
         return None, None
     plain = least_squares(values, published, parents)
     squares = solve(values, published, parents)[1]
-    best = []
-    for way in ways:
-        bounds, fits = sample.bounds(way), []
-        for size in range(2, len(parents) + 1):
-            for chosen in itertools.combinations(parents, size):
-                if solve(values, published, chosen)[1] <= HOPELESS * squares or size == len(parents):
-                    fits.append(_fit(sample, values, bounds, chosen, way))
-            if any(not fit.outside or not fit.differing for fit in fits):
-                break
-        if not any(fit.explains for fit in fits):  # perhaps λ that do not sum to 1
-            fits.append(_fit(sample, values, bounds, parents, way, free=True))
-        best.append(min([fit for fit in fits if fit.explains] or fits, key=_merit))
+    promising = [
+        chosen
+        for size in range(2, len(parents) + 1)
+        for chosen in itertools.combinations(parents, size)
+        if size == len(parents) or solve(values, published, chosen)[1] <= HOPELESS * squares
+    ]
+    best = [_fit_one_way(sample, values, promising, way) for way in ways]
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
 
 
-def _fit(sample, values, bounds, chosen, way, free=False):
-    """The better Fit of those within tight and within wide bounds."""
-    fits = []
-    for choice in bounds.choices:
-        fits.append(_Fitting(sample, values, bounds, choice, chosen, way, free).run())
-        if not fits[-1].outside:
-            break
-    return min(fits, key=lambda fit: (fit.differing, fit.outside))
+def _fit_one_way(sample, values, promising, way):
+    """The Fit of the fewest parents within the strictest bounds; of λ that do not sum to 1, if none do that explain."""
+    bounds, fits = sample.bounds(way), []
+    largest = np.abs(values[list(promising[-1])]).max(axis=0)
+    for choice in bounds.choices(largest):
+        for chosen in promising:
+            fits.append(_Fitting(sample, values, bounds, choice, chosen, way).run())
+            if not fits[-1].outside or not fits[-1].differing:
+                return fits[-1]
+    if not any(fit.explains for fit in fits):
+        choice = next(bounds.choices(largest))
+        fits.append(_Fitting(sample, values, bounds, choice, promising[-1], way, free=True).run())
+    return min([fit for fit in fits if fit.explains] or fits, key=_merit)
 
 
 def orders(parents):
@@ -142,8 +136,9 @@ class _Fitting:
     free: whether λ need not sum to 1.
     """
 
-    def __init__(self, sample, values, bounds, choice, chosen, way, free):
-        self.sample, self.steps, self.bounds, published = sample, bounds.steps, choice, bounds.values
+    def __init__(self, sample, values, bounds, choice, chosen, way, free=False):
+        self.sample, self.steps, self.bounds = sample, bounds.steps, choice
+        published = bounds.values
         self.chosen, self.way, self.free = chosen, way, free
         self.target = published if free else published - values[chosen[0]]
         self.directions = values[list(chosen)] if free else values[list(chosen[1:])] - values[chosen[0]]
@@ -153,7 +148,9 @@ class _Fitting:
         shares = self._search(project(self.directions, self.target, self.everywhere))
         for _ in range(ROUNDS):
             low, high = self._interval(shares)
-            shares = shares + np.where(low <= high, (low + high) / 2, 0) / len(shares)
+            bounded = np.isfinite(low) & np.isfinite(high) & (low <= high)
+            middle = np.where(bounded, low, 0.0) + np.where(bounded, high, 0.0)
+            shares = shares + middle / 2 / len(shares)
         low, high = self._interval(shares)
         return self._fit(*self._simplified(shares, np.maximum(NEAR, (high - low) / 2)))
 

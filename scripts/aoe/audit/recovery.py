@@ -5,18 +5,21 @@ it allows every mixture, and so decides nothing; where its numbers were rounded 
 one mixture for most of it, others for parts of it, and perhaps a threshold δ below which weights were left alone.
 """
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 from aoe.architecture import Place, TensorGroup
+from aoe.audit.attribution import BYTES, ROUNDING, VALUES, is_undecidable
 from aoe.audit.fitting import SIMPLE, orders
 from aoe.recipe import read_recipe
 
 EXPLAINED = ("copied", "equal", "claimed", "mixed")
 SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes
 MOST = 64  # different mixtures; whoever needs more was not assembled by a recipe
+NEAR = 0.002  # λ of one mixture, where rounding keeps them from being exactly the same
 WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to reproduce
 
 
@@ -24,12 +27,13 @@ WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to 
 class Recovered:
     """``entry``: the recipe as a study writes it, or None; ``mixtures``: weight -> {parent: λ} that it gives to those
     that it reproduces; ``undecidable``: how many every recipe would; ``thresholds``: norm -> [low, high): δ that would
-    do, if there is one."""
+    do, if there is one; ``exact``: whether the recipe gives values, rather than what rounding would take to them."""
 
     entry: dict | None
     mixtures: dict
     undecidable: int
     thresholds: dict
+    exact: bool
 
 
 def recover(rows, names, reproduces):
@@ -39,34 +43,43 @@ def recover(rows, names, reproduces):
     {parent: λ}), whether that gives what was published.
     """
     readable = [row for row in rows if row["found"] in (*EXPLAINED, "unexplained")]
-    undecidable = [row["tensor"] for row in readable if len(row["alike"]) == 1 and row["found"] in EXPLAINED]
-    decided = [row for row in readable if len(row["alike"]) > 1]
-    allowed = _allowed(decided, names, reproduces)
+    undecidable = [row["tensor"] for row in readable if is_undecidable(row) and row["found"] in EXPLAINED]
+    decided = [row for row in readable if not is_undecidable(row)]
+    exact = is_exact(decided)
+    allowed = _allowed(decided, names, reproduces, exact)
     decided = [row for row in decided if allowed[row["tensor"]]]
     if not decided:
-        return Recovered(None, {}, len(undecidable), {})
+        return Recovered(None, {}, len(undecidable), {}, exact)
     # of several recipes of one length, the one whose base gave the most
     kept = {name: sum(row["elements"] for row in decided if ((name, 1.0),) in allowed[row["tensor"]]) for name in names}
     entries = [_described(decided, allowed, base) for base in sorted(names, key=lambda name: -kept[name])]
-    thresholds = {}
-    for space in SPACES:
-        if gap := _gap(decided, allowed, names[0], space):
-            thresholds[space] = gap
-            alone = {row["tensor"] for row in decided if row[space] <= gap[0]}
-            entry = _described(decided, allowed, names[0], alone)
-            entries.append(entry | {"threshold": {"delta": _simplest_threshold(*gap), "space": space}})
-    entry = min(entries, key=_length)
-    if "threshold" not in entry:
-        thresholds = {}
-    short = {e["threshold"]["space"] for e in entries if "threshold" in e and _length(e) == _length(entry)}
-    thresholds = {space: gap for space, gap in thresholds.items() if space in short}
+    limited = list(_with_thresholds(decided, allowed, names))
+    entry = min([*entries, *(entry for entry, _ in limited)], key=_length)
+    # other norms may tell the weights that were left alone from the others as shortly
+    as_short = [(e["threshold"]["space"], gap) for e, gap in limited if _length(e) == _length(entry)]
+    thresholds = dict(reversed(as_short)) if "threshold" in entry else {}
     mixtures = _mixtures(entry, decided, allowed, names)
     kept = {weight: {entry["base"]: 1.0} for weight in undecidable}
-    return Recovered(entry, mixtures | kept, len(undecidable), thresholds)
+    return Recovered(entry, mixtures | kept, len(undecidable), thresholds, exact)
 
 
-def _allowed(rows, names, reproduces):
-    """{weight: set of the mixtures that it allows}, of the fewest mixtures that explain all."""
+def is_exact(rows):
+    """Whether mixtures of λ that can be written down gave the values of most weights that are mixtures; else rounding
+    has to explain some, as the model was made with another arithmetic, or λ are only nearly known."""
+    sizes = Counter()
+    for row in rows:
+        if row["found"] in ("mixed", "claimed"):
+            shares = [row[f"lambda_{name}"] for name in row["order"]]
+            known = all(min(abs(share * d - round(share * d)) for d in SIMPLE) < 1e-9 for share in shares)
+            sizes[known and row["grade"] in (BYTES, VALUES)] += row["elements"]
+    return sizes[True] >= sizes[False]
+
+
+def _allowed(rows, names, reproduces, exact):
+    """{weight: set of the mixtures that it allows}, of the fewest mixtures that explain all.
+
+    exact: whether a mixture has to give a weight's values.
+    """
     own = {row["tensor"]: _own(row, names) for row in rows}
     remaining, mixtures, allowed = dict.fromkeys(own), [], {weight: set() for weight in own}
     by_name = {row["tensor"]: row for row in rows}
@@ -77,10 +90,11 @@ def _allowed(rows, names, reproduces):
         if not counts:
             break
         (common, _), *_ = counts.most_common(1)
-        mixture = _agreed(common, [by_name[weight] for weight in remaining], reproduces)
-        mixture = _ordered(mixture, [by_name[weight] for weight in remaining], own, reproduces)
+        mixture = _agreed(common, [by_name[weight] for weight in remaining], reproduces, exact)
+        if exact:
+            mixture = _ordered(mixture, [by_name[weight] for weight in remaining], own, reproduces)
         mixtures.append(mixture)
-        fits = {weight for weight in own if _fits(by_name[weight], mixture, own[weight], reproduces)}
+        fits = {weight for weight in own if _fits(by_name[weight], mixture, own[weight], reproduces, exact)}
         for weight in fits:
             allowed[weight].add(mixture)
         fits |= {weight for weight in remaining if common in own[weight]}  # lest it be asked for again
@@ -98,8 +112,9 @@ def _own(row, names):
     return [tuple(sorted(mixture, key=lambda part: names.index(part[0])) if len(mixture) < 3 else mixture)]
 
 
-def _fits(row, mixture, own, reproduces):
-    if mixture in own:
+def _fits(row, mixture, own, reproduces, exact):
+    rounded = row["grade"] == ROUNDING
+    if mixture in own and not (exact and rounded):
         return True
     parents = {parent for parent, _ in mixture}
     if any(parents <= set(kin) for kin in row["alike"]) and math.isclose(sum(share for _, share in mixture), 1):
@@ -110,10 +125,12 @@ def _fits(row, mixture, own, reproduces):
         (_, (parent, share)) = mixture  # of more parents, one's interval holds only while the others' λ are kept
         if not row.get(f"low_{parent}", -math.inf) - 1e-3 <= share <= row.get(f"high_{parent}", math.inf) + 1e-3:
             return False
+    if own and not exact and {parent for parent, _ in own[0]} == parents:
+        return all(abs(dict(own[0])[parent] - share) <= NEAR for parent, share in mixture)
     return reproduces(row["tensor"], dict(mixture))
 
 
-def _agreed(mixture, rows, reproduces):
+def _agreed(mixture, rows, reproduces, exact):
     """A mixture with the simplest λ that lie within the intervals of all weights that may have it."""
     shares, (base, *others) = dict(mixture), [parent for parent, _ in mixture]
     if not others or not math.isclose(sum(shares.values()), 1):
@@ -127,9 +144,16 @@ def _agreed(mixture, rows, reproduces):
         return mixture
     near.sort(key=lambda found: max(high - low for low, high in found[1]))
     ends = np.array([ends for _, ends in near])  # (weights, parents, 2)
-    agreed = list(map(simplest, ends[:, :, 0].max(axis=0), ends[:, :, 1].min(axis=0)))
-    found = ((base, round(1 - math.fsum(agreed), 12)), *zip(others, agreed, strict=True))
-    return found if all(reproduces(weight, dict(found)) for weight, _ in near[:WITNESSES]) else mixture
+    lows, highs = ends[:, :, 0].max(axis=0), ends[:, :, 1].min(axis=0)
+    if not np.isfinite([lows, highs]).all():
+        return mixture
+    candidates = []
+    for agreed in (list(map(simplest, lows, highs)), [float(end) for end in (lows + highs) / 2]):
+        candidates.append(((base, round(1 - math.fsum(agreed), 12)), *zip(others, agreed, strict=True)))
+    right = [sum(reproduces(weight, dict(c)) for weight, _ in near[:WITNESSES]) for c in candidates]
+    if exact and max(right) < len(near[:WITNESSES]):
+        return mixture
+    return candidates[right.index(max(right))]
 
 
 def _ordered(mixture, rows, own, reproduces):
@@ -151,7 +175,7 @@ def simplest(low, high):
         number = math.ceil(low * denominator - 1e-12) / denominator
         if number <= high:
             return number
-    return (low + high) / 2
+    return float(low + high) / 2
 
 
 def _described(rows, allowed, base, alone=frozenset()):
@@ -272,13 +296,28 @@ def _written_layers(layers):
     return [first if first == last else f"{first}-{last}" for first, last in runs]
 
 
-def _gap(rows, allowed, base, space):
+def _with_thresholds(rows, allowed, names):
+    """Yield (recipe, [low, high) of its δ) of the recipes that leave weights alone by a threshold."""
+    base, *others = names
+    for space in SPACES:
+        for size in range(1, len(others) + 1):
+            for parents in itertools.combinations(others, size):
+                norms = {
+                    row["tensor"]: max(row.get(f"{space}_{parent}", math.nan) for parent in parents) for row in rows
+                }
+                if gap := _gap(rows, allowed, base, norms):
+                    entry = _described(rows, allowed, base, {weight for weight in norms if norms[weight] <= gap[0]})
+                    # δ is compared with the differences of the parents that the recipe names, and of no others
+                    if set(read_recipe("recovered", entry, names).parents) - {base} == set(parents):
+                        yield entry | {"threshold": {"delta": _simplest_threshold(*gap), "space": space}}, gap
+
+
+def _gap(rows, allowed, base, norms):
     """[low, high) of the δ that tells as many weights as possible that were left alone from those that were not; None
     if there are none of either."""
     kept = ((base, 1.0),)
-    changed = [row[space] for row in rows if kept not in allowed[row["tensor"]]]
-    highest = min(changed, default=0.0)
-    alone = [row[space] for row in rows if kept in allowed[row["tensor"]] and row[space] < highest]
+    highest = min((norms[row["tensor"]] for row in rows if kept not in allowed[row["tensor"]]), default=0.0)
+    alone = [norms[row["tensor"]] for row in rows if kept in allowed[row["tensor"]] and norms[row["tensor"]] < highest]
     return (max(alone), highest) if alone else None
 
 
@@ -307,7 +346,8 @@ def _mixtures(entry, rows, allowed, names):
     for row in rows:
         place = Place(TensorGroup(row["group"]), row["layer"], row["expert"], row["kind"])
         weights = recipe.weights_for(row["tensor"], place)
-        if recipe.threshold.delta > 0 and row[recipe.threshold.space] <= recipe.threshold.delta:
+        norms = [row.get(f"{recipe.threshold.space}_{parent}", math.nan) for parent in recipe.parents[1:]]
+        if recipe.threshold.delta > 0 and not max(norms, default=0.0) > recipe.threshold.delta:
             weights = {recipe.base: 1.0}
         mixture = tuple((name, weight) for name, weight in weights.items() if weight)
         if mixture in allowed[row["tensor"]]:

@@ -7,8 +7,9 @@ from importlib.metadata import version
 from aoe import __version__
 from aoe.architecture import TensorGroup
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
-from aoe.audit.attribution import Tolerance
+from aoe.audit.attribution import ROUNDING, Tolerance
 from aoe.audit.verdict import LEFT_OUT, UNDECIDABLE, check, deviation, group_table, overall
+from aoe.checkpoint import weight_of
 
 
 def report(rows, audit, recovered, settings, claim):
@@ -64,10 +65,13 @@ def deviations(rows, additional=()):
         if (what := deviation(row))
     ]
     extra = [
-        {"tensor": name, "group": "", "layer": None, "status": DEVIATES, "what": "is in no parent"}
-        for name in additional
+        {"tensor": name, "group": "", "layer": None, "status": DEVIATES, "what": _surplus(name)} for name in additional
     ]
     return table + extra
+
+
+def _surplus(tensor):
+    return "is the scale of no FP8 weight" if weight_of(tensor) != tensor else "is in no parent"
 
 
 def _summary(rows, statuses, audit, claimed):
@@ -78,10 +82,16 @@ def _summary(rows, statuses, audit, claimed):
         first = next(row for row in rows if row["status"] == DEVIATES)
         more = f", and {statuses[DEVIATES] - 1:,} more deviate" if statuses[DEVIATES] > 1 else ""
         sentences.append(f"{first['tensor']} {deviation(first)}{more}.")
-    if audit.published.additional:
+    if (
+        not claimed
+        and rows
+        and (rounded := sum(row["status"] == VERIFIED and row["grade"] == ROUNDING for row in rows))
+    ):
         sentences.append(
-            f"{len(audit.published.additional):,} tensors are in no parent: {audit.published.additional[0]}, …"
+            f"{rounded:,} agree within rounding only: the model was made with another arithmetic than ours."
         )
+    if surplus := audit.published.additional:
+        sentences.append(f"{len(surplus):,} tensors belong to no weight of the parents, {surplus[0]} among them.")
     if statuses[CANNOT_TELL]:
         first = next(row for row in rows if row["status"] == CANNOT_TELL)
         sentences.append(f"{statuses[CANNOT_TELL]:,} cannot be compared: {first['tensor']} ({first['note']}).")

@@ -11,25 +11,32 @@ ENOUGH = 65_536  # elements of a sample, where the parents differ
 
 
 class Sample:
-    """Parts of a weight where its parents differ: what they and the published model store there."""
+    """Parts of a weight where its parents differ: what they and the published model store there.
 
-    def __init__(self, dtype, published_dtype):
+    parents: the indices of those that are not alike, the base first.
+    """
+
+    def __init__(self, dtype, published_dtype, parents):
         self.dtype, self.published_dtype = dtype, published_dtype
         self.pieces = []  # ([every parent's part], the published part)
-        self.elements = 0
+        self.base, *others = parents
+        self.elements = dict.fromkeys(others, 0)  # parent -> those of pieces where it is not like the base
 
     def add(self, parts, published):
-        """Take some of a slab, all parents' parts and the published one, if the parents differ there."""
+        """Take some of a slab, all parents' parts and the published one, if parents differ there of which there is not
+        enough yet."""
         shape = next((part[0].shape for part in [*parts, published] if part[1] is not None), None)
         *parts, published = (_cut(part, shape) for part in [*parts, published])
-        first, *others = (cpu.values(part, self.dtype) for part in parts)
-        if any(not np.array_equal(first, other) for other in others):
-            self.elements += published[0].size
+        values = [cpu.values(part, self.dtype) for part in parts]
+        differ = [parent for parent in self.elements if not np.array_equal(values[parent], values[self.base])]
+        if any(self.elements[parent] < ENOUGH for parent in differ):
             self.pieces.append((parts, published))
+            for parent in differ:
+                self.elements[parent] += published[0].size
 
     @property
     def enough(self):
-        return self.elements >= ENOUGH
+        return all(elements >= ENOUGH for elements in self.elements.values())
 
     def values(self):
         """(the parents' values, float64 (parents, n), the published ones (n,))."""

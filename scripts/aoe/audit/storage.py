@@ -48,6 +48,11 @@ def mixture(parts, dtype, weights):
     return total
 
 
+def largest(parts, dtype):
+    """The largest magnitude that any parent has in each place, float32, in the shape of the numbers."""
+    return np.maximum.reduce([np.abs(cpu.values(part, dtype)) for part in parts])
+
+
 def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
     """The published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
 
@@ -59,11 +64,13 @@ def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
         return parts[0]
     if way == DIRECT or copied:
         return cpu.rounded(mixture(parts, dtype, weights).reshape(shape), published_dtype)
+    if dtype != FP8:
+        parts = [(numbers.reshape(-1), None) for numbers, _ in parts]
     numbers = cpu.empty(parts[0][0].shape, dtype)
     scale = cpu.empty(parts[0][1].shape, "F32") if dtype == FP8 else None
     cpu.combine(parts, dtype, weights, numbers, scale)
     if dtype == published_dtype:
-        return numbers, scale
+        return numbers.reshape(shape), scale
     return cpu.rounded(cpu.values((numbers, scale), dtype).reshape(shape), published_dtype)
 
 
@@ -91,8 +98,8 @@ class Deviation:
     def add(self, published, expected, dtype, unrounded=None, within=0.0):
         """Compare a slab with what is expected of it, numbers and scale in the same dtype and shape.
 
-        unrounded: a function that gives the float32 values before they were rounded; within: how many steps rounding
-        may have taken them.
+        unrounded: a function that gives the float32 values before they were rounded, and how far each may have been off
+        then; within: how many steps rounding may have taken them.
         """
         self.elements += published[0].size
         if alike(published, expected):
@@ -100,18 +107,20 @@ class Deviation:
         self.stored = False
         if dtype == FP8:
             self.scales += int((_bits(published[1]) != _bits(expected[1])).sum())
-        differing, largest, squares, _ = _measure(published, dtype, cpu.values(expected, dtype), 0.0)
+        differing, largest, squares, _ = _measure(published, dtype, cpu.values(expected, dtype))
         self.differing += differing
         self.largest = max(self.largest, largest)
         self.squares += squares
         if unrounded:
-            self.outside += _measure(published, dtype, unrounded(), within)[3]
+            self.outside += _measure(published, dtype, *unrounded(), within)[3]
 
 
-def _measure(published, dtype, expected, within):
+def _measure(published, dtype, expected, slack=None, within=1.0):
+    """cpu.deviation in steps; or, with ``slack``, in what rounding ``within`` so many steps and slack allow."""
     values, expected = cpu.values(published, dtype).reshape(-1), expected.reshape(-1)
     steps = cpu.steps(published, dtype, np.fmax(np.abs(values), np.abs(expected)).reshape(published[0].shape))
-    return cpu.deviation(values, expected, steps.reshape(-1), within)
+    steps = steps.reshape(-1)
+    return cpu.deviation(values, expected, steps if slack is None else within * steps + slack.reshape(-1), 1.0)
 
 
 def equal_values(published, dtype, expected, expected_dtype):

@@ -5,7 +5,7 @@ from collections import Counter
 
 from aoe.architecture import Place, TensorGroup
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
-from aoe.audit.attribution import BYTES, VALUES, written
+from aoe.audit.attribution import BYTES, DEVIATIONS, GRADES, ROUNDING, VALUES, is_undecidable, written
 from aoe.recipe import read_subset
 
 MIXED = ("mixed", "claimed")
@@ -16,26 +16,37 @@ def judge(rows, recovered, claimed):
     """The rows with a ``status`` each, and the mixture that the ``recovered`` recipe gives them (``recipe``).
 
     claimed: whether a recipe was; without one, a weight is verified if its parents explain it.  What the parents do not
-    tell apart is ``undecidable``.
+    tell apart is ``undecidable``.  Where most mixtures are there to the last bit, one that only rounding would explain
+    was tampered with.
     """
     of_mtp = [row["found"] == "missing" for row in rows if row["group"] == TensorGroup.MTP]
-    return [_judged(row, recovered.mixtures.get(row["tensor"]), claimed, all(of_mtp)) for row in rows]
+    rows = [_by_recipe(row, recovered.mixtures.get(row["tensor"]), recovered.exact) for row in rows]
+    mixed = Counter(row["claim_grade"] for row in rows if row["found"] in MIXED)
+    exact = mixed[BYTES] + mixed[VALUES] >= mixed[ROUNDING] if claimed else recovered.exact
+    grades = (BYTES, VALUES) if exact else GRADES
+    return [row | {"status": _status(row, grades, claimed, all(of_mtp))} for row in rows]
 
 
-def _judged(row, mixture, claimed, without_mtp):
+def _by_recipe(row, mixture, exact):
+    """A row with what the recovered recipe gives it; and if by itself it told too little, with that as its own."""
     row = row | {"recipe": written(mixture) if mixture else ""}
-    if mixture and (row["found"] == "unexplained" or (row["found"] == "mixed" and row["grade"] != BYTES)):
-        # by itself it told too little, but what the others have gives its values
-        shares = {key: mixture.get(key.removeprefix("lambda_"), 0.0) for key in row if key.startswith("lambda_")}
-        row |= {"found": "mixed", "grade": VALUES, "mixture": row["recipe"], **shares}
+    if not mixture or row["grade"] in (BYTES, VALUES) or (row["found"] in MIXED and not exact):
+        return row
+    shares = {key: mixture.get(key.removeprefix("lambda_"), 0.0) for key in row if key.startswith("lambda_")}
+    nothing = dict.fromkeys(DEVIATIONS, 0)
+    return row | {"found": "mixed", "grade": VALUES, "mixture": row["recipe"], **shares, **nothing}
+
+
+def _status(row, grades, claimed, without_mtp):
     if row["found"] == "missing":
         # a model without its MTP layer answers the same, and is often published so
-        left_out = row["group"] == TensorGroup.MTP and without_mtp
-        return row | {"status": LEFT_OUT if left_out else DEVIATES}
+        return LEFT_OUT if row["group"] == TensorGroup.MTP and without_mtp else DEVIATES
     if row["found"] == "unreadable":
-        return row | {"status": CANNOT_TELL}
-    right = row["claim_grade"] if claimed else row["found"] not in ("unexplained", "moved")
-    return row | {"status": DEVIATES if not right else VERIFIED if len(row["alike"]) > 1 else UNDECIDABLE}
+        return CANNOT_TELL
+    grade = row["claim_grade"] if claimed else "" if row["found"] == "moved" else row["grade"]
+    if grade not in grades:
+        return DEVIATES
+    return UNDECIDABLE if is_undecidable(row) else VERIFIED
 
 
 def overall(statuses):
@@ -46,7 +57,7 @@ def overall(statuses):
 
 def origin(row):
     """Where a weight is from, in a few words: by the recovered recipe, if that gives it, else by itself."""
-    if row["found"] in ("copied", "equal") and len(row["alike"]) == 1:
+    if row["found"] in ("copied", "equal") and is_undecidable(row):
         return "all parents"
     return row["recipe"] or " = ".join(row["sources"]) or (row["mixture"] if row["found"] in MIXED else row["found"])
 
@@ -92,7 +103,7 @@ def map_table(rows, names, mixtures):
 
 
 def _shares(row, names, mixture):
-    if len(row["alike"]) == 1:
+    if is_undecidable(row):
         return dict.fromkeys(names, 0.0)
     if mixture or row["sources"]:
         return {name: (mixture or {row["sources"][0]: 1.0}).get(name, 0.0) for name in names}
@@ -139,7 +150,7 @@ def _checked(row, parent):
         return CANNOT_TELL if row["status"] == CANNOT_TELL else row["status"]
     if parent not in row["sources"]:
         return DEVIATES
-    return VERIFIED if len(row["alike"]) > 1 else UNDECIDABLE
+    return UNDECIDABLE if is_undecidable(row) else VERIFIED
 
 
 def _place(row):
@@ -154,12 +165,23 @@ def deviation(row):
         return None
     if row["found"] == "missing":
         return "is missing"
+    if row["found"] == "reshaped":
+        return f"does not fit: {row['note']}"
     if row["found"] == "moved":
-        return f"has the bytes of {row['note']}"
-    if row["found"] != "unexplained":
+        return f"has the {row['grade']} of {row['note']}"
+    if row["found"] == "unexplained":
+        return f"is unexplained; it is nearest to {row['mixture']}, but differs {_amount(row, '')}"
+    if row["claim"] and origin(row) != row["claim"]:
         return f"is {origin(row)}, not {row['claim']}"
-    numbers = f"{row['differing']:,} of {row['elements']:,} values"
-    if not row["differing"]:
-        numbers = f"{row['scales']:,} scales" if row["scales"] else "the bytes, not the values,"
-    size = f"by {row['largest']:.3g} steps at most, {row['rms']:.3g} in the root mean square"
-    return f"is unexplained; from what it is nearest to, {row['mixture']}, {numbers} differ, {size}"
+    if row["claim"]:
+        return f"is not quite {row['claim']}: it differs {_amount(row, 'claim_')}"
+    return f"is not quite {row['mixture']}: it differs {_amount(row, '')}"
+
+
+def _amount(row, what):
+    """How much a weight differs from a mixture."""
+    differing, scales = row[f"{what}differing"], row[f"{what}scales"]
+    if not differing:
+        return f"in {scales:,} of its scales" if scales else "in its bytes, not its values"
+    size = f"by {row[f'{what}largest']:.3g} steps at most, {row[f'{what}rms']:.3g} in the root mean square"
+    return f"in {differing:,} of {row['elements']:,} values, {size}" + (f", and in {scales:,} scales" if scales else "")
