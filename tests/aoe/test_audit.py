@@ -438,9 +438,8 @@ def test_sums_in_bf16_are_within_rounding(audited, family, full, rounded, claim)
     for name in fp8_weights(full):
         ours, theirs = of_parents(family, name)
         if rounded:
-            total = ours.bfloat16() * 0.7 + theirs.bfloat16() * 0.3
-        else:
-            total = (ours * 0.7 + theirs * 0.3).bfloat16()
+            ours, theirs = ours.bfloat16(), theirs.bfloat16()
+        total = (ours * 0.7 + theirs * 0.3).bfloat16()
         tensors[name], tensors[f"{name}_scale_inv"] = fp8.quantize(total.float())
     found = audited(tensors, claim)
     assert not found.deviating and found.recovered.entry["weights"] == FULL["weights"]

@@ -59,8 +59,8 @@ def recover(rows, names, reproduces):
     as_short = [(e["threshold"]["space"], gap) for e, gap in limited if _length(e) == _length(entry)]
     thresholds = dict(reversed(as_short)) if "threshold" in entry else {}
     mixtures = _mixtures(entry, decided, allowed, names)
-    kept = {weight: {entry["base"]: 1.0} for weight in undecidable}
-    return Recovered(entry, mixtures | kept, len(undecidable), thresholds, exact)
+    mixtures |= {weight: {entry["base"]: 1.0} for weight in undecidable}
+    return Recovered(entry, mixtures, len(undecidable), thresholds, exact)
 
 
 def is_exact(rows):
