@@ -54,13 +54,18 @@ def recover(rows, names, reproduces):
     kept = {name: sum(row["elements"] for row in decided if ((name, 1.0),) in allowed[row["tensor"]]) for name in names}
     entries = [_described(decided, allowed, base) for base in sorted(names, key=lambda name: -kept[name])]
     limited = list(_with_thresholds(decided, allowed, names))
-    entry = min([*entries, *(entry for entry, _ in limited)], key=_length)
+    entry = min([*entries, *(entry for entry, _ in limited)], key=lambda entry: (_length(entry), _has_idle_base(entry)))
     # other norms may tell the weights that were left alone from the others as shortly
     as_short = [(e["threshold"]["space"], gap) for e, gap in limited if _length(e) == _length(entry)]
     thresholds = dict(reversed(as_short)) if "threshold" in entry else {}
     mixtures = _mixtures(entry, decided, allowed, names)
     mixtures |= {weight: {entry["base"]: 1.0} for weight in undecidable}
     return Recovered(entry, mixtures, len(undecidable), thresholds, exact)
+
+
+def _has_idle_base(entry):
+    """Whether nothing but names and formats would come from the base; as short, but odd to read."""
+    return "subset" not in entry and entry["base"] not in entry["weights"]
 
 
 def is_exact(rows):
