@@ -56,6 +56,7 @@ rule audit_verdict:
         checkpoints=audit_checkpoints,
         claim=audit_claim,
         revisions=audit_revisions,
+        digests=audit_digests,
     message:
         "Audit {wildcards.audit}: the recipe behind it, and the verdict"
     script:

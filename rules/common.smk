@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
-from aoe.lock import KINDS, format_lock, read_lock
+from aoe.lock import KINDS, digest, format_lock, read_lock
 from aoe.study import check_schema, read_study
 from aoe.verification import check_present, doubtful, is_lost
 from planned import show_cost
@@ -464,6 +464,13 @@ def audit_checkpoints(wildcards):
 def audit_revisions(wildcards):
     settings = study.audits[wildcards.audit]
     return revisions([name for name in [settings["model"], *settings["parents"]] if name in study.models])
+
+
+def audit_digests(wildcards):
+    """name -> the digest of every locked file of a model; a variant that the study publishes itself is not locked."""
+    settings = study.audits[wildcards.audit]
+    models = [name for name in [settings["model"], *settings["parents"]] if name in study.models]
+    return {name: {file: digest(facts) for file, facts in locked[name].files.items()} for name in models}
 
 
 def audit_labels(wildcards):

@@ -30,7 +30,8 @@ with logged(snakemake.log[0]):
     rows = [row for table in tables if len(table) for row in to_rows(table)] + audit.missing()
     recovered = recover(rows, names, audit.reproduces)
     rows = judge(rows, recovered, claim is not None)
-    found = report(rows, audit, recovered, settings, claim) | {"revisions": snakemake.params.revisions}
+    found = report(rows, audit, recovered, settings, claim)
+    found |= {"revisions": snakemake.params.revisions, "digests": snakemake.params.digests}
     Path(output.audit).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     recipe = (
         {"label": f"{settings['model']}, recovered", **recovered.entry, "publish": True} if recovered.entry else None

@@ -486,12 +486,22 @@ def test_parents_that_are_alike_in_most_of_a_weight(tmp_path, family):
     assert not found.deviating and found.recovered.entry == entry
 
 
-def test_a_parent_that_is_not_finite_where_it_is_not_used(tmp_path, family, r1t):
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])
+def test_a_parent_that_is_not_finite_where_it_is_not_used(tmp_path, family, r1t, dtype):
     broken = {tensor: family["v3-0324"].tensor(tensor) for tensor in family["v3-0324"].files}
     broken[WEIGHT].view(torch.uint8)[0, 0] = 0x7F
     models = dict(family) | {"v3-0324": publish(tmp_path / "v3", broken)}
-    found = Audited(publish(tmp_path / "published", r1t), models)
+    found = Audited(publish(tmp_path / "published", converted(r1t, dtype) if dtype else r1t), models)
     assert not found.deviating and found.rows[WEIGHT]["sources"] == ["r1"]
+
+
+@pytest.mark.parametrize("claim", [FULL, None])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])
+def test_a_model_that_is_not_finite(audited, full, claim, dtype):
+    tensors = dict(full) | {WEIGHT: full[WEIGHT].clone()}
+    tensors[WEIGHT].view(torch.uint8)[0, 0] = 0x7F
+    found = audited(converted(tensors, dtype) if dtype else tensors, claim)
+    assert found.deviating == [WEIGHT]
 
 
 @pytest.mark.parametrize(

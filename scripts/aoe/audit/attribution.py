@@ -7,7 +7,6 @@ where it has more or fewer than the parents', and ``missing``.
 """
 
 import math
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from aoe import AoeError, kernels
 from aoe.architecture import Architecture
 from aoe.audit.bounds import BF16, TIE, ULPS
 from aoe.audit.counterparts import Published
+from aoe.audit.elsewhere import Elsewhere
 from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, largest, mixture, ranges, rebuild, ways
@@ -26,7 +26,6 @@ from aoe.plan import check_compatible
 
 GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
 DEVIATIONS = ("differing", "scales", "largest", "rms", "outside")
-HEAD = 4096  # bytes by which a weight is looked for elsewhere
 NORMS = ("normalized", "frobenius", "codes", "relative")
 
 
@@ -69,7 +68,7 @@ class Audit:
                 raise AoeError(f"The claimed recipe reads {parent}, which is none of the audit's parents.")
         self.architecture = Architecture(self.base.config)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
-        self.elsewhere = _Elsewhere(self)
+        self.elsewhere = Elsewhere(self)
 
     def rows(self, weights, threads=1):
         """One row a weight, a dict: of the parents' ``weights``, several at a time.
@@ -102,47 +101,6 @@ def written(weights):
 def is_undecidable(row):
     """Whether all parents have the same, so that nothing tells where it is from."""
     return len(row["alike"]) == 1 < len(row["alike"][0])
-
-
-class _Elsewhere:
-    """Parents' weights by their beginning, as the published model would store them, for those that are not where they
-    belong."""
-
-    def __init__(self, audit):
-        self.audit, self.lock, self.heads, self.kinds = audit, threading.Lock(), {}, None
-
-    def find(self, weight):
-        """(parent, weight) whose bytes, or values, a published _Weight has; None if there is none."""
-        with self.lock:
-            known = self._heads(self._kind(weight.name), weight)
-        for parent, other in known.get(_head(weight.read_published(weight.ranges()[0][1])), []):
-            if other != weight.name and weight.is_copy_of(parent, other):
-                return parent, other
-        return None
-
-    def _kind(self, name):
-        """What a weight may be confused with: other experts of its layer, or its like in other layers."""
-        place = self.audit.architecture.place(name)
-        return place.group, place.kind, place.layer if place.expert is not None else None
-
-    def _heads(self, kind, weight):
-        if self.kinds is None:
-            self.kinds = {}
-            for name in self.audit.base.weights:
-                self.kinds.setdefault(self._kind(name), []).append(name)
-        key = kind, weight.ours[1:3], weight.theirs.dtype  # dtype and shape
-        if key not in self.heads:
-            self.heads[key] = {}
-            for name in self.kinds[kind]:
-                if self.audit.base.stored(name)[1:3] == weight.ours[1:3]:
-                    for parent in self.audit.parents:
-                        head = _head(next(weight.copies_of(parent, name)))
-                        self.heads[key].setdefault(head, []).append((parent, name))
-        return self.heads[key]
-
-
-def _head(part):
-    return part[0].reshape(-1).view(np.uint8)[:HEAD].tobytes()
 
 
 class _Weight:
@@ -212,16 +170,17 @@ class _Weight:
             row["close"] = self._close()
         return row
 
-    def is_copy_of(self, parent, other):
-        """Whether this weight is, as stored, what a parent has under the name ``other``."""
-        published = (self.read_published(theirs) for _, theirs in self.ranges())
-        return all(alike(ours, made) for ours, made in zip(published, self.copies_of(parent, other), strict=True))
-
     def copies_of(self, parent, other):
-        """Yield, slab by slab, what a parent's weight would be if the model had it in this one's place."""
+        """Yield, slab by slab, what is published, and what it would be if it were a parent's weight ``other``; None for
+        numbers that are not finite and cannot be converted."""
         for ours, theirs in ranges(self.audit.base.stored(other), self.theirs):
-            part = ours.read(self.parents[parent], cpu, self.audit.names.index(parent))
-            yield rebuild([part], self.ours.dtype, [1], self.theirs.dtype, theirs.shape, self.ways[0])
+            yield self.read_published(theirs), self._converted(self.read(parent, ours), theirs.shape)
+
+    def _converted(self, part, shape):
+        try:
+            return rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0])
+        except NotFiniteError:
+            return None
 
     def _compare(self, row):
         """The parents whose bytes, or whose values in the published format, are the published ones.
@@ -253,12 +212,15 @@ class _Weight:
 
     def _is(self, published, part):
         """Whether a parent's part gives the published one, or the published one, converted back, the parent's."""
-        if self.theirs.dtype == FP8 != self.ours.dtype:
-            shape = part[0].shape
-            if alike(part, rebuild([published], FP8, [1], self.ours.dtype, shape)):
-                return True
-        shape = published[0].shape
-        return alike(published, rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0]))
+        made = self._converted(part, published[0].shape)
+        if made is not None and alike(published, made):
+            return True
+        if not self.theirs.dtype == FP8 != self.ours.dtype:
+            return False
+        try:
+            return alike(part, rebuild([published], FP8, [1], self.ours.dtype, part[0].shape))
+        except NotFiniteError:
+            return False
 
     def _equal(self):
         """The parents whose values are the published ones, although their bytes are not."""
@@ -281,7 +243,8 @@ class _Weight:
             try:
                 expected = rebuild(parts, ours_dtype, shares, dtype, published[0].shape, way)
             except NotFiniteError:  # no such mixture was ever stored
-                return Match(weights, way, found, None)
+                worst = Deviation(self.ours.elements, False, self.ours.elements, 0, math.inf, math.inf)
+                return Match(weights, way, worst, None)
 
             def unrounded(parts=parts):
                 return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)

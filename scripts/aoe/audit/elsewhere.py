@@ -1,0 +1,54 @@
+"""Weights of the parents that are not where they belong: experts that were swapped, layers in another's place."""
+
+import threading
+
+import numpy as np
+from aoe.merge import alike
+
+HEAD = 4096  # bytes by which a weight is looked for
+
+
+class Elsewhere:
+    """The weights of an Audit's parents by their beginning, as the published model would store them."""
+
+    def __init__(self, audit):
+        self.audit, self.lock, self.heads, self.kinds = audit, threading.Lock(), {}, {}
+
+    def find(self, weight):
+        """(parent, name) of what a published weight, of aoe.audit.attribution, is a copy of; None if there is none."""
+        with self.lock:
+            known = self._heads(weight)
+        published, _ = next(weight.copies_of(self.audit.names[0], weight.name))
+        for parent, other in known.get(_head(published), []):
+            copies = weight.copies_of(parent, other)
+            if other != weight.name and all(made is not None and alike(ours, made) for ours, made in copies):
+                return parent, other
+        return None
+
+    def _heads(self, weight):
+        """{beginning: [(parent, name)]} of what a weight may be confused with."""
+        key = self._kind(weight.name), weight.ours.dtype, weight.ours.shape, weight.theirs.dtype
+        if key not in self.heads:
+            self.heads[key] = {}
+            for name in self._names(key[0]):
+                if (self.audit.base.stored(name).dtype, self.audit.base.stored(name).shape) == key[1:3]:
+                    for parent in self.audit.parents:
+                        _, made = next(weight.copies_of(parent, name))
+                        if made is not None:
+                            self.heads[key].setdefault(_head(made), []).append((parent, name))
+        return self.heads[key]
+
+    def _names(self, kind):
+        if not self.kinds:
+            for name in self.audit.base.weights:
+                self.kinds.setdefault(self._kind(name), []).append(name)
+        return self.kinds[kind]
+
+    def _kind(self, name):
+        """Other experts of its layer, or its like in other layers."""
+        place = self.audit.architecture.place(name)
+        return place.group, place.kind, place.layer if place.expert is not None else None
+
+
+def _head(part):
+    return part[0].reshape(-1).view(np.uint8)[:HEAD].tobytes()
