@@ -31,7 +31,7 @@ with logged(snakemake.log[0]):
     colours = dict(zip(parents, sns.color_palette("colorblind", len(parents)), strict=True))
     groups = [str(group) for group in TensorGroup if group in set(table.group)]
     layers = [*sorted(table.layer.dropna().astype(int).unique())] + ([None] if table.layer.isna().any() else [])
-    figure, axis = drawing.figure(1.6 + 0.13 * len(layers), columns=1.5)
+    figure, axis = drawing.figure(1.6 + 0.13 * len(layers), columns=1.75)
     for (layer, group), cell in table.groupby(["layer", "group"], dropna=False):
         y, left = layers.index(None if pd.isna(layer) else int(layer)), groups.index(group) + 0.04
         for row in cell.sort_values("origin").to_dict("records"):
