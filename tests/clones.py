@@ -66,7 +66,9 @@ class Clone:
         return yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text())
 
     def study(self, name, **changes):
-        """Write the study ``name``: the mini study with some of its top-level keys replaced."""
+        """Write the study ``name``: the mini study with some of its top-level keys replaced (audits with variants)."""
+        if "variants" in changes:
+            changes = {"audits": {}, **changes}
         path = self.folder / f"config/studies/{name}.yaml"
         path.write_text(yaml.safe_dump(self.content() | changes, sort_keys=False))
         return path

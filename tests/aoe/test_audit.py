@@ -551,3 +551,33 @@ def test_every_deviation_has_its_sentence(audited, full):
     for claim in (FULL, None):
         (told,) = deviations(audited(tensors, claim).list)
         assert "0.7 v3-0324 + 0.3 r1" in told["what"] and "in 1 of 32,768 values" in told["what"]
+
+
+@pytest.mark.parametrize("factor", [2, 0.5, 1.5, -1, 1.05])
+@pytest.mark.parametrize("entry", [R1T, FULL], ids=["copies", "full"])
+def test_a_multiplied_weight_is_found(audited, family, entry, factor):
+    scale = f"{WEIGHT}_scale_inv"
+    tensors = assembled(entry, family)
+    found = audited(dict(tensors) | {scale: tensors[scale] * factor})
+    assert found.deviating == [WEIGHT]
+    assert len(deviations(found.list)) == 1
+
+
+def test_one_mixture_within_rounding_among_copies_is_found(audited, family, r1t):
+    torch.manual_seed(0)
+    ours, theirs = of_parents(family, WEIGHT)
+    noisy = (0.2 * ours + 0.8 * theirs) * (1 + 0.004 * torch.randn(ours.shape).clamp(-1, 1))
+    tensors = dict(r1t)
+    tensors[WEIGHT], tensors[f"{WEIGHT}_scale_inv"] = fp8.quantize(noisy)
+    assert audited(tensors).deviating == [WEIGHT]
+
+
+def test_lambda_of_many_digits_in_one_group(audited, family):
+    """They are found nearly; nobody was at work there."""
+    many = {"v3-0324": 1 - 0.3183098861837907, "r1": 0.3183098861837907}
+    override = {"subset": {"groups": ["attention"]}, "weights": many}
+    found = audited(assembled({**FULL, "overrides": [override]}, family))
+    assert not found.deviating
+    for row in found.list:
+        if row["group"] == "attention":
+            assert row["lambda_r1"] == pytest.approx(many["r1"], abs=1e-3)

@@ -20,6 +20,7 @@ EXPLAINED = ("copied", "equal", "claimed", "mixed")
 SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes
 MOST = 64  # different mixtures; whoever needs more was not assembled by a recipe
 NEAR = 0.002  # λ of one mixture, where rounding keeps them from being exactly the same
+FEWEST = 8  # weights of a group that can tell how it was made
 WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to reproduce
 
 
@@ -27,13 +28,14 @@ WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to 
 class Recovered:
     """``entry``: the recipe as a study writes it, or None; ``mixtures``: weight -> {parent: λ} that it gives to those
     that it reproduces; ``undecidable``: how many every recipe would; ``thresholds``: norm -> [low, high): δ that would
-    do, if there is one; ``exact``: whether the recipe gives values, rather than what rounding would take to them."""
+    do, if there is one; ``exact``: group -> whether mixtures have to give its values, and not what rounding takes there.
+    """
 
     entry: dict | None
     mixtures: dict
     undecidable: int
     thresholds: dict
-    exact: bool
+    exact: dict
 
 
 def recover(rows, names, reproduces):
@@ -45,7 +47,7 @@ def recover(rows, names, reproduces):
     readable = [row for row in rows if row["found"] in (*EXPLAINED, "unexplained")]
     undecidable = [row["tensor"] for row in readable if is_undecidable(row) and row["found"] in EXPLAINED]
     decided = [row for row in readable if not is_undecidable(row)]
-    exact = is_exact(decided)
+    exact = exact_groups(decided)
     allowed = _allowed(decided, names, reproduces, exact)
     decided = [row for row in decided if allowed[row["tensor"]]]
     if not decided:
@@ -68,22 +70,36 @@ def _has_idle_base(entry):
     return "subset" not in entry and entry["base"] not in entry["weights"]
 
 
-def is_exact(rows):
-    """Whether mixtures of λ that can be written down gave the values of most weights that are mixtures; else rounding
-    has to explain some, as the model was made with another arithmetic, or λ are only nearly known."""
-    sizes = Counter()
+def exact_groups(rows):
+    """{group: whether most of it is there to the last bit}: copied, or a mixture of λ that can be written down.
+
+    Elsewhere rounding has to explain some, as the model was made with another arithmetic, or λ are only nearly known.
+    A group of few weights is judged by the whole model.
+    """
+    sizes, counts = defaultdict(Counter), Counter(row["group"] for row in rows)
     for row in rows:
-        if row["found"] in ("mixed", "claimed"):
-            shares = [row[f"lambda_{name}"] for name in row["order"]]
-            known = all(min(abs(share * d - round(share * d)) for d in SIMPLE) < 1e-9 for share in shares)
-            sizes[known and row["grade"] in (BYTES, VALUES)] += row["elements"]
-    return sizes[True] >= sizes[False]
+        if row["found"] in EXPLAINED:
+            told = _is_exact(row)
+            sizes[None][told] += row["elements"]
+            sizes[row["group"]][told] += row["elements"]
+    return {
+        group: (found := sizes[group if count >= FEWEST else None])[True] >= found[False]
+        for group, count in counts.items()
+    }
+
+
+def _is_exact(row):
+    if row["found"] in ("copied", "equal"):
+        return True
+    shares = [row[f"lambda_{name}"] for name in row["order"]]
+    known = all(min(abs(share * d - round(share * d)) for d in SIMPLE) < 1e-9 for share in shares)
+    return known and row["grade"] in (BYTES, VALUES)
 
 
 def _allowed(rows, names, reproduces, exact):
     """{weight: set of the mixtures that it allows}, of the fewest mixtures that explain all.
 
-    exact: whether a mixture has to give a weight's values.
+    exact: group -> whether a mixture has to give a weight's values.
     """
     own = {row["tensor"]: _own(row, names) for row in rows}
     remaining, mixtures, allowed = dict.fromkeys(own), [], {weight: set() for weight in own}
@@ -95,9 +111,11 @@ def _allowed(rows, names, reproduces, exact):
         if not counts:
             break
         (common, _), *_ = counts.most_common(1)
-        mixture = _agreed(common, [by_name[weight] for weight in remaining], reproduces, exact)
-        if exact:
-            mixture = _ordered(mixture, [by_name[weight] for weight in remaining], own, reproduces)
+        left = [by_name[weight] for weight in remaining]
+        sharing = [exact[by_name[weight]["group"]] for weight in remaining if common in own[weight]]
+        mixture = _agreed(common, left, reproduces, all(sharing))
+        if all(sharing):
+            mixture = _ordered(mixture, left, own, reproduces)
         mixtures.append(mixture)
         fits = {weight for weight in own if _fits(by_name[weight], mixture, own[weight], reproduces, exact)}
         for weight in fits:
@@ -118,8 +136,8 @@ def _own(row, names):
 
 
 def _fits(row, mixture, own, reproduces, exact):
-    rounded = row["grade"] == ROUNDING
-    if mixture in own and not (exact and rounded):
+    exact = exact[row["group"]]
+    if mixture in own and not (exact and row["grade"] == ROUNDING):
         return True
     parents = {parent for parent, _ in mixture}
     if any(parents <= set(kin) for kin in row["alike"]) and math.isclose(sum(share for _, share in mixture), 1):

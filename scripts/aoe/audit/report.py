@@ -88,7 +88,7 @@ def _summary(rows, statuses, audit, claimed):
         and (rounded := sum(row["status"] == VERIFIED and row["grade"] == ROUNDING for row in rows))
     ):
         sentences.append(
-            f"{rounded:,} agree within rounding only: the model was made with another arithmetic than ours."
+            f"{rounded:,} agree within rounding only: another arithmetic than ours, or λ of more digits than six."
         )
     if surplus := audit.published.additional:
         sentences.append(f"{len(surplus):,} tensors belong to no weight of the parents, {surplus[0]} among them.")

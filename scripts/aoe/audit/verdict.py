@@ -9,6 +9,7 @@ from aoe.audit.attribution import BYTES, DEVIATIONS, GRADES, ROUNDING, VALUES, i
 from aoe.recipe import read_subset
 
 MIXED = ("mixed", "claimed")
+NEARLY = 1e-3  # of λ's sum
 UNDECIDABLE, LEFT_OUT = "undecidable", "left out"  # of single weights: right, but no evidence; not there, as is usual
 
 
@@ -20,11 +21,26 @@ def judge(rows, recovered, claimed):
     was tampered with.
     """
     of_mtp = [row["found"] == "missing" for row in rows if row["group"] == TensorGroup.MTP]
-    rows = [_by_recipe(row, recovered.mixtures.get(row["tensor"]), recovered.exact) for row in rows]
+    exact = recovered.exact
+    rows = [_by_recipe(row, recovered.mixtures.get(row["tensor"]), exact.get(row["group"], True)) for row in rows]
     mixed = Counter(row["claim_grade"] for row in rows if row["found"] in MIXED)
-    exact = mixed[BYTES] + mixed[VALUES] >= mixed[ROUNDING] if claimed else recovered.exact
-    grades = (BYTES, VALUES) if exact else GRADES
-    return [row | {"status": _status(row, grades, claimed, all(of_mtp))} for row in rows]
+    if claimed and mixed[BYTES] + mixed[VALUES] >= mixed[ROUNDING]:
+        exact = {}
+    judged = []
+    for row in rows:
+        grades = (BYTES, VALUES) if exact.get(row["group"], True) else GRADES
+        judged.append(row | {"status": _status(row, grades, claimed, all(of_mtp))})
+    return judged if claimed else _without_scaled(judged)
+
+
+def _without_scaled(rows):
+    """The rows, where λ that do not sum to 1 deviate, as of a weight that was multiplied, unless most weights are so."""
+    sums = {row["tensor"]: sum(v for key, v in row.items() if key.startswith("lambda_")) for row in rows}
+    odd = {row["tensor"] for row in rows if row["found"] in MIXED and abs(sums[row["tensor"]] - 1) > NEARLY}
+    explained = sum(row["elements"] for row in rows if row["found"] in (*MIXED, "copied", "equal"))
+    if 2 * sum(row["elements"] for row in rows if row["tensor"] in odd) > explained:
+        return rows
+    return [row | ({"status": DEVIATES, "scaled": sums[row["tensor"]]} if row["tensor"] in odd else {}) for row in rows]
 
 
 def _by_recipe(row, mixture, exact):
@@ -169,6 +185,8 @@ def deviation(row):
         return f"does not fit: {row['note']}"
     if row["found"] == "moved":
         return f"has the {row['grade']} of {row['note']}"
+    if "scaled" in row and row["mixture"]:
+        return f"is {row['mixture']}, whose λ do not sum to 1: it was multiplied"
     if row["found"] == "unexplained":
         return f"is unexplained; it is nearest to {row['mixture']}, but differs {_amount(row, '')}"
     if row["claim"] and origin(row) != row["claim"]:
