@@ -28,7 +28,7 @@ WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to 
 class Recovered:
     """``entry``: the recipe as a study writes it, or None; ``mixtures``: weight -> {parent: λ} that it gives to those
     that it reproduces; ``undecidable``: how many every recipe would; ``thresholds``: norm -> [low, high): δ that would
-    do, if there is one; ``exact``: group -> whether mixtures have to give its values, and not what rounding takes there.
+    do, if there is one; ``exact``: group -> whether mixtures have to give its values, not what rounding takes there.
     """
 
     entry: dict | None

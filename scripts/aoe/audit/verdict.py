@@ -34,7 +34,7 @@ def judge(rows, recovered, claimed):
 
 
 def _without_scaled(rows):
-    """The rows, where λ that do not sum to 1 deviate, as of a weight that was multiplied, unless most weights are so."""
+    """The rows, where λ that do not sum to 1 deviate, as of a weight that was multiplied, unless most are so."""
     sums = {row["tensor"]: sum(v for key, v in row.items() if key.startswith("lambda_")) for row in rows}
     odd = {row["tensor"] for row in rows if row["found"] in MIXED and abs(sums[row["tensor"]] - 1) > NEARLY}
     explained = sum(row["elements"] for row in rows if row["found"] in (*MIXED, "copied", "equal"))
