@@ -100,6 +100,7 @@ rule audit_page:
         lambdas="results/{study}/audits/{audit}/lambdas.csv",
         deviations="results/{study}/audits/{audit}/deviations.csv",
         map="results/{study}/audits/{audit}/map.svg",
+        template="report/audit.html.j2",
     output:
         report(
             "results/{study}/audits/{audit}/audit.html",
@@ -118,7 +119,6 @@ rule audit_page:
         runtime=minutes(10),
     params:
         labels=audit_labels,
-        template=workflow.source_path("../report/audit.html.j2"),
     message:
         "Page of the audit {wildcards.audit}"
     script:

@@ -10,12 +10,12 @@ from joblog import logged
 MOST = 500  # deviations that are listed; the CSV beside the page has all
 
 with logged(snakemake.log[0]):
-    folder = Path(snakemake.params.template).parent
+    folder = Path(snakemake.input.template).parent
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     drawn = Path(snakemake.input.map).read_text()
-    page = pages.get_template(Path(snakemake.params.template).name).render(
+    page = pages.get_template(Path(snakemake.input.template).name).render(
         audit=snakemake.wildcards.audit,
         study=snakemake.wildcards.study,
         labels=snakemake.params.labels,
