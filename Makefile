@@ -13,7 +13,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) -
 
 run: $(VENV)/installed
 	@$(SNAKEMAKE)
-	@[ -z "$$(find $(RESULTS)/summary.csv $(RESULTS)/figures -newer $(RESULTS)/report.html 2>&1)" ] \
+	@[ -z "$$(find $$(ls -d $(RESULTS)/summary.csv $(RESULTS)/figures $(RESULTS)/audits 2>/dev/null) -newer $(RESULTS)/report.html 2>&1)" ] \
 	|| $(SNAKEMAKE) --report $(RESULTS)/report.html
 	@echo "The results are in $(RESULTS): summary.csv, figures/, report.html"
 
