@@ -30,6 +30,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
         *cases.scaling(tmp_path, 1),
         *cases.merge_fp8(tmp_path, 1),
         *cases.diff_and_verify(tmp_path, 1),
+        *cases.audit(tmp_path, 1),
         *fetching.lock_and_plan(tmp_path, 1),
         *fetching.verification(tmp_path, 1),
         *fetching.download(tmp_path, 1),
