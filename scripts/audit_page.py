@@ -16,7 +16,6 @@ with logged(snakemake.log[0]):
     )
     drawn = Path(snakemake.input.map).read_text()
     page = pages.get_template(Path(snakemake.input.template).name).render(
-        audit=snakemake.wildcards.audit,
         study=snakemake.wildcards.study,
         labels=snakemake.params.labels,
         map=drawn[drawn.index("<svg") :],

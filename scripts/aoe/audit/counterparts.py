@@ -61,11 +61,6 @@ class Published:
         self.missing = [weight for weight in shapes if weight not in self.parts]
         self.additional = sorted({part.tensor for part in unknown} - {part.tensor for part in self.parts.values()})
 
-    @property
-    def renamed(self):
-        """weight -> published tensor, where the two are called differently."""
-        return {weight: part.tensor for weight, part in self.parts.items() if part.tensor != weight}
-
     def weights_in(self, file):
         """The parents' weights that a published shard holds."""
         return [weight for weight, part in self.parts.items() if self.checkpoint.files[part.tensor] == file]
