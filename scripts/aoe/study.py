@@ -181,6 +181,8 @@ def _build(name, content):
 def _check_references(study, path):
     """Raises AoeError if a part of the study is missing, or names something that the study doesn't have."""
     references = [*_audit_references(study)]
+    known = [*study.variants, *study.sweeps, *study.audits]
+    references += [(f"claims.{role}", name, known) for role, name in study.content.get("claims", {}).items()]
     missing = [key for key in ASKING if key not in study.content]
     if missing and not (study.audits and len(missing) == len(ASKING)):
         raise AoeError(f"{path}: {missing[0]} is missing; only a study that does nothing but audits can do without.")

@@ -13,7 +13,7 @@ FIT_RESAMPLES = 400
 CURVE_POINTS = 101
 COMPARED = ["variant", "other", "measure", "difference", "difference_low", "difference_high", "p_value", "questions"]
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
-MEASURES = {"closing": fit_share, "cost": fit_level}
+MEASURES = {"closing": fit_share, "cost": fit_level, "intelligence": fit_level}
 
 
 class Answers:
@@ -157,10 +157,12 @@ def fit_transitions(scores, sweeps, settings):
     for sweep, points in sweeps.items():
         positions = np.array([point["lambda2"] for point in points])
         names = [point["variant"] for point in points]
-        draws = [_resampled(answers, names, settings["reference"], None)]
-        draws += [_resampled(answers, names, settings["reference"], rng) for _ in range(FIT_RESAMPLES)]
+        draws = [_resampled(answers, names, settings, None)]
+        draws += [_resampled(answers, names, settings, rng) for _ in range(FIT_RESAMPLES)]
         grid = np.linspace(positions.min(), positions.max(), CURVE_POINTS)
         for measure, fit in MEASURES.items():
+            if np.isnan([draw[measure] for draw in draws]).any():  # answers that nobody could grade
+                continue
             best = fit(positions, draws[0][measure])
             others = [fit(positions, draw[measure], start=best) for draw in draws[1:]]
             fitted.append(
@@ -185,8 +187,10 @@ def fit_transitions(scores, sweeps, settings):
     return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4)
 
 
-def _resampled(answers, variants, reference, rng):
+def _resampled(answers, variants, settings, rng):
     """{measure: value of each variant} on all questions, or, with an rng, on questions drawn again."""
+    reference = settings["reference"]
+    chosen = [answers.benchmarks.index(benchmark) for benchmark in settings["intelligence"]]
     sizes = [len(sample) for sample in answers.of(reference)]
     drawn = [rng.integers(size, size=size) if rng else np.arange(size) for size in sizes]
     samples = {
@@ -196,7 +200,14 @@ def _resampled(answers, variants, reference, rng):
     return {
         "closing": [share_closed(samples[variant]) for variant in variants],
         "cost": [relative_cost(samples[variant]) for variant in variants],
+        "intelligence": [percentage_right(_all_graded(samples[variant], chosen)) for variant in variants],
     }
+
+
+def _all_graded(samples, chosen):
+    """The chosen benchmarks' samples without questions that nobody could grade; NaN where nothing is left."""
+    kept = [samples[place][~np.isnan(samples[place][:, 0])] for place in chosen]
+    return [sample if len(sample) else np.full((1, 6), np.nan) for sample in kept]
 
 
 def _graded(marks):

@@ -1,0 +1,157 @@
+"""What a figure shows, in a sentence or two: made of the numbers beside it, and of nothing else.
+
+Every function is given the data of the figure's own CSV (and what is fitted to it) and returns a text.  Captions are
+made of these, so that a figure never says anything but what is seen in it.
+"""
+
+import math
+
+import pandas as pd
+
+NEAR = 3  # points of intelligence within which a variant is called level with another
+PLURAL = {"routed_experts": "routed experts", "shared_experts": "shared experts", "dense_mlp": "dense MLPs"}
+BENCHMARKS = {
+    "arithmetic": "arithmetic",
+    "dialogue": "dialogue",
+    "aime2024": "AIME-2024",
+    "aime2025": "AIME-2025",
+    "gpqa_diamond": "GPQA-Diamond",
+    "bigcodebench": "BigCodeBench",
+    "mt_bench": "MT-Bench",
+}
+
+
+def number(value, digits=3):
+    """A number in ``digits`` significant digits, for people: a true minus sign, no exponent; – for none."""
+    if value is None or pd.isna(value):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    if value and abs(value) < 10.0**-digits:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}·10^{int(exponent)}".replace("-", "−")
+    whole = len(str(int(abs(value))))
+    text = f"{value:,.{max(0, digits - whole) if abs(value) >= 1 else digits}f}"
+    return text.replace("-", "−")
+
+
+def percent(value, digits=1):
+    """A percentage without its sign; – for none."""
+    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(value, low, high, show=number):
+    """``0.497 (0.494–0.499)``."""
+    return show(value) if pd.isna(low) else f"{show(value)} ({show(low)}–{show(high)})"
+
+
+def listed(parts):
+    """``a, b and c``."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else "none"
+
+
+def figure2(table, space):
+    """table: the mean difference of every group, layer and kind."""
+    means = table.groupby("group")[space].mean().sort_values(ascending=False)
+    ranked = listed(f"{_plural(group)} ({number(value)})" for group, value in means.items())
+    top = table.loc[table[space].idxmax()]
+    text = f"On average over layers and kinds, the differences are: {ranked}. "
+    text += f"The largest mean is that of the {_plural(top.group)}' {top.kind} in layer {int(top.layer)} "
+    text += f"({number(top[space])})."
+    gates = table[(table.group == "shared_experts") & (table.kind == "gate_proj")].sort_values("layer")[space]
+    if len(gates) > 1:
+        text += f" Of the shared experts, the gate projections go from {number(gates.iloc[0])} in their first layer to "
+        text += f"{number(gates.iloc[-1])} in their last."
+    return text
+
+
+def figure3(table, space, deltas):
+    """table: one difference a tensor; deltas: numbers to say the shares for."""
+    medians = table.groupby("group")[space].median().sort_values(ascending=False)
+    text = f"Medians: {listed(f'{_plural(group)} {number(value)}' for group, value in medians.items())}."
+    for delta in deltas:
+        shares = (table[space] > delta).groupby(table.group).mean()
+        among = listed(f"{percent(100 * shares[group], 0)} % of the {_plural(group)}" for group in medians.index)
+        text += f" A threshold δ of {delta:g} would let {among} into a merge."
+    return text
+
+
+def figure4(table, reference):
+    """table: the summary; reference: the variant whose cost is 1."""
+    graded = table.dropna(subset="intelligence").set_index("variant")
+    if reference not in graded.index:
+        return "No variant has marks in every benchmark of the intelligence score."
+    best = graded.loc[reference]
+    near = graded[(graded.intelligence >= best.intelligence - NEAR) & (graded.cost < best.cost)]
+    text = f"{best.label} reaches {percent(best.intelligence)} %. "
+    if near.empty:
+        return text + f"No variant comes within {NEAR} points of it for less."
+    cheapest = near.loc[near.cost.idxmin()]
+    many = f"{len(near)} of the {len(graded) - 1} others come" if len(near) > 1 else "One other comes"
+    text += f"{many} within {NEAR} points of it for fewer tokens, at the least {cheapest.label}: "
+    return text + f"{percent(cheapest.intelligence)} % for {number(cheapest.cost, 2)} of its tokens."
+
+
+def figure5(table):
+    """table: cost over λ2, for every sweep."""
+    texts = []
+    for sweep, points in table.groupby("sweep", sort=False):
+        points = points.sort_values("lambda2")
+        steps = points.cost.diff() / points.lambda2.diff()
+        steepest = steps.reset_index(drop=True).idxmax()
+        ends = points.iloc[[0, -1]]
+        texts.append(
+            f"In {sweep} merges, cost goes from {number(ends.cost.iloc[0], 2)} at λ2 = {ends.lambda2.iloc[0]:g} to "
+            f"{number(ends.cost.iloc[1], 2)} at λ2 = {ends.lambda2.iloc[1]:g}, most steeply between "
+            f"{points.lambda2.iloc[steepest - 1]:g} and {points.lambda2.iloc[steepest]:g}."
+        )
+    return " ".join(texts)
+
+
+def figure6(table, transitions, published):
+    """table: share of closed tags over λ2; transitions: their fits; published: [(λ2, whose)]."""
+    texts = []
+    for fit in transitions[transitions.measure == "closing"].itertuples():
+        points = table[table.sweep == fit.sweep].sort_values("lambda2")
+        below, above = points[points.lambda2 < fit.midpoint].tail(1), points[points.lambda2 >= fit.midpoint].head(1)
+        around = ""
+        if len(below) and len(above):
+            around = f", from {percent(100 * below.closing.iloc[0])} % of the answers at {below.lambda2.iloc[0]:g} to "
+            around += f"{percent(100 * above.closing.iloc[0])} % at {above.lambda2.iloc[0]:g}"
+        midpoint = interval(fit.midpoint, fit.midpoint_low, fit.midpoint_high)
+        texts.append(f"In {fit.sweep} merges the tag appears at λ2 = {midpoint}{around}; the step is ")
+        texts[-1] += f"{number(fit.width)} wide."
+    if published:
+        said = listed(f"{position:g} (the {whose})" for position, whose in published)
+        texts.append(f"Published were {said}.")
+    return " ".join(texts)
+
+
+def figure7(table, measure, base):
+    """table: intelligence or cost over δ; base: the summary's row of the base model."""
+    show = percent if measure == "intelligence" else lambda value: number(value, 3)
+    unit = " %" if measure == "intelligence" else ""
+    points = table.sort_values("delta").dropna(subset=measure)
+    if points.empty:
+        return "No variant has marks in every benchmark."
+    said = listed(f"{show(row[measure])}{unit} at δ = {row['delta']:g}" for row in points.to_dict("records"))
+    what = "Intelligence" if measure == "intelligence" else "Cost"
+    return f"{what} is {said}; {base.label}, where nothing is merged, has {show(base[measure])}{unit}."
+
+
+def figure8(table, assembled):
+    """table: the assembled model and its parents on every benchmark; assembled: its variant."""
+    row = table.set_index("variant").loc[assembled]
+    others = table[table.variant != assembled]
+    parts = []
+    for column in [name for name in table.columns if name.endswith("_percent")]:
+        beside = listed(f"{other.label} {percent(getattr(other, column))}" for other in others.itertuples())
+        name = BENCHMARKS.get(column.removesuffix("_percent"), column.removesuffix("_percent"))
+        parts.append(f"{name} {percent(row[column])} % ({beside})")
+    beside = listed(f"{other.label} {number(other.cost, 2)}" for other in others.itertuples())
+    return f"{row.label}: {'; '.join(parts)}; cost {number(row.cost, 2)} ({beside})."
+
+
+def _plural(group):
+    return PLURAL.get(group, group.replace("_", " "))

@@ -1,0 +1,231 @@
+"""The facts of a study that its document shows: every number out of a results file, ready to be printed.
+
+A document's template holds sentences and no numbers; ``facts`` puts together what it fills them with.
+"""
+
+import json
+import math
+from collections import Counter
+
+import pandas as pd
+from aoe import findings
+from aoe.claims import NOT_RUN
+from aoe.findings import BENCHMARKS, interval, listed, number, percent
+from aoe.machine import in_words
+
+SPACES = {
+    "normalized": "‖ΔW‖/√n of the dequantized weights",
+    "frobenius": "‖ΔW‖ of the dequantized weights",
+    "codes": "‖Δ‖/√n of the stored numbers, without scales",
+    "relative": "‖ΔW‖/‖W‖ of the dequantized weights",
+}
+TITLES = {
+    "figure2": "Differences by layer and kind",
+    "figure3": "Distribution of the differences",
+    "figure4": "Intelligence against inference cost",
+    "figure5": "Inference cost over λ2",
+    "figure6": "The closing tag over λ2",
+    "figure7a": "Intelligence over the threshold δ",
+    "figure7b": "Inference cost over the threshold δ",
+    "figure8": "The assembled model and its parents",
+}
+WITHOUT = {  # why a study can lack a figure
+    "figure2": "nothing is merged, so no differences were measured",
+    "figure3": "nothing is merged, so no differences were measured",
+    "figure4": "the study asks no questions",
+    "figure5": "the study has no sweep over at least four λ2",
+    "figure6": "the study has no sweep over at least four λ2",
+    "figure7a": "the study has no sweep over δ",
+    "figure7b": "the study has no sweep over δ",
+    "figure8": "the study names no assembled model",
+}
+ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
+
+
+def figures(folder, names, settings, published):
+    """One dict a figure of the paper: name, number, title, caption, data (path), or the reason why it is missing.
+
+    folder: results/{study}, a Path; names: the figures that the study has; settings: {space, reference, base,
+    assembled}; published: figure -> [(position, whose)].
+    """
+    entries = []
+    for name, title in TITLES.items():
+        entry = {"name": name, "number": name.removeprefix("figure"), "title": title}
+        if name in names:
+            said = _finding(name, folder, settings, published.get(name, []))
+            entry |= {"caption": said, "data": f"figures/{name}.csv"}
+        else:
+            entry |= {"missing": WITHOUT[name]}
+        entries.append(entry)
+    return entries
+
+
+def _finding(name, folder, settings, published):
+    table = pd.read_csv(folder / f"figures/{name}.csv")
+    if name == "figure2":
+        return findings.figure2(table, settings["space"])
+    if name == "figure3":
+        return findings.figure3(table, settings["space"], [position for position, _ in published])
+    if name == "figure4":
+        return findings.figure4(table, settings["reference"])
+    if name == "figure5":
+        return findings.figure5(table)
+    if name == "figure6":
+        return findings.figure6(table, pd.read_csv(folder / "transitions.csv"), published)
+    if name == "figure8":
+        return findings.figure8(table, settings["assembled"])
+    base = pd.read_csv(folder / "summary.csv").set_index("variant").loc[settings["base"]]
+    return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
+
+
+def variants(summary):
+    """One row a variant as texts: label, recipe, S, δ, intelligence, tokens, cost, share of closed tags."""
+    return [
+        {
+            "label": row.label,
+            "weights": row.weights,
+            "subset": row.subset.replace("_", " "),
+            "delta": number(row.delta) if row.delta else "",
+            "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, percent),
+            "tokens": number(row.tokens_per_answer),
+            "cost": interval(row.cost, row.cost_low, row.cost_high, lambda value: number(value, 2)),
+            "closing": interval(
+                *(100 * value for value in (row.closing, row.closing_low, row.closing_high)), show=percent
+            ),
+        }
+        for row in summary.itertuples()
+    ]
+
+
+def transitions(table):
+    """One row a sweep and measure as texts."""
+    return [
+        {
+            "sweep": row.sweep,
+            "measure": {"closing": "closing tag"}.get(row.measure, row.measure),
+            "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high),
+            "width": interval(row.width, row.width_low, row.width_high),
+            "levels": f"{number(row.bottom)} to {number(row.top)}",
+            "residual": number(row.residual),
+        }
+        for row in table.itertuples()
+    ]
+
+
+def claims(table):
+    """(one row a claim as texts, {verdict: how many})."""
+    rows = [
+        {
+            **{key: getattr(row, key) for key in ("says", "source", "published", "verdict")},
+            "id": row.claim,
+            "condition": "" if pd.isna(row.condition) else row.condition,
+            "measured": "" if pd.isna(row.value) else interval(row.value, row.low, row.high),
+            "note": "" if pd.isna(row.note) else row.note,
+        }
+        for row in table.itertuples()
+    ]
+    return rows, dict(Counter(table.verdict))
+
+
+def norms(table):
+    """(the δ, one row a space and group as texts): the shares of tensors above each δ."""
+    columns = [column for column in table.columns if column.startswith("above_")]
+    rows = [
+        {
+            "space": SPACES[row["space"]],
+            "group": row["group"].replace("_", " "),
+            "tensors": f"{row['tensors']:,}",
+            "median": number(row["median"]),
+            "shares": [f"{percent(100 * row[column], 0)} %" for column in columns],
+        }
+        for row in table.to_dict("records")
+        if row["group"] in ("attention", "routed_experts", "shared_experts")
+    ]
+    return [column.removeprefix("above_") for column in columns], rows
+
+
+def audits(folder, entries, labels):
+    """One dict an audit: model, parents, verdict, sentences, recovered recipe.  entries: of the study's ``audits``."""
+    found = []
+    for name, entry in entries.items():
+        audit = json.loads((folder / f"audits/{name}/audit.json").read_text())
+        found.append(
+            {
+                "name": name,
+                "model": labels.get(entry["model"], entry["model"]),
+                "parents": listed(labels.get(parent, parent) for parent in entry["parents"]),
+                "verdict": audit["verdict"],
+                "summary": audit["summary"],
+                "checks": [{"claim": claim, "verdict": check["verdict"]} for claim, check in audit["checks"].items()],
+                "recipe": (folder / f"audits/{name}/recovered.yaml").read_text().strip(),
+            }
+        )
+    return found
+
+
+def machines(records):
+    """One dict a kind of machine: words, software, jobs, commits.  records: what the answer jobs wrote, as dicts."""
+    kinds = {}
+    for record in records:
+        software = ", ".join(f"{name} {release}" for name, release in record["software"].items())
+        kind = kinds.setdefault((in_words(record["machine"]), software), {"jobs": 0, "commits": []})
+        kind["jobs"] += 1
+        kind["commits"] = sorted({*kind["commits"], record["commit"] or "unknown"})
+    return [{"machine": words, "software": software, **kind} for (words, software), kind in kinds.items()]
+
+
+def benchmarks(settings, scores):
+    """One row a benchmark as texts.  settings: the study's; scores: one row an answer."""
+    rows = []
+    for name, entry in settings.items():
+        asked = scores[scores.benchmark == name]
+        first = asked[asked.variant == asked.variant.iloc[0]]
+        rows.append(
+            {
+                "name": BENCHMARKS[name],
+                "questions": f"{first.question.nunique():,}",
+                "answers": f"{len(first):,}",
+                "total": f"{len(asked):,}",
+                "seed": str(entry["seed"]),
+                "temperature": str(entry.get("temperature", "default")),
+                "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
+            }
+        )
+    return rows
+
+
+def missing(entries, settings, table):
+    """Sentences on what the document lacks: figures, the paper's benchmarks, marks.
+
+    entries: of ``figures``; settings: the study's benchmarks; table: the claims.
+    """
+    lacking = [f"Figure {entry['number']} is missing: {entry['missing']}." for entry in entries if "missing" in entry]
+    unasked = [BENCHMARKS[name] for name in ASKED_IN_THE_PAPER if name not in settings]
+    if unasked:
+        lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
+    unrun = int((table.verdict == NOT_RUN).sum())
+    if unrun:
+        lacking.append(f"{unrun} claims were not run; the table of claims says why of each.")
+    return lacking
+
+
+def key_figures(summary, fitted, settings):
+    """What the abstract tells: the assembled model beside the reference, and where the tag appears; {} without."""
+    table = summary.set_index("variant")
+    found = {"variants": len(table), "questions": int(table.questions.max())}
+    assembled, reference = settings.get("assembled"), settings["reference"]
+    if assembled and not math.isnan(table.intelligence[assembled]):
+        ours, theirs = table.loc[assembled], table.loc[reference]
+        found["assembled"] = {
+            "label": ours.label,
+            "reference": theirs.label,
+            "intelligence": percent(ours.intelligence),
+            "of": percent(theirs.intelligence),
+            "saved": percent(100 * (1 - ours.cost), 0),
+        }
+    closing = fitted[fitted.measure == "closing"] if len(fitted) else fitted
+    found["steps"] = [
+        {"sweep": row.sweep, "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high)}
+        for row in closing.itertuples()
+    ]
+    return found

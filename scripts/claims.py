@@ -1,0 +1,26 @@
+"""Which published claims the study reproduces, and in which space of norms the published δ would make sense."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from aoe.claims import evaluate
+from aoe.claims.evidence import Evidence
+from aoe.difference import shares_above
+from aoe.recipe import SPACES
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    content = yaml.safe_load(Path(snakemake.input.claims).read_text())
+    evidence = Evidence(
+        folder=Path("results") / snakemake.wildcards.study,
+        architecture=json.loads(Path(snakemake.input.architecture).read_text()),
+        measured=json.loads(Path(snakemake.input.measured).read_text()),
+        **snakemake.params.evidence,
+    )
+    table = evaluate(content, evidence)
+    table.to_csv(snakemake.output.claims, index=False, float_format="%.6g")
+    norms = evidence.norms if evidence.differences else pd.DataFrame(columns=["group", *SPACES])
+    shares_above(norms, snakemake.params.deltas).to_csv(snakemake.output.norms, index=False)
+    print(table[["claim", "condition", "value", "low", "high", "verdict", "note"]].to_string())
