@@ -10,12 +10,13 @@ MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/me
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --quiet host reason --config study=$(STUDY)
 
 .PHONY: run fetch test lint unit rehearsal bench clean
+.DELETE_ON_ERROR:
 
 run: $(VENV)/installed
 	@$(SNAKEMAKE)
-	@[ -z "$$(find $$(ls -d $(RESULTS)/summary.csv $(RESULTS)/figures $(RESULTS)/audits 2>/dev/null) -newer $(RESULTS)/report.html 2>&1)" ] \
+	@[ -z "$$(find $$(ls -d $(RESULTS)/paper.json $(RESULTS)/figures $(RESULTS)/audits 2>/dev/null) -newer $(RESULTS)/report.html 2>&1)" ] \
 	|| $(SNAKEMAKE) --report $(RESULTS)/report.html
-	@echo "The results are in $(RESULTS): summary.csv, figures/, report.html"
+	@echo "The results are in $(RESULTS): open index.html, or paper.pdf"
 
 # Everything that a study fetches, for a machine with network.
 fetch: $(VENV)/installed
@@ -42,6 +43,12 @@ $(VENV)/installed: requirements.lock
 # DeepSeek-V3's 689 GB three times over, as files of holes: everything but the arithmetic, in seconds.
 rehearsal: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python scripts/rehearse.py resources/deepseek-v3/config.json
+
+# The README's picture of the rules, as the study `paper` has them; needs Graphviz.  `tred` leaves out what follows anyway.
+docs/rules.svg: Snakefile $(wildcard rules/*.smk) $(VENV)/installed
+	$(BIN)/snakemake --config study=paper --rulegraph dot -- results/paper/paper.pdf results/paper/index.html results/paper/audits/r1t/audit.html \
+	| sed 's/fontname=sans, *fontsize=10/fontname="Helvetica,Arial,sans-serif", fontsize=11/; s/margin=0/margin=0.1, nodesep=0.12, ranksep=0.3/; s/penwidth=2/penwidth=1.3/' \
+	| tred | dot -Tsvg -o $@
 
 # Takes some 20 minutes and 40 GB under results/bench; nothing else should run.  Writes docs/benchmarks.json and .md.
 bench: $(VENV)/installed $(VENV)-mergekit/installed

@@ -32,6 +32,8 @@ if "bigcodebench" in BENCHMARKS:
     include: "rules/programs.smk"
 
 
+include: "rules/paper.smk"
+include: "rules/crate.smk"
 include: "rules/mini_family.smk"
 include: "rules/cost.smk"
 include: "rules/start.smk"
@@ -40,19 +42,7 @@ include: "rules/start.smk"
 report: "report/workflow.rst"
 
 
-# Every file that is kept is a target: a product that an interrupted job took away would otherwise not be missed while
-# what was once made from it is still there.
 rule all:
     default_target: True
     input:
-        all_records,
-        receipts(study.inputs),
-        difference_tables(),
-        DIFFERENCES,
-        collect("results/{study}/plans/{variant}.json", study=study.name, variant=PLANNED),
-        [file for variant in PUBLISHED for file in merged_files(variant)],
-        [file for variant in ASKED for file in answer_files(variant)],
-        collect("results/{study}/scores/{variant}.parquet", study=study.name, variant=ASKED),
-        collect("results/{study}/{table}", study=study.name, table=TABLES),
-        collect("results/{study}/figures/{figure}.{ending}", study=study.name, figure=FIGURES, ending=ENDINGS),
-        [file for audit in study.audits for file in audit_files(audit)],
+        finished_study,

@@ -101,6 +101,7 @@ rule audit_page:
         deviations="results/{study}/audits/{audit}/deviations.csv",
         map="results/{study}/audits/{audit}/map.svg",
         template="report/audit.html.j2",
+        style="report/page.css",
     output:
         report(
             "results/{study}/audits/{audit}/audit.html",

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -13,7 +14,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
+from aoe.claims.published import marks
 from aoe.lock import KINDS, digest, format_lock, read_lock
+from aoe.machine import commit
+from aoe.serving import command_line
 from aoe.study import check_schema, read_study
 from aoe.verification import check_present, doubtful, is_lost
 from planned import show_cost
@@ -66,6 +70,7 @@ if "container" in config:
     containerized: config["container"]
 
 
+CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
 # empty for a study that does nothing but audits
 BENCHMARKS = study.content.get("benchmarks", {})
 ASKED = list(study.variants) if BENCHMARKS else []
@@ -91,6 +96,7 @@ if "mt_bench" in BENCHMARKS:
     TABLES += ["judgements.parquet", "judge.csv"]
 if "bigcodebench" in BENCHMARKS:
     TABLES += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in study.variants)]
+DOCUMENTS = ["claims.csv", "norms.csv", "paper.json", "paper.pdf", "paper.html", "index.html"]
 DIFFERENCES = [f"results/{study.name}/differences.parquet"] if study.compared() else []
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
 PLANNED = [variant for variant in study.variants if variant not in study.models]
@@ -377,7 +383,8 @@ def served_revisions(wildcards):
 
 
 def answer_files(variant):
-    return [f"results/{study.name}/answers/{variant}/{benchmark}.eval" for benchmark in BENCHMARKS]
+    folder = f"results/{study.name}/answers/{variant}"
+    return [f"{folder}/machine.json", *(f"{folder}/{benchmark}.eval" for benchmark in BENCHMARKS)]
 
 
 def served_checkpoints(wildcards):
@@ -417,6 +424,11 @@ def reference_tokenizer(wildcards):
 
 
 # for rules/figures.smk
+
+
+def published(figure):
+    """[(position, whose)] of what a figure shows as published."""
+    return marks(CLAIMS, figure)
 
 
 def figure_files(name, caption, title):
@@ -489,3 +501,94 @@ def audit_files(audit):
     files = ["audit.json", "recovered.yaml", "weights.parquet", "lambdas.csv", "deviations.csv", "audit.html"]
     maps = [f"map.{ending}" for ending in ENDINGS]
     return [f"results/{study.name}/audits/{audit}/{file}" for file in files + maps]
+
+
+# for rules/paper.smk
+
+
+def claimed_results(wildcards):
+    """Everything that claims are tested on, and the document shows."""
+    tables = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv"] if study.asks else []
+    audits = [f"audits/{audit}/{file}" for audit in study.audits for file in ("audit.json", "weights.parquet")]
+    results = [f"results/{study.name}/{file}" for file in tables + audits]
+    return {"results": results + (DIFFERENCES if study.asks else [])}
+
+
+def evidence(wildcards):
+    """What aoe.claims.evidence.Evidence has to know of the study."""
+    figures = study.content.get("figures")
+    return {
+        "names": study.content.get("claims", {}),
+        "sweeps": study.positions(),
+        "scores": study.content.get("scores", {}),
+        "differences": [figures[key] for key in ("base", "other", "space")] if figures else None,
+        "audits": {name: entry["model"] for name, entry in study.audits.items()},
+        "models": list(study.models),
+        "repositories": {name: locked[name].repo for name in study.models},
+    }
+
+
+def study_facts(wildcards):
+    """What the document says of the study itself."""
+    serving = study.content.get("serving", {}).get("options")
+    return {
+        "study": study.name,
+        "title": study.content["title"],
+        "lock": study.content["lock"],
+        "commit": commit(workflow.basedir),
+        "commands": repeating(),
+        "serving": " ".join(command_line(serving)) if serving else None,
+        "models": [
+            {
+                "label": study.label(name),
+                "revision": locked[name].revision,
+                "size": size_in_words(locked[name].size(locked[name].needed)),
+            }
+            for name in study.models
+        ],
+    }
+
+
+def size_in_words(size):
+    return f"{size / 1e9:,.0f} GB" if size >= 1e10 else f"{size / 1e6:,.1f} MB"
+
+
+def repeating():
+    """The commands that make all of it once more."""
+    here = commit(workflow.basedir)
+    checkout = [f"git checkout {here.removesuffix('-dirty')}"] if here else []
+    return "\n".join([*checkout, f"make run STUDY={study.name}", f"snakemake --config study={study.name} -- crate"])
+
+
+def paper_settings(wildcards):
+    """Which variants and norms the document's sentences are about."""
+    figures, scores = study.content.get("figures", {}), study.content.get("scores", {})
+    return {**figures, "reference": scores.get("reference"), "intelligence": scores.get("intelligence")}
+
+
+# for rules/crate.smk, and rule all
+
+
+def finished_study(wildcards):
+    """Every file of a study that is kept.
+
+    All are targets: a product that an interrupted job took away would otherwise not be missed while what was once made
+    from it is still there.
+    """
+    documents = [
+        *(f"plans/{variant}.json" for variant in PLANNED),
+        *(f"scores/{variant}.parquet" for variant in ASKED),
+        *TABLES,
+        *(f"figures/{figure}.{ending}" for figure in FIGURES for ending in ENDINGS),
+        *DOCUMENTS,
+    ]
+    return [
+        *all_records(wildcards),
+        *receipts(study.inputs),
+        *difference_tables(),
+        *DIFFERENCES,
+        *(file for variant in PUBLISHED for file in merged_files(variant)),
+        *(file for variant in ASKED for file in answer_files(variant)),
+        *(file for audit in study.audits for file in audit_files(audit)),
+        *(f"results/{study.name}/{document}" for document in documents),
+    ]

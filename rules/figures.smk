@@ -45,6 +45,7 @@ rule figure3:
         base=figures["base"],
         other=figures["other"],
         space=figures["space"],
+        published=published("figure3"),
     message:
         "Figure 3: distribution of the differences"
     script:
@@ -70,6 +71,7 @@ rule figure4:
         sweeps=study.positions(),
         reference=study.reference,
         reference_label=study.label(study.reference),
+        published=published("figure4"),
     message:
         "Figure 4: intelligence against inference cost"
     script:
@@ -96,6 +98,7 @@ rule figure5:
         measure="cost",
         sweeps=study.positions(over_lambda2=True),
         reference_label=study.label(study.reference),
+        published=published("figure5"),
     message:
         "Figure 5: inference cost over λ2"
     script:
@@ -111,6 +114,7 @@ use rule figure5 as figure6 with:
         measure="closing",
         sweeps=study.positions(over_lambda2=True),
         reference_label=study.label(study.reference),
+        published=published("figure6"),
     message:
         "Figure 6: the closing tag over λ2"
 
@@ -137,6 +141,7 @@ if "threshold" in figures:
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
             reference_label=study.label(study.reference),
+            published=published("figure7a"),
         message:
             "Figure 7a: intelligence over δ"
         script:
@@ -153,6 +158,7 @@ if "threshold" in figures:
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
             reference_label=study.label(study.reference),
+            published=published("figure7b"),
         message:
             "Figure 7b: inference cost over δ"
 
@@ -177,6 +183,7 @@ if "assembled" in figures:
             variants=[figures["base"], figures["assembled"], figures["other"]],
             benchmarks=list(BENCHMARKS),
             reference_label=study.label(study.reference),
+            published=published("figure8"),
         message:
             "Figure 8: the assembled model and its parents"
         script:

@@ -32,6 +32,7 @@ rule answer:
     input:
         unpack(needed_to_answer),
     output:
+        "results/{study}/answers/{variant}/machine.json",
         collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=BENCHMARKS),
     log:
         job="results/{study}/logs/answer/{variant}.log",

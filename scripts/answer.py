@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.machine import commit, hardware, software
 from aoe.serving import Server
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
@@ -50,4 +51,6 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
+    ran_on = {"machine": hardware(), "software": software(), "commit": commit(".")}
+    Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n")
     shutil.rmtree(unfinished.parent)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from aoe.claims import evaluate
+from aoe.claims.evaluation import evaluate
 from aoe.claims.evidence import Evidence
-from aoe.difference import shares_above
+from aoe.claims.norms import shares_above
 from aoe.recipe import SPACES
 from joblog import logged
 

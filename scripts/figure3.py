@@ -28,6 +28,7 @@ with logged(snakemake.log[0]):
         left = np.concatenate([[0], part])
         share = np.concatenate([(part > 0).mean()[None], [(part > value).mean() for value in part]])
         exceeding.step(left, share, where="post", color=color, ls=line, label=f"{label} ({len(part)})")
+    drawing.published(exceeding, snakemake.params.published)
     density.set_ylabel("share of the group")
     exceeding.set_ylabel("share above δ")
     exceeding.set_ylim(-0.03, 1.03)

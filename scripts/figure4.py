@@ -18,6 +18,7 @@ with logged(snakemake.log[0]):
     part = summary[summary.variant.isin(named)]
     errors = [part.cost - part.cost_low, part.cost_high - part.cost]
     drawing.with_interval(axes, part, "cost", "intelligence", drawing.INK, "*", "models and recipes", xerr=errors, ms=7)
+    drawing.published(axes, snakemake.params.published)
     labels = [axes.text(row.cost, row.intelligence, row.label, fontsize=7) for row in part.itertuples()]
     axes.set_xlabel(f"inference cost (output tokens, {snakemake.params.reference_label} = 1)")
     axes.set_ylabel("intelligence score (%)")

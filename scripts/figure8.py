@@ -39,15 +39,21 @@ with logged(snakemake.log[0]):
                 lw=0.7,
                 error_kw={"elinewidth": 0.8, "capsize": 1.5},
             )
-    scores.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 4 else 5.5)
     looks = [Patch(fc=color, hatch=hatch, ec=drawing.INK, lw=0.7) for color, hatch in LOOKS]
+    names_of_looks = list(summary.label)
+    assembled = (1 - (len(summary) - 1) / 2) * width  # where its bar stands, between its parents'
+    for value, whose in snakemake.params.published:
+        ends = assembled - width / 2, assembled + width / 2
+        lines = cost.hlines(value, *ends, color=drawing.INK, lw=1.4, ls=(0, (1, 0.6)))
+        looks, names_of_looks = [*looks, lines], [*names_of_looks, f"published: {value:g} ({whose})"]
+    scores.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 4 else 5.5)
     scores.set_ylabel("score (%)")
     scores.set_ylim(0, 105)
     cost.set_xticks([0], ["inference\ncost"])
     cost.set_ylabel(f"output tokens ({snakemake.params.reference_label} = 1)")
     for axes in (scores, cost):
         axes.tick_params(axis="x", length=0)
-    figure.legend(looks, summary.label, loc="outside upper center", ncols=len(summary))
+    figure.legend(looks, names_of_looks, loc="outside upper center", ncols=2)
     table = summary.reset_index()[
         ["variant", "label", *(f"{m}{end}" for m in measures for end in ("", "_low", "_high"))]
     ]

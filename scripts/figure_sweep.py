@@ -36,6 +36,7 @@ with logged(snakemake.log[0]):
             axes.plot(table.lambda2, table[measure], color=color, ls=line, lw=0.8)
             label = sweep
         drawing.with_interval(axes, table, "lambda2", measure, color, marker, label)
+    drawing.published(axes, snakemake.params.published)
     axes.set_xlim(table.lambda2.min() - 0.03, table.lambda2.max() + 0.03)
     axes.set_xlabel(f"λ$_2$, the weight of {snakemake.params.reference_label}")
     axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))

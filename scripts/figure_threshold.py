@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
     figure, axes = drawing.figure(2.1)
     axes.plot(table.delta, table[measure], color=drawing.BLUE, lw=0.8)
     drawing.with_interval(axes, table, "delta", measure, drawing.BLUE, "s", None)
+    drawing.published(axes, snakemake.params.published)
     base = summary.loc[snakemake.params.base]
     axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":", label=f"{base.label} (δ → ∞)")
     axes.set_xlabel(f"threshold δ ({drawing.SPACES[snakemake.params.space]})")

@@ -13,11 +13,9 @@ Sums are taken in float64, slab by slab, of values that are not rounded in betwe
 
 import math
 
-import pandas as pd
 from aoe import AoeError, kernels
 from aoe.architecture import Architecture
 from aoe.merge import alike, check_finite
-from aoe.recipe import SPACES
 from aoe.slabs import slabs
 
 COLUMNS = {  # of a table of rows: pandas' dtypes
@@ -101,18 +99,3 @@ def row(stored, place, found):
         "codes": code_change / root,
         "relative": change / size if size else 0.0 if not change else math.inf,
     }
-
-
-def shares_above(table, deltas):
-    """How each group's differences lie in every space: their median, and the share of tensors above each δ.
-
-    table: a data frame of rows of one pair of models; deltas: numbers.  The paper does not say in which space it
-    measured [paper, section 3]; this shows in which one its δ would make sense.
-    """
-    columns = ["space", "group", "tensors", "median", *(f"above_{delta:g}" for delta in deltas)]
-    rows = [
-        [space, group, len(part), part[space].median(), *((part[space] > delta).mean() for delta in deltas)]
-        for space in SPACES
-        for group, part in table.groupby("group")
-    ]
-    return pd.DataFrame(rows, columns=columns).round(6)

@@ -15,6 +15,8 @@ FORMATS = ("svg", "pdf", "png")
 INK, BLUE, ORANGE, GREEN, RED, SKY = "#222222", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 # one mark a sweep, used in every figure that shows it: colour, marker, line
 MARKS = [(BLUE, "s", "-"), (RED, "o", "--"), (GREEN, "D", "-."), (ORANGE, "^", ":")]
+# what was published, beside what was measured: lines that differ from the sweeps' and from one another
+GREY, PUBLISHED = "#6b6b6b", [(0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (3, 2))]
 GROUPS = {
     "routed_experts": ("routed experts", BLUE, "-"),
     "shared_experts": ("shared experts", RED, "--"),
@@ -47,7 +49,7 @@ def figure(height, columns=1, **subplots):
             "axes.spines.top": False,
             "axes.spines.right": False,
             "svg.hashsalt": "aoe",
-            "svg.fonttype": "none",
+            "svg.fonttype": "path",  # the same letters in the same places, whatever fonts a reader has
             "pdf.fonttype": 42,
         },
     )
@@ -63,6 +65,16 @@ def save(drawing, data, paths):
             dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[path.suffix[1:]]
             drawing.savefig(path, dpi=300, metadata=dates)
     plt.close(drawing)
+
+
+def published(axes, marks, up=1.0):
+    """Thin grey lines where something was published: ``marks`` is a list of (position, whose), on the x axis.
+
+    up: how far up they reach, as a share of the axes' height.
+    """
+    for (position, whose), line in zip(marks, PUBLISHED, strict=False):
+        label = f"published: {position:g} ({whose})"
+        axes.axvline(position, ymax=up, color=GREY, lw=0.9, ls=line, label=label, zorder=0.5)
 
 
 def with_interval(axes, table, x, y, color, marker, label, **more):

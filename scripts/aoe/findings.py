@@ -8,6 +8,7 @@ import math
 
 import pandas as pd
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NEAR = 3  # points of intelligence within which a variant is called level with another
 PLURAL = {"routed_experts": "routed experts", "shared_experts": "shared experts", "dense_mlp": "dense MLPs"}
 BENCHMARKS = {
@@ -27,22 +28,25 @@ def number(value, digits=3):
         return "–"
     if math.isinf(value):
         return "∞"
-    if value and abs(value) < 10.0**-digits:
+    if not value:
+        return "0"
+    if abs(value) < 10.0**-digits:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}·10^{int(exponent)}".replace("-", "−")
+        return f"{mantissa}·10{str(int(exponent)).translate(RAISED)}".replace("-", "−")
     whole = len(str(int(abs(value))))
     text = f"{value:,.{max(0, digits - whole) if abs(value) >= 1 else digits}f}"
     return text.replace("-", "−")
 
 
-def percent(value, digits=1):
-    """A percentage without its sign; – for none."""
-    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
+def fixed(value, places=1):
+    """A number with so many decimals, such as a percentage or a cost; – for none."""
+    return "–" if value is None or pd.isna(value) else f"{value:.{places}f}".replace("-", "−")
 
 
 def interval(value, low, high, show=number):
-    """``0.497 (0.494–0.499)``."""
-    return show(value) if pd.isna(low) else f"{show(value)} ({show(low)}–{show(high)})"
+    """``0.497 (0.494–0.499)``, and below zero ``−7.23 (−10.2 to −4.69)``."""
+    to = " to " if low < 0 else "–"
+    return show(value) if pd.isna(low) else f"{show(value)} ({show(low)}{to}{show(high)})"
 
 
 def listed(parts):
@@ -72,7 +76,7 @@ def figure3(table, space, deltas):
     text = f"Medians: {listed(f'{_plural(group)} {number(value)}' for group, value in medians.items())}."
     for delta in deltas:
         shares = (table[space] > delta).groupby(table.group).mean()
-        among = listed(f"{percent(100 * shares[group], 0)} % of the {_plural(group)}" for group in medians.index)
+        among = listed(f"{fixed(100 * shares[group], 0)} % of the {_plural(group)}" for group in medians.index)
         text += f" A threshold δ of {delta:g} would let {among} into a merge."
     return text
 
@@ -84,13 +88,13 @@ def figure4(table, reference):
         return "No variant has marks in every benchmark of the intelligence score."
     best = graded.loc[reference]
     near = graded[(graded.intelligence >= best.intelligence - NEAR) & (graded.cost < best.cost)]
-    text = f"{best.label} reaches {percent(best.intelligence)} %. "
+    text = f"{best.label} reaches {fixed(best.intelligence)} %. "
     if near.empty:
         return text + f"No variant comes within {NEAR} points of it for less."
     cheapest = near.loc[near.cost.idxmin()]
     many = f"{len(near)} of the {len(graded) - 1} others come" if len(near) > 1 else "One other comes"
     text += f"{many} within {NEAR} points of it for fewer tokens, at the least {cheapest.label}: "
-    return text + f"{percent(cheapest.intelligence)} % for {number(cheapest.cost, 2)} of its tokens."
+    return text + f"{fixed(cheapest.intelligence)} % for {fixed(cheapest.cost, 2)} of its tokens."
 
 
 def figure5(table):
@@ -102,8 +106,8 @@ def figure5(table):
         steepest = steps.reset_index(drop=True).idxmax()
         ends = points.iloc[[0, -1]]
         texts.append(
-            f"In {sweep} merges, cost goes from {number(ends.cost.iloc[0], 2)} at λ2 = {ends.lambda2.iloc[0]:g} to "
-            f"{number(ends.cost.iloc[1], 2)} at λ2 = {ends.lambda2.iloc[1]:g}, most steeply between "
+            f"In the sweep {sweep}, cost goes from {fixed(ends.cost.iloc[0], 2)} at λ2 = {ends.lambda2.iloc[0]:g} to "
+            f"{fixed(ends.cost.iloc[1], 2)} at λ2 = {ends.lambda2.iloc[1]:g}, most steeply between "
             f"{points.lambda2.iloc[steepest - 1]:g} and {points.lambda2.iloc[steepest]:g}."
         )
     return " ".join(texts)
@@ -117,10 +121,10 @@ def figure6(table, transitions, published):
         below, above = points[points.lambda2 < fit.midpoint].tail(1), points[points.lambda2 >= fit.midpoint].head(1)
         around = ""
         if len(below) and len(above):
-            around = f", from {percent(100 * below.closing.iloc[0])} % of the answers at {below.lambda2.iloc[0]:g} to "
-            around += f"{percent(100 * above.closing.iloc[0])} % at {above.lambda2.iloc[0]:g}"
+            around = f", from {fixed(100 * below.closing.iloc[0])} % of the answers at {below.lambda2.iloc[0]:g} to "
+            around += f"{fixed(100 * above.closing.iloc[0])} % at {above.lambda2.iloc[0]:g}"
         midpoint = interval(fit.midpoint, fit.midpoint_low, fit.midpoint_high)
-        texts.append(f"In {fit.sweep} merges the tag appears at λ2 = {midpoint}{around}; the step is ")
+        texts.append(f"In the sweep {fit.sweep}, the tag appears at λ2 = {midpoint}{around}; the step is ")
         texts[-1] += f"{number(fit.width)} wide."
     if published:
         said = listed(f"{position:g} (the {whose})" for position, whose in published)
@@ -130,7 +134,7 @@ def figure6(table, transitions, published):
 
 def figure7(table, measure, base):
     """table: intelligence or cost over δ; base: the summary's row of the base model."""
-    show = percent if measure == "intelligence" else lambda value: number(value, 3)
+    show = fixed if measure == "intelligence" else lambda value: number(value, 3)
     unit = " %" if measure == "intelligence" else ""
     points = table.sort_values("delta").dropna(subset=measure)
     if points.empty:
@@ -146,11 +150,11 @@ def figure8(table, assembled):
     others = table[table.variant != assembled]
     parts = []
     for column in [name for name in table.columns if name.endswith("_percent")]:
-        beside = listed(f"{other.label} {percent(getattr(other, column))}" for other in others.itertuples())
+        beside = listed(f"{other.label} {fixed(getattr(other, column))}" for other in others.itertuples())
         name = BENCHMARKS.get(column.removesuffix("_percent"), column.removesuffix("_percent"))
-        parts.append(f"{name} {percent(row[column])} % ({beside})")
-    beside = listed(f"{other.label} {number(other.cost, 2)}" for other in others.itertuples())
-    return f"{row.label}: {'; '.join(parts)}; cost {number(row.cost, 2)} ({beside})."
+        parts.append(f"{name} {fixed(row[column])} % ({beside})")
+    beside = listed(f"{other.label} {fixed(other.cost, 2)}" for other in others.itertuples())
+    return f"{row.label}: {'; '.join(parts)}; cost {fixed(row.cost, 2)} ({beside})."
 
 
 def _plural(group):

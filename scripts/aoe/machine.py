@@ -42,7 +42,8 @@ def commit(folder):
     if not shutil.which("git"):
         return None
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    described = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    asking_only = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # several jobs may ask at a time
+    described = subprocess.run(command, cwd=folder, env=asking_only, capture_output=True, text=True)
     return described.stdout.strip() or None
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pandas as pd
 from aoe import findings
 from aoe.claims import NOT_RUN
-from aoe.findings import BENCHMARKS, interval, listed, number, percent
+from aoe.findings import BENCHMARKS, fixed, interval, listed, number
 from aoe.machine import in_words
 
 SPACES = {
@@ -85,12 +85,12 @@ def variants(summary):
             "label": row.label,
             "weights": row.weights,
             "subset": row.subset.replace("_", " "),
-            "delta": number(row.delta) if row.delta else "",
-            "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, percent),
+            "delta": f"{row.delta:g}" if row.delta else "",
+            "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, fixed),
             "tokens": number(row.tokens_per_answer),
-            "cost": interval(row.cost, row.cost_low, row.cost_high, lambda value: number(value, 2)),
+            "cost": interval(row.cost, row.cost_low, row.cost_high, lambda value: fixed(value, 2)),
             "closing": interval(
-                *(100 * value for value in (row.closing, row.closing_low, row.closing_high)), show=percent
+                *(100 * value for value in (row.closing, row.closing_low, row.closing_high)), show=fixed
             ),
         }
         for row in summary.itertuples()
@@ -112,6 +112,11 @@ def transitions(table):
     ]
 
 
+def counted(value):
+    """A number for people; whole ones, such as counts and shares of all, without decimals."""
+    return f"{value:,.0f}".replace("-", "−") if value == int(value) else number(value)
+
+
 def claims(table):
     """(one row a claim as texts, {verdict: how many})."""
     rows = [
@@ -119,7 +124,7 @@ def claims(table):
             **{key: getattr(row, key) for key in ("says", "source", "published", "verdict")},
             "id": row.claim,
             "condition": "" if pd.isna(row.condition) else row.condition,
-            "measured": "" if pd.isna(row.value) else interval(row.value, row.low, row.high),
+            "measured": "" if pd.isna(row.value) else interval(row.value, row.low, row.high, counted),
             "note": "" if pd.isna(row.note) else row.note,
         }
         for row in table.itertuples()
@@ -136,7 +141,7 @@ def norms(table):
             "group": row["group"].replace("_", " "),
             "tensors": f"{row['tensors']:,}",
             "median": number(row["median"]),
-            "shares": [f"{percent(100 * row[column], 0)} %" for column in columns],
+            "shares": [f"{fixed(100 * row[column], 0)} %" for column in columns],
         }
         for row in table.to_dict("records")
         if row["group"] in ("attention", "routed_experts", "shared_experts")
@@ -219,9 +224,9 @@ def key_figures(summary, fitted, settings):
         found["assembled"] = {
             "label": ours.label,
             "reference": theirs.label,
-            "intelligence": percent(ours.intelligence),
-            "of": percent(theirs.intelligence),
-            "saved": percent(100 * (1 - ours.cost), 0),
+            "intelligence": fixed(ours.intelligence),
+            "of": fixed(theirs.intelligence),
+            "saved": fixed(100 * (1 - ours.cost), 0),
         }
     closing = fitted[fitted.measure == "closing"] if len(fitted) else fitted
     found["steps"] = [

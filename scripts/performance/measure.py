@@ -2,15 +2,14 @@
 machine in the same mood."""
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
+
+from aoe.machine import hardware, in_words, software
 
 # A process is born with the peak memory of the one that started it, so it is started from a small one.
 LAUNCHER = """
@@ -94,27 +93,8 @@ def timed_command(*words):
 
 def machine():
     """The machine and the versions that a figure was measured with."""
-    parts = [f"{len(os.sched_getaffinity(0))} cores of {_processor()}", f"{_memory_gib():.0f} GiB"]
-    if Path("/dev/nvidiactl").exists():
-        import torch
-
-        parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    versions = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return "; ".join([*parts, ", ".join(versions)])
-
-
-def _processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _memory_gib():
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(f"{name} {release}" for name, release in software(PACKAGES).items())
+    return f"{in_words(hardware())}; {versions}"
 
 
 def save(rows, path):

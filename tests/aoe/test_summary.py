@@ -48,7 +48,9 @@ def test_transitions_of_a_sharp_step():
         rows = [(question, 1, True, 10 + 30 * closed, closed, "stop") for question in range(8)]
         parts.append(answers(f"v{lambda2}", "a", rows))
     points = [{"lambda2": lambda2, "variant": f"v{lambda2}"} for lambda2 in (0, 0.4, 0.5, 0.6, 1)]
-    fitted, curves = fit_transitions(pd.concat(parts), {"full": points}, SETTINGS | {"reference": "v1", "intelligence": ["a"]})
+    fitted, curves = fit_transitions(
+        pd.concat(parts), {"full": points}, SETTINGS | {"reference": "v1", "intelligence": ["a"]}
+    )
     closing = fitted.set_index("measure").loc["closing"]
     assert 0.4 < closing.midpoint < 0.5
     assert closing.midpoint_low <= closing.midpoint <= closing.midpoint_high

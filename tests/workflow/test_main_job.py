@@ -9,6 +9,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 from aoe.checkpoint import Checkpoint
 from benchmarks.answering import answers_of
+from crates import PROFILES, issues, save_contexts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]
@@ -93,6 +94,12 @@ def test_no_server_is_left_and_no_key_was_written(main_job, results):
     assert "VLLM_API_KEY" not in "".join(path.read_text() for path in results.glob("logs/answer/*.log"))
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(main_job.folder) not in running
+
+
+def test_the_crate_is_valid(main_job, results, tmp_path):
+    main_job.snakemake("--", "crate")
+    contexts = save_contexts(tmp_path / "contexts")
+    assert not any(issues(results / "crate.zip", profile, contexts) for profile in PROFILES)
 
 
 def test_a_second_call_has_nothing_to_do(main_job, results):

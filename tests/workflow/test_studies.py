@@ -88,3 +88,11 @@ def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
         text = (clone.folder / f"envs/{environment}.yaml").read_text()
         pins = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
         assert all(pin in definition for pin in pins), environment
+
+
+def test_the_readmes_picture_shows_the_rules_that_there_are(clone):
+    """`make docs/rules.svg` draws it."""
+    targets = re.search(r"--rulegraph dot -- (\S.*?) *\\", (ROOT / "Makefile").read_text())[1].split()
+    graph = clone.snakemake("--config", "study=paper", "--rulegraph", "dot", "--", *targets).stdout
+    drawn = set(re.findall(r"<text [^>]*>([^<]+)</text>", (ROOT / "docs/rules.svg").read_text()))
+    assert drawn == set(re.findall(r'label = "(\w+)"', graph)) and len(drawn) > 20

@@ -19,8 +19,8 @@ class Evidence:
 
     folder: results/{study}; names: how the study calls what claims name otherwise; sweeps: name -> list of {lambda2,
     delta, variant}; scores: the study's section of that name; differences: (base, other, space) whose norms are looked
-    at, or None; audits: name -> the audited model; models: names; repositories: model -> what it was locked from; architecture: a config.json as a dict;
-    measured: the rows of docs/benchmarks.json.
+    at, or None; audits: name -> the audited model; models: their names; repositories: model -> what it was locked from;
+    architecture: a config.json as a dict; measured: the rows of docs/benchmarks.json.
     """
 
     folder: Path

@@ -1,17 +1,16 @@
 """The quantities that claims are about, each a function of an Evidence and of what the claim says beside it.
 
-Each returns a float, or an Estimate where it has an interval, and raises NotRunError if the study has not what it takes.
+Each returns a float, or an Estimate where it has an interval, and raises NotRunError if the study lacks what it takes.
 """
 
 import math
 
 import numpy as np
-import pandas as pd
+from scipy import stats
 from aoe.claims.evidence import NotRunError
 from aoe.inventory import count_parameters, inventory
 from aoe.statistics import Estimate, bootstrap
 from aoe.summary import compare, relative_cost
-from scipy import stats
 
 BROKEN_POINTS = 10  # of intelligence, below the weakest model: a variant that certainly has fewer is broken
 
@@ -112,7 +111,7 @@ def trend(evidence, sweep, measure):
 
 
 def felt(evidence, sweep, measure, change):
-    """The largest change of the fitted measure where λ2 changes by so much, relative to its value at the smallest λ2."""
+    """The largest change of a fitted measure where λ2 changes by so much, relative to its value at the smallest λ2."""
     curve = evidence.of_sweep(evidence.curves, sweep, measure)
     moved = np.interp(curve.lambda2 + change, curve.lambda2, curve.value) - curve.value
     return float(moved.abs().max() / curve.value.iloc[0])
@@ -177,7 +176,9 @@ def mostly(evidence, audit, groups, parent):
     rows, parent = evidence.audited(audit, groups), evidence.name(parent)
     largest = []
     for row in rows:
-        known = {key.removeprefix("lambda_"): value for key, value in row.items() if key.startswith("lambda_") and value}
+        known = {
+            key.removeprefix("lambda_"): value for key, value in row.items() if key.startswith("lambda_") and value
+        }
         known = known or dict.fromkeys(row["sources"], 1.0)
         if known:
             largest.append(max(known, key=known.get) == parent)

@@ -1,0 +1,26 @@
+# A finished study as one file that says how it was made: a Workflow Run RO-Crate.  `snakemake crate`
+from snakemake import __version__ as snakemake_release
+
+
+rule crate:
+    input:
+        finished_study,
+    output:
+        f"results/{study.name}/crate.zip",
+    log:
+        f"results/{study.name}/logs/crate.log",
+    conda:
+        "../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=10_000,
+        runtime=minutes(120),
+    params:
+        study=study.name,
+        snakemake=snakemake_release,
+        agent=config.get("agent"),
+    message:
+        "Pack the study with all that says how it was made"
+    script:
+        "../scripts/crate.py"

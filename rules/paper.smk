@@ -1,0 +1,125 @@
+# From results to what people read: the claims, the document, the entry page.  No rule here needs a model or a GPU.
+
+
+rule claims:
+    input:
+        unpack(claimed_results),
+        claims="config/claims.yaml",
+        architecture="resources/deepseek-v3/config.json",
+        measured="docs/benchmarks.json",
+    output:
+        claims=report(
+            "results/{study}/claims.csv",
+            caption="../report/claims.rst",
+            category="Tables",
+            labels={"table": "Published claims"},
+        ),
+        norms=report(
+            "results/{study}/norms.csv",
+            caption="../report/norms.rst",
+            category="Tables",
+            labels={"table": "Norms and thresholds"},
+        ),
+    log:
+        "results/{study}/logs/claims.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    params:
+        evidence=evidence,
+        deltas=[1.5, 2.5, 3],
+    message:
+        "Which published claims are reproduced?"
+    script:
+        "../scripts/claims.py"
+
+
+rule facts:
+    input:
+        collect("results/{{study}}/figures/{figure}.csv", figure=FIGURES),
+        unpack(claimed_results),
+        claims="config/claims.yaml",
+        tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
+        machines=collect("results/{{study}}/answers/{variant}/machine.json", variant=ASKED),
+    output:
+        "results/{study}/paper.json",
+    log:
+        "results/{study}/logs/facts.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    params:
+        study=study_facts,
+        figures=FIGURES,
+        settings=paper_settings,
+        benchmarks=BENCHMARKS,
+        audits=study.audits,
+        labels={variant: study.label(variant) for variant in study.variants},
+    message:
+        "Gather the document's numbers"
+    script:
+        "../scripts/facts.py"
+
+
+rule paper:
+    input:
+        collect("results/{{study}}/figures/{figure}.{ending}", figure=FIGURES, ending=["pdf", "svg"]),
+        facts="results/{study}/paper.json",
+        template="report/paper.typ",
+        style="report/page.css",
+    output:
+        pdf=report(
+            "results/{study}/paper.pdf",
+            caption="../report/paper.rst",
+            category="Document",
+            labels={"document": "The paper, as PDF"},
+        ),
+        html=report(
+            "results/{study}/paper.html",
+            caption="../report/paper.rst",
+            category="Document",
+            labels={"document": "The paper, as a page"},
+        ),
+    log:
+        "results/{study}/logs/paper.log",
+    conda:
+        "../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    message:
+        "Write the paper"
+    script:
+        "../scripts/paper.py"
+
+
+rule index:
+    input:
+        facts="results/{study}/paper.json",
+        template="report/index.html.j2",
+        style="report/page.css",
+    output:
+        "results/{study}/index.html",
+    log:
+        "results/{study}/logs/index.log",
+    conda:
+        "../envs/paper.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    message:
+        "Make the entry page"
+    script:
+        "../scripts/index.py"

@@ -1,0 +1,36 @@
+"""Claims as they were published: which values would bear them out, and where figures show them."""
+
+import math
+import re
+
+
+def limits(claim):
+    """The smallest and the largest value that bear a claim out."""
+    if "about" in claim:
+        # as written in decimals: 0.6 within 0.05 is from 0.55, not from 0.5499999…
+        margin = claim.get("within", 0)
+        return round(claim["about"] - margin, 9), round(claim["about"] + margin, 9)
+    return claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
+
+
+def condition(claim):
+    """The limits in words: ``0.504 ± 0.02``, ``≥ 0.98``."""
+    if "untestable" in claim:
+        return ""
+    if "about" in claim:
+        return f"{claim['about']:g} ± {claim['within']:g}" if claim.get("within") else f"{claim['about']:,}"
+    return f"≥ {claim['at_least']:g}" if "at_least" in claim else f"≤ {claim['at_most']:g}"
+
+
+def marks(content, figure):
+    """[(position, whose)] of what a figure shows as published; content: of ``config/claims.yaml``."""
+    return [
+        (claim["mark"][figure], first_source(claim))
+        for claim in content["claims"].values()
+        if figure in claim.get("mark", {})
+    ]
+
+
+def first_source(claim):
+    """The key of the source that a claim names first: ``paper, section 4.2; article`` -> ``paper``."""
+    return re.split("[,;]", claim["source"])[0].strip()

@@ -1,0 +1,14 @@
+"""Pack a finished study: workflow, configuration, results, raw answers and logs in one RO-Crate."""
+
+from aoe.crate import write_crate
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    packed = write_crate(
+        snakemake.output[0],
+        study=snakemake.params.study,
+        snakemake=snakemake.params.snakemake,
+        agent=snakemake.params.agent,
+        without=[snakemake.log[0]],
+    )
+    print("\n".join(packed))

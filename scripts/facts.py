@@ -1,0 +1,49 @@
+"""The numbers of the study's document, out of its results."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from aoe import __version__, paper
+from aoe.claims.published import marks
+from aoe.findings import BENCHMARKS, listed
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))
+    folder = Path(snakemake.output[0]).parent
+    claimed = yaml.safe_load(Path(snakemake.input.claims).read_text())
+    table = pd.read_csv(folder / "claims.csv")
+    rows, verdicts = paper.claims(table)
+    deltas, norms = paper.norms(pd.read_csv(folder / "norms.csv"))
+    drawn = paper.figures(folder, names, settings, {name: marks(claimed, name) for name in names})
+    facts = {
+        **study,
+        "release": __version__,
+        "folder": str(folder),
+        "figures": drawn,
+        "claims": rows,
+        "verdicts": verdicts,
+        "sources": claimed["sources"],
+        "deltas": deltas,
+        "norms": norms,
+        "audits": paper.audits(folder, snakemake.params.audits, snakemake.params.labels),
+        "machines": paper.machines([json.loads(Path(file).read_text()) for file in snakemake.input.machines]),
+        "missing": paper.missing(drawn, snakemake.params.benchmarks, table),
+        "variants": [],
+        "transitions": [],
+        "benchmarks": [],
+    }
+    if snakemake.params.benchmarks:
+        summary, fitted = (pd.read_csv(folder / f"{name}.csv") for name in ("summary", "transitions"))
+        scores = pd.read_parquet(folder / "scores.parquet")
+        facts |= {
+            "key": paper.key_figures(summary, fitted, settings),
+            "variants": paper.variants(summary),
+            "transitions": paper.transitions(fitted),
+            "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
+            "intelligence": listed(BENCHMARKS[name] for name in settings["intelligence"]),
+            "reference": snakemake.params.labels[settings["reference"]],
+        }
+    Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,15 @@
+"""The entry page of a study: one HTML file that shows the figures and leads to everything else."""
+
+import json
+from pathlib import Path
+
+import jinja2
+from joblog import logged
+
+with logged(snakemake.log[0]):
+    template = Path(snakemake.input.template)
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = pages.get_template(template.name).render(json.loads(Path(snakemake.input.facts).read_text()))
+    Path(snakemake.output[0]).write_text(page)

@@ -1,0 +1,266 @@
+"""Claims: those that are listed make sense, and verdicts are what small, hand-made results say."""
+
+import json
+import math
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from aoe import AoeError
+from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from aoe.claims.evaluation import COLUMNS, evaluate, judge, measure, read_claims
+from aoe.claims.evidence import Evidence, NotRunError
+from aoe.claims.published import condition, first_source, limits, marks
+from aoe.claims.quantities import QUANTITIES
+from aoe.statistics import Estimate
+from clones import ROOT
+
+CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
+ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
+RULES = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+
+
+@pytest.mark.parametrize("name", CONTENT["claims"])
+def test_a_listed_claim_is_complete(name):
+    claim = read_claims(CONTENT)[name]
+    assert {"says", "source", "published"} <= claim.keys() and claim["says"].endswith(".")
+    if "untestable" in claim:
+        assert not claim.keys() & {"quantity", "about", "at_least", "at_most"}
+        return
+    assert len(claim.keys() & {"about", "at_least", "at_most"}) == 1
+    if claim["rule"] != "make bench":
+        assert re.search(rf"^rule {claim['rule']}:$", RULES, re.MULTILINE), f"no rule {claim['rule']}"
+    for position in claim.get("mark", {}).values():  # figures show what the claim says
+        assert position in (claim.get("about"), claim["quantity"].get("up_to"), claim["quantity"].get("share_above"))
+
+
+def test_the_first_claims_of_the_design_are_among_them():
+    published = {str(claim["published"]) for claim in CONTENT["claims"].values()}
+    assert {"91,991", "671 B", "37 B", "8", "256", "0.504", "0.544", "0.6", "2 ×", "> 1.2 ×"} <= published
+    used = {next(iter(claim["quantity"])) for claim in CONTENT["claims"].values() if "quantity" in claim}
+    assert used == QUANTITIES.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"source": "hearsay"}, "hearsay"),
+        ({"quantity": {"beauty": "r1t"}}, "beauty"),
+        ({"about": None}, "which values would bear it out"),
+        ({"weights_of": ["gpt"]}, "gpt"),
+    ],
+)
+def test_a_claim_without_sense_is_refused(change, sentence):
+    claim = {key: value for key, value in (CONTENT["claims"]["tensors"] | change).items() if value is not None}
+    with pytest.raises(AoeError, match=sentence):
+        read_claims(CONTENT | {"claims": {"odd": claim}})
+
+
+@pytest.mark.parametrize(
+    ("claim", "found", "verdict", "open_"),
+    [
+        ({"about": 0.6, "within": 0.05}, Estimate(0.55, 0.551, 0.6), REPRODUCED, False),
+        ({"about": 0.6, "within": 0.05}, Estimate(0.66, 0.64, 0.68), NOT_REPRODUCED, True),
+        ({"about": 91991}, Estimate(91991.0, math.nan, math.nan), REPRODUCED, False),
+        ({"at_least": 0.98}, Estimate(0.97, 0.96, 0.975), NOT_REPRODUCED, False),
+        ({"at_least": 0.98}, Estimate(0.99, 0.97, 1.0), REPRODUCED, True),
+        ({"at_most": -1}, Estimate(-0.5, -0.9, 0), NOT_REPRODUCED, False),
+        ({"at_most": -1}, Estimate(-1.0, -2.0, -1.0), REPRODUCED, False),
+    ],
+)
+def test_the_value_decides_and_the_interval_is_noted(claim, found, verdict, open_):
+    assert judge(claim, found)[0] == verdict
+    assert bool(judge(claim, found)[1]) == open_
+
+
+def test_conditions_in_words():
+    assert condition({"about": 0.504, "within": 0.02}) == "0.504 ± 0.02"
+    assert condition({"about": 91991}) == "91,991"
+    assert (condition({"at_least": 1.2}), condition({"at_most": -1})) == ("≥ 1.2", "≤ -1")
+    assert limits({"about": 0.6, "within": 0.05}) == (0.55, 0.65)
+
+
+def test_what_figures_show_as_published():
+    assert marks(CONTENT, "figure6") == [(0.504, "paper"), (0.544, "article")]
+    assert marks(CONTENT, "figure2") == []
+    assert first_source({"source": "article"}) == "article"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A study with two models, R1T, a sweep over λ2 and one over δ, in tables as the workflow's."""
+    variants = {  # intelligence, cost, closing
+        "v3-0324": (70, 0.3, 0.0),
+        "r1": (98, 1.0, 1.0),
+        "r1t": (97, 0.62, 1.0),
+        "full-0.5": (90, 0.5, 0.5),
+        "threshold-2": (89, 0.4, 0.3),
+        "threshold-9": (71, 0.31, 0.1),
+    }
+    rows = []
+    for variant, values in variants.items():
+        row = {"variant": variant, "delta": 0.0, "cut_off": 0.0}
+        for measure_, value in zip(("intelligence", "cost", "closing"), values, strict=True):
+            row |= {measure_: value, f"{measure_}_low": value - 0.01, f"{measure_}_high": value + 0.01}
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(tmp_path / "summary.csv", index=False)
+    steps = {"closing": (0.5, 0.05), "cost": (0.7, 0.3), "intelligence": (0.45, 0.2)}
+    pd.DataFrame(
+        [
+            {"sweep": "full", "measure": measure_, "midpoint": middle, "midpoint_low": middle - 0.01}
+            | {"midpoint_high": middle + 0.01, "width": width, "width_low": width, "width_high": width}
+            for measure_, (middle, width) in steps.items()
+        ]
+    ).to_csv(tmp_path / "transitions.csv", index=False)
+    grid = [number / 100 for number in range(101)]
+    curve = [{"sweep": "full", "measure": "cost", "lambda2": x, "value": 0.3 + 0.7 * x} for x in grid]
+    pd.DataFrame(curve).to_csv(tmp_path / "transition_curves.csv", index=False)
+    answers = []
+    tokens = {"v3-0324": 3, "r1": 10, "r1t": 6, "full-0.5": 5, "threshold-2": 4, "threshold-9": 3}
+    for variant, (intelligence, _, _) in variants.items():
+        for question in range(100):
+            answer = {"variant": variant, "benchmark": "arithmetic", "question": question, "sample": 1, "turn": 1}
+            answer |= {"right": float(question < intelligence), "tokens": tokens[variant], "closing_tags": 1}
+            answers.append(answer | {"finish": "stop"})
+    pd.DataFrame(answers).to_parquet(tmp_path / "scores.parquet")
+    differences = [
+        {"base": "v3-0324", "other": "r1", "group": group, "layer": layer, "kind": "gate_proj", "codes": value}
+        for group, values in {
+            "attention": (1.0, 2.0, 2.2, 2.4),
+            "shared_experts": (0.5, 1.0, 2.0, 3.0),
+            "routed_experts": (8.0, 9.0, 10.0, 11.0),
+        }.items()
+        for layer, value in enumerate(values)
+    ]
+    pd.DataFrame(differences).to_parquet(tmp_path / "differences.parquet")
+    weights = [
+        {"tensor": f"e{number}", "group": "routed_experts", "layer": 1, "expert": number, "sources": ["r1"]}
+        for number in range(3)
+    ]
+    weights += [
+        {"tensor": "e3", "group": "routed_experts", "layer": 1, "expert": 3, "sources": ["v3-0324"]},
+        {"tensor": "a", "group": "attention", "layer": 1, "expert": None, "sources": []}
+        | {"lambda_v3-0324": 0.7, "lambda_r1": 0.3},
+    ]
+    (tmp_path / "audits/mine").mkdir(parents=True)
+    pd.DataFrame(weights).astype({"expert": "Int64"}).to_parquet(tmp_path / "audits/mine/weights.parquet")
+    return Evidence(
+        folder=tmp_path,
+        sweeps={
+            "full": [
+                {"lambda2": x, "delta": 0.0, "variant": v} for x, v in [(0, "v3-0324"), (0.5, "full-0.5"), (1, "r1")]
+            ],
+            "experts": [
+                {"lambda2": x, "delta": 0.0, "variant": v}
+                for x, v in [(0, "v3-0324"), (0.5, "threshold-2"), (1, "r1t")]
+            ],
+            "threshold": [
+                {"lambda2": 0.5, "delta": d, "variant": v}
+                for d, v in [(0.0, "full-0.5"), (2.0, "threshold-2"), (9.0, "threshold-9")]
+            ],
+        },
+        scores={"intelligence": ["arithmetic"], "reference": "r1", "resamples": 200, "seed": 1},
+        differences=("v3-0324", "r1", "codes"),
+        audits={"mine": "r1t"},
+        models=("v3-0324", "r1"),
+        architecture=ARCHITECTURE,
+        measured=[{"name": "scaling_exponent", "ours": 1.01, "spread": "ours 0.9–1.1; reference 1–1"}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [
+        ({"architecture": "tensors"}, 91991),
+        ({"architecture": "expert_layers"}, 58),
+        ({"measured": "scaling_exponent", "times": 2}, 2.02),
+        ({"late_over_early": "shared_experts", "kind": "gate_proj"}, 6),
+        ({"share_above": 1.5, "group": "attention"}, 0.75),
+        ({"broken": "variants"}, 0),
+        ({"level": "r1", "measure": "closing"}, 1),
+        ({"transition": "full", "measure": "closing"}, 0.5),
+        ({"transition": "full", "measure": "closing", "value": "width"}, 0.05),
+        ({"width_over_width": "full", "measure": "intelligence", "other": "closing"}, 4),
+        ({"ratio_of_sweeps": "experts", "other": "full", "measure": "cost", "start": 0.5}, (0.8 + 0.62) / 2),
+        ({"trend": "full", "measure": "intelligence"}, 1),
+        ({"trend": "threshold", "measure": "cost"}, -1),
+        ({"felt": "full", "measure": "cost", "change": 0.02}, 0.014 / 0.3),
+        ({"change_at": "threshold", "up_to": 3, "measure": "intelligence"}, -1),
+        ({"change_at": "threshold", "measure": "intelligence"}, -19),
+        ({"difference": "r1t", "other": "r1", "measure": "intelligence"}, -1),
+        ({"tokens": "r1t", "other": "r1"}, 0.6),
+        ({"position": "r1t", "low": "v3-0324", "high": "r1", "measure": "cost"}, 0.32 / 0.7),
+        ({"outside": "r1t", "parents": ["v3-0324", "r1"], "measure": "intelligence"}, 0),
+        ({"outside": "v3-0324", "parents": ["r1t", "r1"], "measure": "intelligence"}, 27),
+        ({"made_of": "r1t", "groups": ["routed_experts"], "parent": "r1"}, 0.75),
+        ({"mostly": "r1t", "groups": ["routed_experts", "attention"], "parent": "v3-0324"}, 0.4),
+    ],
+    ids=str,
+)
+def test_quantities_by_hand(results, quantity, value):
+    assert measure({"quantity": quantity}, results, {}).value == pytest.approx(value)
+
+
+def test_groups_that_differ_and_groups_that_do_not(results):
+    assert QUANTITIES["groups_alike"](results, ["routed_experts", "attention"]) < 0.05
+    assert QUANTITIES["groups_alike"](results, ["shared_experts", "attention"]) > 0.05
+
+
+def test_a_variant_that_is_broken_is_counted(results):
+    table = pd.read_csv(results.folder / "summary.csv")
+    table.loc[2, ["intelligence", "intelligence_high"]] = 50, 55
+    table.loc[3, "cut_off"] = 0.9
+    table.to_csv(results.folder / "summary.csv", index=False)
+    assert QUANTITIES["broken"](results, "variants") == 2
+
+
+@pytest.mark.parametrize(
+    ("quantity", "reason"),
+    [
+        ({"level": "r1t2", "measure": "cost"}, "no variant r1t2"),
+        ({"trend": "layers", "measure": "cost"}, "no sweep layers"),
+        ({"difference": "r1t", "other": "r1", "measure": "mt_bench"}, "no marks in mt_bench"),
+        ({"outside": "r1t", "parents": ["r1"], "measure": "gpqa_diamond_percent"}, "no gpqa_diamond"),
+        ({"made_of": "r1", "groups": ["attention"], "parent": "r1"}, "no audit"),
+        ({"made_of": "r1t", "groups": ["embeddings"], "parent": "r1"}, "no such weights"),
+        ({"measured": "elsewhere"}, "no elsewhere"),
+    ],
+    ids=str,
+)
+def test_what_a_study_lacks_is_not_run_and_says_so(results, quantity, reason):
+    with pytest.raises(NotRunError, match=reason):
+        measure({"quantity": quantity}, results, {})
+
+
+def test_claims_on_published_weights_want_these_weights(results):
+    claim = {"quantity": {"share_above": 1.5, "group": "attention"}, "weights_of": ["r1"]}
+    with pytest.raises(NotRunError, match="deepseek-ai/DeepSeek-R1"):
+        measure(claim, results, CONTENT["published_models"])
+    results.repositories = {"r1": "deepseek-ai/DeepSeek-R1"}
+    assert measure(claim, results, CONTENT["published_models"]).value == 0.75
+
+
+def test_a_study_may_use_other_names(results):
+    results.names = {"r1t2": "r1t", "steps": "full"}
+    assert measure({"quantity": {"tokens": "r1t2", "other": "r1"}}, results, {}).value == pytest.approx(0.6)
+    assert measure({"quantity": {"trend": "steps", "measure": "cost"}}, results, {}).value == 1
+
+
+def test_a_study_of_audits_alone_tests_what_it_can(results):
+    alone = Evidence(folder=results.folder, audits={"mine": "r1t"}, architecture=ARCHITECTURE)
+    table = evaluate(CONTENT, alone).set_index("claim")
+    assert table.verdict["tensors"] == REPRODUCED and table.verdict["think-full"] == NOT_RUN
+    assert table.value["r1t-experts"] == 0.75
+    assert table.note["think-full"] == "the study asks no questions"
+
+
+def test_every_claim_has_a_row_and_a_verdict(results):
+    table = evaluate(CONTENT, results)
+    assert list(table.columns) == COLUMNS and list(table.claim) == list(CONTENT["claims"])
+    assert set(table.verdict) == {REPRODUCED, NOT_REPRODUCED, NOT_RUN}
+    assert (table.value.isna() == (table.verdict == NOT_RUN)).all()
+    assert (table.note[table.verdict == NOT_RUN] != "").all()
+    verdicts = table.set_index("claim").verdict
+    # 0.504 and 0.544 cannot both be right, and both stand
+    assert (verdicts["think-full"], verdicts["think-article"]) == (REPRODUCED, NOT_REPRODUCED)

