@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from performance import asking, cases, fetching, planning
+from performance import asking, cases, fetching, planning, writing
 from performance.measure import save
 
 TARGETS = {
@@ -29,6 +29,7 @@ TARGETS = {
     "asking_vs_vllm_bench": 1 / 0.95,
     "scaling_exponent": 1.05,
     "merge_gpu_vs_copy": 1.3,
+    "from_scores_to_paper": 1,
 }
 
 
@@ -38,9 +39,8 @@ def main():
     words.add_argument("--docs", type=Path, default=Path("docs"))
     words.add_argument("--runs", type=int, default=5)
     words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
-    words.add_argument(
-        "--only", nargs="*", choices=["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask"]
-    )
+    names = ["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask", "write"]
+    words.add_argument("--only", nargs="*", choices=names)
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=choice.work) as folder:
@@ -63,6 +63,7 @@ def measure(choice, work):
         ],
         "plan": lambda: planning.dry_run(choice.runs),
         "ask": lambda: [*asking.overhead(work, choice.runs), *asking.throughput(work, choice.runs)],
+        "write": lambda: writing.from_scores(choice.runs),
         "gpu": lambda: cases.gpu(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
     }
     choice.docs.mkdir(exist_ok=True)
