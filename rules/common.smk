@@ -214,7 +214,13 @@ def commit_of(wildcards):
     return locked[wildcards.name].commit
 
 
-# for rules/verify.smk
+# for rules/verify.smk and rules/start.smk
+
+
+def times(*patterns):
+    """path -> when it was last changed, of the files that match a pattern."""
+    paths = [path for pattern in patterns for path in Path().glob(pattern)]
+    return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
 def needed_facts(wildcards):

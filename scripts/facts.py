@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from aoe import __version__, paper
 from aoe.claims.published import marks
-from aoe.findings import BENCHMARKS, listed
+from aoe.findings import benchmark_name, listed
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -43,7 +43,7 @@ with logged(snakemake.log[0]):
             "variants": paper.variants(summary),
             "transitions": paper.transitions(fitted),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
-            "intelligence": listed(BENCHMARKS[name] for name in settings["intelligence"]),
+            "intelligence": listed(map(benchmark_name, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
     Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -5,7 +5,7 @@ from aoe import drawing
 from joblog import logged
 
 PANELS = {
-    "routed_experts": ["gate_proj", "up_proj", "down_proj"],
+    "routed_experts": ["gate_proj", "up_proj", "down_proj", "w1", "w3", "w2"],
     "shared_experts": ["gate_proj", "up_proj", "down_proj"],
     "attention": ["q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "k_proj", "v_proj", "o_proj"],
 }
@@ -17,14 +17,15 @@ with logged(snakemake.log[0]):
     means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
     means = means[means.group.isin(PANELS)]
     kinds = {
-        group: [kind for kind in PANELS[group] if kind in set(means[means.group == group].kind)] for group in PANELS
+        group: [kind for kind in PANELS[group] if kind in set(means[means.group == group].kind)]
+        for group in PANELS
+        if group in set(means.group)  # not every architecture has shared experts
     }
     layers = sorted(means.layer.unique())
     height = 1.3 + 0.16 * min(len(layers), 40)
-    figure, axes = drawing.figure(
-        height, ncols=len(PANELS), sharey=True, gridspec_kw={"width_ratios": [len(kinds[group]) for group in PANELS]}
-    )
-    for axis, group in zip(axes, PANELS, strict=True):
+    widths = {"width_ratios": [len(names) for names in kinds.values()]}
+    figure, ((*axes,),) = drawing.figure(height, ncols=len(kinds), sharey=True, squeeze=False, gridspec_kw=widths)
+    for axis, group in zip(axes, kinds, strict=True):
         part = means[means.group == group].pivot(index="layer", columns="kind", values=space)
         part = part.reindex(index=layers, columns=kinds[group])
         image = axis.pcolormesh(part.to_numpy(float), cmap="cividis_r", vmin=0, vmax=means[space].max())

@@ -23,6 +23,7 @@ from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 from aoe import AoeError, __version__
 from aoe.lock import KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
+from aoe.study import read_content
 
 # what the workflow consists of, beside the study's own files
 WORKFLOW = ["Snakefile", "rules", "scripts", "envs", "profiles", "report", "config", "requirements.lock", "Makefile"]
@@ -76,7 +77,7 @@ def write_crate(path, study, snakemake, folder=".", agent=None, without=()):
     packed, and on what was not.  Raises AoeError if the study, its lock or its results are missing, or hold a key.
     """
     folder, study_file = Path(folder), f"config/studies/{study}.yaml"
-    content = _read_yaml(folder / study_file, f"There is no study {study!r}")
+    content = read_content(study, folder / study_file)
     lock = os.path.relpath(folder / content["lock"], folder)
     if lock.startswith(".."):
         raise AoeError(f"The lock {lock} lies outside of the workflow; put it into config/studies, and name it there.")

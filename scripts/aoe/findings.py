@@ -12,14 +12,17 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NEAR = 3  # points of intelligence within which a variant is called level with another
 PLURAL = {"routed_experts": "routed experts", "shared_experts": "shared experts", "dense_mlp": "dense MLPs"}
 BENCHMARKS = {
-    "arithmetic": "arithmetic",
-    "dialogue": "dialogue",
     "aime2024": "AIME-2024",
     "aime2025": "AIME-2025",
     "gpqa_diamond": "GPQA-Diamond",
     "bigcodebench": "BigCodeBench",
     "mt_bench": "MT-Bench",
 }
+
+
+def benchmark_name(name):
+    """How a benchmark is called in print."""
+    return BENCHMARKS.get(name, name)
 
 
 def number(value, digits=3):
@@ -151,7 +154,7 @@ def figure8(table, assembled):
     parts = []
     for column in [name for name in table.columns if name.endswith("_percent")]:
         beside = listed(f"{other.label} {fixed(getattr(other, column))}" for other in others.itertuples())
-        name = BENCHMARKS.get(column.removesuffix("_percent"), column.removesuffix("_percent"))
+        name = benchmark_name(column.removesuffix("_percent"))
         parts.append(f"{name} {fixed(row[column])} % ({beside})")
     beside = listed(f"{other.label} {fixed(other.cost, 2)}" for other in others.itertuples())
     return f"{row.label}: {'; '.join(parts)}; cost {fixed(row.cost, 2)} ({beside})."

@@ -109,7 +109,8 @@ def read_lock(path, names, check=lambda content: None):
         content = json.loads(Path(path).read_text())
     except OSError as error:
         raise AoeError(
-            f"The lock file {path} cannot be read ({error.strerror}); `snakemake --cores 1 lock` writes one."
+            f"The lock file {path} cannot be read ({error.strerror}); "
+            "`snakemake --cores 1 --config study=… -- lock` writes one."
         ) from error
     except (ValueError, RecursionError) as error:
         raise AoeError(f"The lock file {path} is broken ({error}).") from error
@@ -120,7 +121,7 @@ def read_lock(path, names, check=lambda content: None):
             if name not in content.get(kind, {}):
                 raise AoeError(
                     f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}; "
-                    "`snakemake --cores 1 lock` writes a new one."
+                    "`snakemake --cores 1 --config study=… -- lock` writes a new one."
                 )
             entry = content[kind][name]
             for file in entry["files"]:

@@ -8,9 +8,9 @@ import math
 from collections import Counter
 
 import pandas as pd
-from aoe import findings
+from aoe import AoeError, findings
 from aoe.claims import NOT_RUN
-from aoe.findings import BENCHMARKS, fixed, interval, listed, number
+from aoe.findings import benchmark_name, fixed, interval, listed, number
 from aoe.machine import in_words
 
 SPACES = {
@@ -49,6 +49,9 @@ def figures(folder, names, settings, published):
     assembled}; published: figure -> [(position, whose)].
     """
     entries = []
+    for name in names:
+        if name not in TITLES:
+            raise AoeError(f"aoe.paper has no title for {name}; docs/how-to/add-a-figure.md says how it gets one.")
     for name, title in TITLES.items():
         entry = {"name": name, "number": name.removeprefix("figure"), "title": title}
         if name in names:
@@ -74,8 +77,10 @@ def _finding(name, folder, settings, published):
         return findings.figure6(table, pd.read_csv(folder / "transitions.csv"), published)
     if name == "figure8":
         return findings.figure8(table, settings["assembled"])
-    base = pd.read_csv(folder / "summary.csv").set_index("variant").loc[settings["base"]]
-    return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
+    if name in ("figure7a", "figure7b"):
+        base = pd.read_csv(folder / "summary.csv").set_index("variant").loc[settings["base"]]
+        return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
+    raise AoeError(f"aoe.paper knows no sentence for {name}; docs/how-to/add-a-figure.md says how it gets one.")
 
 
 def variants(summary):
@@ -187,7 +192,7 @@ def benchmarks(settings, scores):
         first = asked[asked.variant == asked.variant.iloc[0]]
         rows.append(
             {
-                "name": BENCHMARKS[name],
+                "name": benchmark_name(name),
                 "questions": f"{first.question.nunique():,}",
                 "answers": f"{len(first):,}",
                 "total": f"{len(asked):,}",
@@ -205,7 +210,7 @@ def missing(entries, settings, table):
     entries: of ``figures``; settings: the study's benchmarks; table: the claims.
     """
     lacking = [f"Figure {entry['number']} is missing: {entry['missing']}." for entry in entries if "missing" in entry]
-    unasked = [BENCHMARKS[name] for name in ASKED_IN_THE_PAPER if name not in settings]
+    unasked = [benchmark_name(name) for name in ASKED_IN_THE_PAPER if name not in settings]
     if unasked:
         lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
     unrun = int((table.verdict == NOT_RUN).sum())

@@ -129,13 +129,7 @@ def read_study(name, folder, schema):
     value that the schema refuses (named by its place), or a recipe that makes no sense (named by its variant).
     """
     path = Path(folder) / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in Path(folder).glob("*.yaml")))
-        raise AoeError(f"There is no study {name!r} in {folder}; there are {known}.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    content = read_content(name, path)
     check_schema(content, schema, path)
     try:
         study = _build(name, content)
@@ -143,6 +137,26 @@ def read_study(name, folder, schema):
         raise AoeError(f"{path}: {error}") from error
     _check_references(study, path)
     return study
+
+
+def read_content(name, path, extending=()):
+    """What the study file ``path`` says; where it ``extends`` another study, that one's keys and, instead, its own.
+
+    Raises AoeError if a study is not there, is no YAML, or extends itself.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise AoeError(f"There is no study {name!r} in {path.parent}; there are {known}.")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("extends"), str):
+        return content
+    other = content.pop("extends")
+    if other in (name, *extending):
+        raise AoeError(f"{path}: extends: {other} is extended by itself.")
+    return read_content(other, path.with_name(f"{other}.yaml"), (name, *extending)) | content
 
 
 def check_locked(name, source, locked):
@@ -154,7 +168,7 @@ def check_locked(name, source, locked):
         raise AoeError(
             f"The study's source of {name} is {source.repo} at {source.asked}, but the lock has "
             f"{f'{locked.repo} at {locked.asked}' if locked.repo else 'a folder'}; lock anew with "
-            "`snakemake --cores 1 lock`."
+            "`snakemake --cores 1 --config study=… -- lock`."
         )
 
 
@@ -267,6 +281,11 @@ def _sweep_points(sweep, settings, models, variants, entries):
                 entry["threshold"] = {"delta": delta, "space": settings["space"]}
             recipe = read_recipe(f"{name} of the sweep {sweep}", entry, models)
             same = [known for known in variants if variants[known].canonical() == recipe.canonical()]
+            if not same and name in variants:
+                raise AoeError(
+                    f"sweeps.{sweep} would give two recipes the name {name}; a sweep over δ has one λ2, and no variant "
+                    "has the name of another sweep's point."
+                )
             if not same:
                 variants[name], entries[name] = recipe, entry
             yield Point(float(lambda2), float(delta), same[0] if same else name)

@@ -78,6 +78,9 @@ def test_the_ends_of_a_sweep_are_the_models_themselves():
         (lambda c: c["variants"].update(r1=c["variants"]["r1t"]), "The variant r1 has the name of a model"),
         (lambda c: c["scores"].update(reference="r9"), r"scores\.reference names 'r9'"),
         (lambda c: c["scores"].update(intelligence=["aime"]), r"scores\.intelligence names 'aime'"),
+        (lambda c: c["sweeps"]["threshold"].update(lambda2=[0.5, 0.6]), r"sweeps\.threshold would give two recipes"),
+        (lambda c: c["variants"].update({"full-0.3": c["variants"]["r1t"]}), r"sweeps\.full would give .* full-0\.3"),
+        (lambda c: c.update(claims={"r1t": "r9"}), r"claims\.r1t names 'r9'"),
         (lambda c: c["figures"].update(threshold="none"), r"figures\.threshold names 'none'"),
         (lambda c: c["figures"].update(threshold="full"), "a sweep without delta"),
         (lambda c: c["sweeps"]["full"].update(other="zz"), "full-0 of the sweep full names the parent 'zz'"),
@@ -96,6 +99,21 @@ def test_the_ends_of_a_sweep_are_the_models_themselves():
 def test_mistakes_are_named_by_their_place(changed, change, message):
     with pytest.raises(AoeError, match=message):
         changed(change)
+
+
+def test_a_study_extends_another(tmp_path):
+    mini = (ROOT / "config/studies/mini.yaml").read_text()
+    (tmp_path / "mini.yaml").write_text(mini)
+    (tmp_path / "more.yaml").write_text("extends: mini\ntitle: More\naudits: {}\n")
+    (tmp_path / "most.yaml").write_text("extends: more\ntitle: Most\n")
+    base, most = (read_study(name, tmp_path, SCHEMA) for name in ("mini", "most"))
+    assert (most.content["title"], most.audits, most.sweeps) == ("Most", {}, base.sweeps)
+    (tmp_path / "more.yaml").write_text("extends: most\n")
+    with pytest.raises(AoeError, match="extends: most is extended by itself"):
+        read_study("most", tmp_path, SCHEMA)
+    (tmp_path / "more.yaml").write_text("extends: nothing\n")
+    with pytest.raises(AoeError, match="no study 'nothing'"):
+        read_study("most", tmp_path, SCHEMA)
 
 
 def test_unknown_and_unreadable_studies(tmp_path):

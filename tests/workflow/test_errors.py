@@ -95,3 +95,11 @@ def test_a_server_that_does_not_come_up(clone):
     assert "ERROR: The vLLM server for r1 ended with status" in text
     assert "float31" in text
     assert "Traceback" not in text
+
+
+def test_a_run_that_verified_files_anew_does_what_it_was_asked_for(clone):
+    """Snakemake itself leaves out what has a reason of its own behind files that are verified anew."""
+    clone.snakemake("--", "results/mini/plans/r1t.json")
+    os.utime(clone.folder / "resources/mini/r1/config.json")
+    clone.snakemake("--", "results/mini/plans/r1t2.json")
+    assert (clone.folder / "results/mini/plans/r1t2.json").exists()

@@ -1,0 +1,521 @@
+"""The documentation: every key is there, every example is valid, whatever it names exists, and what it says is done."""
+
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import DeepseekV3Config
+from aoe.audit.attribution import Tolerance
+from aoe.study import check_schema, read_study
+from benchmarks.catalog import BENCHMARKS, DEEPSEEK, SMALL
+from benchmarks.judging import Judge
+from benchmarks.sandbox import Limits
+from clones import ROOT, Clone
+from mini_family import training
+from mini_family.language import Style
+
+CONFIG = ROOT / "config/README.md"
+HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
+PAGES = [ROOT / "README.md", CONFIG, *HOW_TO]
+SCHEMAS = {
+    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text()) for name in ("config", "study", "lock")
+}
+MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
+FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text())
+# $defs of the study's schema -> the sections that describe them
+DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
+COLUMNS = ["key", "type, unit", "default", "meaning"]
+# what readers make while they follow a page
+MADE = {
+    "config/studies/whatisit.lock.json",
+    "config/studies/mine.yaml",
+    "config/studies/mine.lock.json",
+    "config/studies/quiz.yaml",
+    "config/studies/quiz.lock.json",
+    "config/studies/olmoe.yaml",
+    "config/studies/olmoe.lock.json",
+    "config/studies/NAME.lock.json",
+    "report/figure9.rst",
+    "scripts/figure9.py",
+    "resources/quiz",
+    "resources/quiz/quiz.jsonl",
+    "scripts/benchmarks/quiz.py",
+    "tests/benchmarks/test_quiz.py",
+    "tiny.py",
+}
+
+
+# the pages, taken apart
+
+
+def sections(page):
+    """{heading: the text below it} of a page, code left out when headings are looked for."""
+    found, heading, code = {}, "", False
+    for line in page.read_text().splitlines():
+        code ^= line.lstrip().startswith("```")
+        if not code and line.startswith("#"):
+            heading = line.lstrip("# ").strip()
+        found.setdefault(heading, []).append(line)
+    return {heading: "\n".join(lines) for heading, lines in found.items()}
+
+
+def section(name):
+    """The text of config/README.md below the heading that names a key, or says something."""
+    for heading, text in sections(CONFIG).items():
+        if heading == name or name in spans(heading):
+            return text
+    raise AssertionError(f"config/README.md has no section on {name}")
+
+
+def spans(text):
+    """What stands in backticks."""
+    return re.findall(r"(?<!`)`([^`]+)`(?!`)", text)
+
+
+def words(text):
+    """The words in backticks: `{variant}.threshold.delta` and `{delta, space}` have `delta`."""
+    return {word for span in spans(text) for word in re.findall(r"[\w@+-]+", span)}
+
+
+def rows(text):
+    """The rows of all tables of keys in a text: {key: cells}; several keys can share a row."""
+    found, keys = {}, False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not line.startswith("|"):
+            keys = False
+        elif cells == COLUMNS:
+            keys = True
+        elif keys and not set(line) <= set("|-"):
+            for span in spans(cells[0]):
+                found.setdefault(re.sub(r"^.*[.…]", "", span), []).append(cells)
+    return found
+
+
+def blocks(page, language):
+    """The code blocks of a page in a language, without their indentation."""
+    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
+    return [textwrap.dedent(code) for _, code in re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)]
+
+
+def files():
+    """The repository's files and folders, without what git ignores."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found = {Path(name) for name in listing.split("\0") if name and (ROOT / name).exists()}
+    return found | {parent for path in found for parent in path.parents}
+
+
+# every key is documented
+
+
+def properties(schema, place=()):
+    """(place, key, its schema, whether it is required) of every key of a schema, without following references."""
+    for key, inner in schema.get("properties", {}).items():
+        if inner is not False:
+            yield place, key, inner, key in schema.get("required", [])
+            yield from properties(inner, (*place, key))
+    for name in ("additionalProperties", "items"):
+        if isinstance(schema.get(name), dict):
+            yield from properties(schema[name], place)
+    for name, inner in schema.get("$defs", {}).items():
+        yield from properties(inner, (f"$defs/{name}",))
+
+
+def documented_in(name, place, key):
+    """The heading under which a key of a schema is to be found."""
+    if name != "study":
+        return {"config": "config.yaml", "lock": "The lock"}[name]
+    top = (place or (key,))[0]
+    return DEFINED_IN[top.removeprefix("$defs/")] if top.startswith("$defs/") else top
+
+
+KEYS = [
+    pytest.param(documented_in(name, place, key), key, inner, required, id=".".join([name, *place, key]))
+    for name, schema in SCHEMAS.items()
+    for place, key, inner, required in properties(schema)
+]
+
+
+@pytest.mark.parametrize(("heading", "key", "schema", "required"), KEYS)
+def test_every_key_is_documented(heading, key, schema, required):
+    text = section(heading)
+    found = rows(section("A study") if key == heading else text).get(key)
+    assert found, f"config/README.md has no row on {key} under {heading}"
+    for cells in found:
+        assert len(cells) == len(COLUMNS) and all(cells), f"{key} lacks its type, default or meaning"
+    defaults = [cells[2] for cells in found]
+    assert any("required" in said for said in defaults) if required else set(defaults) != {"required"}, key
+    definition = SCHEMAS["study"]["$defs"].get(schema.get("$ref", "").split("/")[-1], {})
+    values = schema.get("enum") or definition.get("enum", [])
+    assert any(set(values) <= words(" ".join(cells)) for cells in found), key
+    named = schema.get("propertyNames", {}).get("enum", [])
+    assert set(named) <= words(text) | words(section("benchmarks"))
+
+
+def test_only_keys_that_there_are_are_documented():
+    there = {}
+    for param in KEYS:
+        there.setdefault(param.values[0], set()).add(param.values[1])
+    there["benchmarks"] |= BENCHMARKS.keys()
+    there["audits"] |= {"groups", "layers", "names"}
+    for heading, keys in there.items():
+        documented = {key for key in rows(section(heading)) if not key.startswith("{")}
+        assert documented <= keys | {"title", "lock"}, heading
+
+
+def test_every_part_of_a_study_has_a_section_with_an_example():
+    for key in SCHEMAS["study"]["properties"]:
+        assert key in rows(section("A study"))
+        assert "```yaml" in section(key), key
+    for heading in ("config.yaml", "The mini family"):
+        assert "```yaml" in section(heading), heading
+    assert "```json" in section("The lock")
+
+
+def keys_within(content):
+    for key, value in content.items():
+        yield key
+        yield from keys_within(value) if isinstance(value, dict) else ()
+
+
+def test_every_key_of_the_mini_family_is_documented():
+    known = rows(section("The mini family"))
+    used = set(keys_within(FAMILY)) - FAMILY["parents"].keys()
+    accepted = {field.name for field in dataclasses.fields(Style)}
+    accepted |= inspect.signature(training.train).parameters.keys() - {"model", "style", "seed"}
+    assert (used | accepted) - known.keys() == set()
+    assert all(all(cells) for found in known.values() for cells in found)
+
+
+def default(heading, key):
+    """What config/README.md says of a key's default, as YAML reads it; of several keys in a row, the key's own."""
+    cells = rows(section(heading))[key][0]
+    values, names = cells[2].split(", "), [span.split(".")[-1].strip("…") for span in spans(cells[0])]
+    value = values[names.index(key)] if len(values) == len(names) else cells[2]
+    return yaml.safe_load(value.strip("`"))
+
+
+def fields(kind):
+    return {field.name: field.default for field in dataclasses.fields(kind)}
+
+
+def test_defaults_are_those_of_the_code():
+    judge = {name: fields(Judge)[name] for name in ("temperature", "max_tokens", "retries", "connections")}
+    limits = {name: fields(Limits)[name] for name in ("seconds", "memory_mb", "processes")}
+    serving = (ROOT / "rules/serve.smk").read_text()
+    serving = {key: int(number) for key, number in re.findall(r'serving\.get\("(\w+)", (\d+)\)', serving)}
+    assert serving.keys() == {"nodes", "minutes", "start_minutes", "restarts"}
+    style = {name: value for name, value in fields(Style).items() if value is not None}
+    for heading, values in (
+        ("judge", judge),
+        ("sandbox", limits),
+        ("serving", serving),
+        ("audits", fields(Tolerance)),
+        ("The mini family", style),
+    ):
+        for key, value in values.items():
+            found = default(heading, key)
+            assert (found if isinstance(value, str) else float(found)) == value, f"{heading}.{key}"
+    text = section("benchmarks")
+    for key, value in DEEPSEEK.items():
+        assert rows(text)[key][0][2].startswith(str(value)), key
+    for key in ("top_p", "max_tokens"):
+        assert f"mini: {SMALL[key]}" in rows(text)[key][0][2]
+
+
+def test_defaults_of_the_mini_familys_architecture_are_transformers():
+    config = DeepseekV3Config()
+    known = rows(section("The mini family"))
+    for key in FAMILY["architecture"]:
+        if key.startswith("rope"):
+            continue
+        assert key in known
+        found = default("The mini family", key)
+        assert float(found) == getattr(config, key), key
+    assert default("The mini family", "rope_theta") == config.rope_parameters["rope_theta"]
+
+
+def test_every_benchmark_is_documented():
+    assert BENCHMARKS.keys() <= rows(section("benchmarks")).keys()
+
+
+# every example is valid
+
+
+def with_quiz(schema):
+    """The study's schema, after docs/how-to/add-a-benchmark.md."""
+    text = re.sub(r'("enum": \[[^]]*"mt_bench")', r'\1, "quiz"', json.dumps(schema))
+    changed = json.loads(text)
+    changed["properties"]["benchmarks"]["properties"]["quiz"] = {"$ref": "#/$defs/read"}
+    return changed
+
+
+def merged(content, changes):
+    """A study with a part of it replaced, key by key."""
+    together = dict(content)
+    for key, value in changes.items():
+        known = together.get(key)
+        together[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return together
+
+
+EXAMPLES = [
+    pytest.param(page, text, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in PAGES
+    for number, text in enumerate(blocks(page, "yaml"), start=1)
+]
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES)
+def test_every_example_is_valid(page, text, tmp_path):
+    content = yaml.safe_load(text)
+    study = with_quiz(SCHEMAS["study"]) if page.stem == "add-a-benchmark" else SCHEMAS["study"]
+    if content.keys() <= SCHEMAS["config"]["properties"].keys():
+        check_schema(content, SCHEMAS["config"], page)
+    elif content.keys() <= FAMILY.keys():
+        for parent in content["parents"].values():
+            Style(**parent["style"])
+            assert parent["training"].keys() == FAMILY["base"]["training"].keys()
+    elif content.keys() >= {"title", "lock", "models"}:  # a study of its own
+        (tmp_path / "study.yaml").write_text(text)
+        check_schema(content, study, page)
+        if "benchmarks" not in content or "serving" in content:
+            read_study("study", tmp_path, study)
+    else:
+        check_schema(merged(MINI, content), study, page)
+
+
+def test_the_examples_are_found():
+    assert len(EXAMPLES) > 20
+    assert {param.values[0] for param in EXAMPLES} >= {CONFIG, ROOT / "README.md"}
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_a_page_is_one_page(page):
+    text = page.read_text()
+    assert text.count("\n") <= 95
+    assert all(len(line) <= 120 or line.startswith("|") for line in text.splitlines())
+
+
+def test_the_example_of_a_lock_is_one():
+    (text,) = blocks(CONFIG, "json")
+    check_schema(json.loads(text), SCHEMAS["lock"], CONFIG)
+    with pytest.raises(Exception, match="files"):
+        check_schema(json.loads(text.replace("files", "file")), SCHEMAS["lock"], CONFIG)
+
+
+# whatever is named exists
+
+
+def anchors(page):
+    """The fragments by which GitHub links to a page's headings."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in sections(page)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link]
+    assert links or page.parent != ROOT, "none is found: is this test still one?"
+    for link in links:
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.relative_to(ROOT) in files(), f"{link} is not in the repository"
+        assert not fragment or fragment in anchors(target), link
+
+
+def named_paths(page):
+    """What a page names in backticks or in commands and looks like a file or folder of the repository."""
+    text = page.read_text()
+    commands = " ".join(blocks(page, ""))
+    code = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    first = {path.parts[0] for path in files() if path.parts}
+    first |= {path.parts[1] for path in files() if len(path.parts) > 1 and ROOT / path.parts[0] == page.parent}
+    for name in [*spans(code), *commands.split()]:
+        name = name.strip("\"',;()")
+        if not re.fullmatch(r"[\w.*/-]+", name) or name.startswith(("results/", "inputs/", "/", ".venv")):
+            continue
+        beginning, _, rest = name.partition("/")
+        if (rest and beginning in first) or re.fullmatch(r"\w+\.(py|smk|rst|toml)|Makefile|Snakefile", name):
+            yield name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(page):
+    there = files()
+    names = {path.name for path in there}
+    found = set(named_paths(page))
+    assert found, "none is found: is this test still one?"
+    for name in found - MADE:
+        places = [Path(name), page.parent.relative_to(ROOT) / name]
+        known = any(place in there or any(path.match(str(place)) for path in there) for place in places)
+        assert known or ("/" not in name and name in names), f"{name} does not exist"
+
+
+def test_what_readers_make_is_not_there_and_is_still_named():
+    assert not {name for name in MADE if (ROOT / name).exists()}
+    named = {name for page in PAGES for name in [*named_paths(page), *page.read_text().split()]}
+    assert {name for name in MADE if not any(name in word for word in named)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_target_of_make_exists(page):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = page.read_text()
+    used = re.findall(r"^ *make ([a-z]+)", "\n".join(blocks(page, "")), re.MULTILINE)
+    used += re.findall(r"`make ([a-z]+)[`\s]", text)
+    assert set(used) <= targets
+
+
+# the pages on how to do things, done
+
+
+def page(name):
+    return next(page for page in HOW_TO if page.stem == name)
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {path}"
+    path.write_text(text.replace(old, new))
+
+
+def add_lines(path, after, lines, indent):
+    edit(path, after, after + textwrap.indent(lines, indent))
+
+
+def plan(clone, study, *targets):
+    """rule -> jobs of a dry run."""
+    words = ["--dry-run", "--quiet", "rules", "--config", f"study={study}", "--", *targets]
+    text = clone.snakemake(*words).stdout
+    return {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+def lock(clone, study):
+    clone.snakemake("--config", f"study={study}", "--", "lock")
+    (clone.folder / f"results/{study}/lock.json").rename(clone.folder / f"config/studies/{study}.lock.json")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path)
+
+
+@pytest.mark.workflow
+def test_ten_lines_are_a_chimera(clone):
+    recipe = blocks(page("your-own-chimera"), "yaml")[0]
+    assert len(recipe.splitlines()) == 10
+    edit(clone.folder / "config/studies/mini.yaml", "\nvariants:\n", f"\n{recipe}")
+    planned = plan(clone, "mini", "results/mini/scores/my-chimera.parquet")
+    assert planned == {
+        "verify_input": 3,
+        "plan": 1,
+        "merge": 5,
+        "complete": 1,
+        "answer": 1,
+        "score": 1,
+        "total": 12,
+    }
+    everything = plan(clone, "mini")
+    assert everything["complete"] == 3 and everything["summary"] == 1
+
+
+@pytest.mark.workflow
+def test_a_study_of_ones_own_is_planned(clone):
+    """Its models are two of the mini family's, and the dataset lies beside them."""
+    text = blocks(page("your-own-chimera"), "yaml")[1]
+    for name, model in (("instruct", "v3-0324"), ("thinking", "r1")):
+        text = text.replace(f"path: /data/{name}", f"path: resources/mini/{model}")
+    content = yaml.safe_load(text)
+    content["datasets"]["aime2024"] = {"path": "aime"}
+    (clone.folder / "aime").mkdir()
+    (clone.folder / "aime/test.jsonl").write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n')
+    (clone.folder / "config/studies/mine.yaml").write_text(yaml.safe_dump(content))
+    lock(clone, "mine")
+    planned = plan(clone, "mine")
+    assert planned.items() >= {"verify_input": 3, "merge": 5, "answer": 3, "audit_verdict": 1, "figure8": 1}.items()
+
+
+@pytest.mark.workflow
+def test_a_benchmark_is_added_as_the_page_says(clone):
+    (code, test), (row,) = blocks(page("add-a-benchmark"), "python"), blocks(page("add-a-benchmark"), "text")
+    (study,), (questions,) = blocks(page("add-a-benchmark"), "yaml"), blocks(page("add-a-benchmark"), "json")
+    (clone.folder / "scripts/benchmarks/quiz.py").write_text(code)
+    (clone.folder / "tests/benchmarks/test_quiz.py").write_text(test)
+    catalog = clone.folder / "scripts/benchmarks/catalog.py"
+    catalog.write_text(re.sub(r"(from benchmarks import .*)", r"\1, quiz", catalog.read_text(), count=1))
+    add_lines(catalog, "\nBENCHMARKS = {\n", row, "    ")
+    add_lines(clone.folder / "scripts/aoe/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
+    schema = clone.folder / "config/schemas/study.schema.json"
+    schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text()))))
+    clone.run(sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_quiz.py")
+    (clone.folder / "resources/quiz").mkdir()
+    (clone.folder / "resources/quiz/quiz.jsonl").write_text(questions)
+    mini = (clone.folder / "config/studies/mini.yaml").read_text()
+    (clone.folder / "config/studies/quiz.yaml").write_text(study + mini[mini.index("\nserving:\n") + 1 :])
+    lock(clone, "quiz")
+    planned = plan(clone, "quiz")
+    assert planned.items() >= {"answer": 3, "score": 3, "figure8": 1}.items()
+
+
+@pytest.mark.workflow
+def test_an_architecture_is_added_as_the_page_says(clone):
+    make, inventory, test = blocks(page("add-an-architecture"), "python")
+    row, places = blocks(page("add-an-architecture"), "text")
+    (study,) = blocks(page("add-an-architecture"), "yaml")
+    (clone.folder / "tiny.py").write_text(make)
+    clone.run(sys.executable, "tiny.py")
+    add_lines(clone.folder / "scripts/aoe/architecture.py", "\nTABLE = {\n", row, "    ")
+    head = '    ("model_type", "tensor", "group"),\n    [\n'
+    add_lines(clone.folder / "tests/aoe/test_architecture.py", head, places, "        ")
+    known = clone.folder / "scripts/aoe/inventory.py"
+    edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
+    edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
+    with open(clone.folder / "tests/aoe/test_inventory.py", "a") as tests:
+        tests.write(f"\n\n{test}")
+    (clone.folder / "config/studies/olmoe.yaml").write_text(study)
+    clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_architecture.py", "tests/aoe/test_inventory.py")
+    lock(clone, "olmoe")
+    done = clone.snakemake("--config", "study=olmoe", "--", "audit")
+    assert "half: verified" in done.stdout
+    assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text()
+
+
+@pytest.mark.workflow
+def test_a_figure_is_added_as_the_page_says(clone):
+    script, branch, finding = blocks(page("add-a-figure"), "python")
+    (rule,), (caption,) = (blocks(page("add-a-figure"), language) for language in ("snakemake", "rst"))
+    title, without = blocks(page("add-a-figure"), "text")[0].splitlines(keepends=True)
+    (clone.folder / "scripts/figure9.py").write_text(script)
+    (clone.folder / "report/figure9.rst").write_text(caption)
+    for file, text in (("rules/figures.smk", rule), ("scripts/aoe/findings.py", finding)):
+        with open(clone.folder / file, "a") as end:
+            end.write(f"\n\n{text}")
+    library = clone.folder / "scripts/aoe/paper.py"
+    add_lines(library, "\nTITLES = {\n", title, "    ")
+    add_lines(library, "\nWITHOUT = {  # why a study can lack a figure\n", without, "    ")
+    edit(library, '    if name == "figure2":\n', f'{textwrap.indent(branch, "    ")}    if name == "figure2":\n')
+    edit(clone.folder / "rules/common.smk", 'FIGURES = ["figure2",', 'FIGURES = ["figure9", "figure2",')
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/figure9.py", "scripts/aoe")
+    clone.run(sys.executable, "-m", "snakefmt", "--check", "rules/figures.smk")
+    assert plan(clone, "mini")["figure9"] == 1
+
+    folder = clone.folder / "results/mini"
+    folder.mkdir(parents=True)
+    head = "variant,label,closing,closing_low,closing_high,intelligence,intelligence_low,intelligence_high"
+    (folder / "summary.csv").write_text(f"{head}\na,A,0.5,0.4,0.6,70,60,80\nb,B,1,0.9,1,90,80,95\nc,C,1,1,1,,,\n")
+    clone.snakemake("--allowed-rules", "figure9", "--", "results/mini/figures/figure9.svg")
+    assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
+    assert len((folder / "figures/figure9.csv").read_text().splitlines()) == 3
+    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure9'], {}, {}))"
+    (clone.folder / "figures").symlink_to(folder / "figures")
+    done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
+    assert "The highest score is B's, 90.0 %." in done.stdout
