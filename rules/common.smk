@@ -53,6 +53,8 @@ def is_locked(study):
 
 try:
     check_schema(config, read_schema("config"), "config")
+    CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
+    check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
     locked = directories = NotLocked()
     # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
@@ -70,7 +72,6 @@ if "container" in config:
     containerized: config["container"]
 
 
-CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
 # empty for a study that does nothing but audits
 BENCHMARKS = study.content.get("benchmarks", {})
 ASKED = list(study.variants) if BENCHMARKS else []
@@ -528,7 +529,7 @@ def evidence(wildcards):
         "sweeps": study.positions(),
         "scores": study.content.get("scores", {}),
         "differences": [figures[key] for key in ("base", "other", "space")] if figures else None,
-        "audits": {name: entry["model"] for name, entry in study.audits.items()},
+        "audits": {name: [entry["model"], entry["parents"]] for name, entry in study.audits.items()},
         "models": list(study.models),
         "repositories": {name: locked[name].repo for name in study.models},
     }
@@ -544,15 +545,25 @@ def study_facts(wildcards):
         "commit": commit(workflow.basedir),
         "commands": repeating(),
         "serving": " ".join(command_line(serving)) if serving else None,
-        "models": [
-            {
-                "label": study.label(name),
-                "revision": locked[name].revision,
-                "size": size_in_words(locked[name].size(locked[name].needed)),
-            }
-            for name in study.models
-        ],
+        "models": [input_facts(name) for name in study.models],
+        "datasets": [input_facts(name) for name in study.datasets],
+        "judge": judge_in_words(),
     }
+
+
+def input_facts(name):
+    """Of a model or dataset, as it was locked: label, revision, size, in words."""
+    size = locked[name].size(locked[name].needed)
+    label = study.label(name) if name in study.models else name
+    return {"label": label, "revision": locked[name].revision, "size": size_in_words(size)}
+
+
+def judge_in_words():
+    """Who grades MT-Bench, if anybody does."""
+    judge = study.content.get("judge")
+    if not judge or "mt_bench" not in BENCHMARKS:
+        return None
+    return f"{judge['model']}, revision {judge['revision']}" if "endpoint" in judge else study.label(judge["model"])
 
 
 def size_in_words(size):
@@ -560,10 +571,11 @@ def size_in_words(size):
 
 
 def repeating():
-    """The commands that make all of it once more."""
+    """The commands that make all of it once more: on one machine, or on a cluster."""
     here = commit(workflow.basedir)
     checkout = [f"git checkout {here.removesuffix('-dirty')}"] if here else []
-    return "\n".join([*checkout, f"make run STUDY={study.name}", f"snakemake --config study={study.name} -- crate"])
+    alone = f"make run STUDY={study.name}"
+    return "\n".join([*checkout, alone, f"# or: snakemake --profile slurm --config study={study.name}"])
 
 
 def paper_settings(wildcards):

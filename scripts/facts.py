@@ -8,6 +8,7 @@ import yaml
 from aoe import __version__, paper
 from aoe.claims.published import marks
 from aoe.findings import benchmark_name, listed
+from aoe.machine import software
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -17,7 +18,8 @@ with logged(snakemake.log[0]):
     table = pd.read_csv(folder / "claims.csv")
     rows, verdicts = paper.claims(table)
     deltas, norms = paper.norms(pd.read_csv(folder / "norms.csv"))
-    drawn = paper.figures(folder, names, settings, {name: marks(claimed, name) for name in names})
+    asks = bool(snakemake.params.benchmarks)
+    drawn = paper.figures(folder, names, settings, {name: marks(claimed, name) for name in names}, asks)
     facts = {
         **study,
         "release": __version__,
@@ -29,17 +31,20 @@ with logged(snakemake.log[0]):
         "deltas": deltas,
         "norms": norms,
         "audits": paper.audits(folder, snakemake.params.audits, snakemake.params.labels),
+        "norm": paper.SPACES[settings["space"]] if "space" in settings else None,
+        "software": software(("numpy", "pandas", "scipy", "matplotlib", "seaborn")),
         "machines": paper.machines([json.loads(Path(file).read_text()) for file in snakemake.input.machines]),
         "missing": paper.missing(drawn, snakemake.params.benchmarks, table),
         "variants": [],
         "transitions": [],
         "benchmarks": [],
     }
-    if snakemake.params.benchmarks:
-        summary, fitted = (pd.read_csv(folder / f"{name}.csv") for name in ("summary", "transitions"))
+    if asks:
+        tables = ("summary", "transitions", "transition_curves")
+        summary, fitted, curves = (pd.read_csv(folder / f"{name}.csv") for name in tables)
         scores = pd.read_parquet(folder / "scores.parquet")
         facts |= {
-            "key": paper.key_figures(summary, fitted, settings),
+            "key": paper.key_figures(summary, fitted, curves, settings, study["models"]),
             "variants": paper.variants(summary),
             "transitions": paper.transitions(fitted),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),

@@ -4,13 +4,12 @@ A document's template holds sentences and no numbers; ``facts`` puts together wh
 """
 
 import json
-import math
 from collections import Counter
 
 import pandas as pd
 from aoe import AoeError, findings
 from aoe.claims import NOT_RUN
-from aoe.findings import benchmark_name, fixed, interval, listed, number
+from aoe.findings import benchmark_name, counted, fixed, interval, listed, number
 from aoe.machine import in_words
 
 SPACES = {
@@ -42,11 +41,11 @@ WITHOUT = {  # why a study can lack a figure
 ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
 
 
-def figures(folder, names, settings, published):
+def figures(folder, names, settings, published, asks):
     """One dict a figure of the paper: name, number, title, caption, data (path), or the reason why it is missing.
 
     folder: results/{study}, a Path; names: the figures that the study has; settings: {space, reference, base,
-    assembled}; published: figure -> [(position, whose)].
+    assembled}; published: figure -> [(position, whose)]; asks: whether the study asks its variants anything.
     """
     entries = []
     for name in names:
@@ -58,7 +57,7 @@ def figures(folder, names, settings, published):
             said = _finding(name, folder, settings, published.get(name, []))
             entry |= {"caption": said, "data": f"figures/{name}.csv"}
         else:
-            entry |= {"missing": WITHOUT[name]}
+            entry |= {"missing": WITHOUT[name] if asks else "the study asks no questions"}
         entries.append(entry)
     return entries
 
@@ -89,7 +88,7 @@ def variants(summary):
         {
             "label": row.label,
             "weights": row.weights,
-            "subset": row.subset.replace("_", " "),
+            "subset": row.subset.replace("_", " ") if "*" not in row.subset else row.subset,
             "delta": f"{row.delta:g}" if row.delta else "",
             "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, fixed),
             "tokens": number(row.tokens_per_answer),
@@ -117,24 +116,32 @@ def transitions(table):
     ]
 
 
-def counted(value):
+def plain(value):
     """A number for people; whole ones, such as counts and shares of all, without decimals."""
-    return f"{value:,.0f}".replace("-", "−") if value == int(value) else number(value)
+    return f"{value:,.0f}".replace("-", "−") if value and float(value).is_integer() else number(value)
 
 
 def claims(table):
-    """(one row a claim as texts, {verdict: how many})."""
+    """(one row a claim as texts, {kind: {verdict: how many}})."""
+    counts = {kind: dict(Counter(part.verdict)) for kind, part in table.groupby("kind", sort=False)}
     rows = [
         {
             **{key: getattr(row, key) for key in ("says", "source", "published", "verdict")},
             "id": row.claim,
             "condition": "" if pd.isna(row.condition) else row.condition,
-            "measured": "" if pd.isna(row.value) else interval(row.value, row.low, row.high, counted),
+            "measured": _measured(row),
             "note": "" if pd.isna(row.note) else row.note,
         }
         for row in table.itertuples()
     ]
-    return rows, dict(Counter(table.verdict))
+    return rows, counts
+
+
+def _measured(row):
+    """A claim's value with its interval and unit."""
+    if pd.isna(row.value):
+        return ""
+    return interval(row.value, row.low, row.high, plain) + ("" if pd.isna(row.unit) else f" {row.unit}")
 
 
 def norms(table):
@@ -198,6 +205,7 @@ def benchmarks(settings, scores):
                 "total": f"{len(asked):,}",
                 "seed": str(entry["seed"]),
                 "temperature": str(entry.get("temperature", "default")),
+                "top_p": str(entry.get("top_p", "default")),
                 "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
             }
         )
@@ -215,27 +223,33 @@ def missing(entries, settings, table):
         lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
     unrun = int((table.verdict == NOT_RUN).sum())
     if unrun:
-        lacking.append(f"{unrun} claims were not run; the table of claims says why of each.")
+        lacking.append(f"{counted(unrun, 'claim')} could not be tested; the table of claims says why of each.")
     return lacking
 
 
-def key_figures(summary, fitted, settings):
-    """What the abstract tells: the assembled model beside the reference, and where the tag appears; {} without."""
+def key_figures(summary, fitted, curves, settings, models):
+    """What the abstract tells: how many variants, the assembled model beside the reference, where the tag appears.
+
+    summary, fitted, curves: of the study; settings: {reference, assembled}; models: those that nobody assembled.
+    """
     table = summary.set_index("variant")
-    found = {"variants": len(table), "questions": int(table.questions.max())}
+    found = {"variants": len(table), "merges": len(table) - len(models), "questions": int(table.questions.max())}
     assembled, reference = settings.get("assembled"), settings["reference"]
-    if assembled and not math.isnan(table.intelligence[assembled]):
+    if assembled and table.intelligence[[assembled, reference]].notna().all():
         ours, theirs = table.loc[assembled], table.loc[reference]
+        less = 100 * (1 - ours.cost)
         found["assembled"] = {
             "label": ours.label,
             "reference": theirs.label,
             "intelligence": fixed(ours.intelligence),
             "of": fixed(theirs.intelligence),
-            "saved": fixed(100 * (1 - ours.cost), 0),
+            "tokens": f"{fixed(abs(less), 0)} % {'fewer' if less >= 0 else 'more'}",
         }
-    closing = fitted[fitted.measure == "closing"] if len(fitted) else fitted
+    places = curves.groupby("sweep").lambda2.agg(["min", "max"]) if len(curves) else None
+    steps = fitted[fitted.measure == "closing"] if len(fitted) else fitted
     found["steps"] = [
         {"sweep": row.sweep, "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high)}
-        for row in closing.itertuples()
+        for row in steps.itertuples()
+        if findings.step_seen(row, places.loc[row.sweep])
     ]
     return found

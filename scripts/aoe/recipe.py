@@ -36,6 +36,13 @@ class Subset:
             and (not self.names or any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.names))
         )
 
+    def describe(self):
+        """The conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
+        conditions = [", ".join(self.groups), ", ".join(self.names)]
+        if self.layers:
+            conditions.insert(1, f"layers {', '.join(_ranges(self.layers))}")
+        return "; ".join(filter(None, conditions)) or "all"
+
     def meets(self, group, layers):
         """Whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
         in_layers = not self.layers or any(layer in self.layers for layer in layers)
@@ -76,7 +83,8 @@ class Recipe:
     def describe(self):
         """The recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
-        return {"weights": weights, "subset": " ".join(self.subset.groups) or "all", "delta": self.threshold.delta}
+        weights += ", others for parts" if self.overrides else ""
+        return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
 
     def canonical(self):
         """A value that two recipes share if they assemble the same model, whatever way they are written."""
@@ -113,6 +121,17 @@ class Recipe:
             if (tensor, place) in subset:
                 return weights
         return self.weights
+
+
+def _ranges(numbers):
+    """[3, 4, 5, 7] -> ["3-5", "7"]."""
+    numbers, found = sorted(set(numbers)), []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
 
 
 def read_recipe(name, entry, models):

@@ -157,8 +157,8 @@ def fit_transitions(scores, sweeps, settings):
     for sweep, points in sweeps.items():
         positions = np.array([point["lambda2"] for point in points])
         names = [point["variant"] for point in points]
-        draws = [_resampled(answers, names, settings, None)]
-        draws += [_resampled(answers, names, settings, rng) for _ in range(FIT_RESAMPLES)]
+        draws = [resampled(answers, names, settings, None)]
+        draws += [resampled(answers, names, settings, rng) for _ in range(FIT_RESAMPLES)]
         grid = np.linspace(positions.min(), positions.max(), CURVE_POINTS)
         for measure, fit in MEASURES.items():
             if np.isnan([draw[measure] for draw in draws]).any():  # answers that nobody could grade
@@ -187,7 +187,7 @@ def fit_transitions(scores, sweeps, settings):
     return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4)
 
 
-def _resampled(answers, variants, settings, rng):
+def resampled(answers, variants, settings, rng):
     """{measure: value of each variant} on all questions, or, with an rng, on questions drawn again."""
     reference = settings["reference"]
     chosen = [answers.benchmarks.index(benchmark) for benchmark in settings["intelligence"]]

@@ -14,9 +14,11 @@ from aoe.claims.evidence import Evidence, NotRunError
 from aoe.claims.published import condition, first_source, limits, marks
 from aoe.claims.quantities import QUANTITIES
 from aoe.statistics import Estimate
+from aoe.study import check_schema
 from clones import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
+SCHEMA = json.loads((ROOT / "config/schemas/claims.schema.json").read_text())
 ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
 RULES = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
 
@@ -24,15 +26,17 @@ RULES = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
 @pytest.mark.parametrize("name", CONTENT["claims"])
 def test_a_listed_claim_is_complete(name):
     claim = read_claims(CONTENT)[name]
-    assert {"says", "source", "published"} <= claim.keys() and claim["says"].endswith(".")
+    assert claim["says"].endswith(".")
     if "untestable" in claim:
-        assert not claim.keys() & {"quantity", "about", "at_least", "at_most"}
         return
-    assert len(claim.keys() & {"about", "at_least", "at_most"}) == 1
     if claim["rule"] != "make bench":
         assert re.search(rf"^rule {claim['rule']}:$", RULES, re.MULTILINE), f"no rule {claim['rule']}"
     for position in claim.get("mark", {}).values():  # figures show what the claim says
         assert position in (claim.get("about"), claim["quantity"].get("up_to"), claim["quantity"].get("share_above"))
+
+
+def test_the_file_has_the_form_that_the_schema_says():
+    check_schema(CONTENT, SCHEMA, "claims.yaml")
 
 
 def test_the_first_claims_of_the_design_are_among_them():
@@ -45,16 +49,49 @@ def test_the_first_claims_of_the_design_are_among_them():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"source": "hearsay"}, "hearsay"),
-        ({"quantity": {"beauty": "r1t"}}, "beauty"),
-        ({"about": None}, "which values would bear it out"),
-        ({"weights_of": ["gpt"]}, "gpt"),
+        ({"source": "paper; hearsay"}, "has the source 'hearsay'"),
+        ({"quantity": {"beauty": "r1t"}}, "no known quantity, but 'beauty'"),
+        ({"quantity": {"level": "r1t"}}, "does not say what level needs: missing a required argument: 'measure'"),
+        ({"quantity": {"level": "r1t", "measure": "cost", "colour": 1}}, "unexpected keyword argument 'colour'"),
+        ({"only_for": ["gpt"]}, "only for 'gpt'"),
     ],
 )
 def test_a_claim_without_sense_is_refused(change, sentence):
-    claim = {key: value for key, value in (CONTENT["claims"]["tensors"] | change).items() if value is not None}
-    with pytest.raises(AoeError, match=sentence):
-        read_claims(CONTENT | {"claims": {"odd": claim}})
+    odd = CONTENT | {"claims": {"odd": CONTENT["claims"]["tensors"] | change}}
+    check_schema(odd, SCHEMA, "claims.yaml")
+    with pytest.raises(AoeError, match=f"The claim odd .*{sentence}"):
+        read_claims(odd)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"about": "0.5"},
+        {"about": None},
+        {"at_least": 1},
+        {"within": -0.1},
+        {"abuot": 1},
+        {"quantity": "level"},
+        {"quantity": {}},
+        {"says": None},
+        {"only_for": "r1"},
+        {"mark": {"figure6": "a"}},
+        {"untestable": "both"},
+    ],
+    ids=str,
+)
+def test_a_claim_of_another_form_is_refused_by_its_place(change):
+    odd = CONTENT | {"claims": {"odd": CONTENT["claims"]["tensors"] | change}}
+    with pytest.raises(AoeError, match=r"^claims\.yaml: at claims\.odd"):
+        check_schema(odd, SCHEMA, "claims.yaml")
+    for content in (None, [], {}, CONTENT | {"claims": None}, {"claims": CONTENT["claims"]}):
+        with pytest.raises(AoeError, match=r"^claims\.yaml: at "):
+            check_schema(content, SCHEMA, "claims.yaml")
+
+
+def test_a_measure_that_there_is_not_is_named(results):
+    with pytest.raises(AoeError, match="level names 'beauty'"):
+        measure({"quantity": {"level": "r1", "measure": "beauty"}}, results, {})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +114,7 @@ def test_the_value_decides_and_the_interval_is_noted(claim, found, verdict, open
 def test_conditions_in_words():
     assert condition({"about": 0.504, "within": 0.02}) == "0.504 ± 0.02"
     assert condition({"about": 91991}) == "91,991"
-    assert (condition({"at_least": 1.2}), condition({"at_most": -1})) == ("≥ 1.2", "≤ -1")
+    assert (condition({"at_least": 1.2}), condition({"at_most": -1})) == ("≥ 1.2", "≤ −1")
     assert limits({"about": 0.6, "within": 0.05}) == (0.55, 0.65)
 
 
@@ -162,7 +199,7 @@ def results(tmp_path):
         },
         scores={"intelligence": ["arithmetic"], "reference": "r1", "resamples": 200, "seed": 1},
         differences=("v3-0324", "r1", "codes"),
-        audits={"mine": "r1t"},
+        audits={"mine": ("r1t", ["v3-0324", "r1"])},
         models=("v3-0324", "r1"),
         architecture=ARCHITECTURE,
         measured=[{"name": "scaling_exponent", "ours": 1.01, "spread": "ours 0.9–1.1; reference 1–1"}],
@@ -185,7 +222,16 @@ def results(tmp_path):
         ({"ratio_of_sweeps": "experts", "other": "full", "measure": "cost", "start": 0.5}, (0.8 + 0.62) / 2),
         ({"trend": "full", "measure": "intelligence"}, 1),
         ({"trend": "threshold", "measure": "cost"}, -1),
-        ({"felt": "full", "measure": "cost", "change": 0.02}, 0.014 / 0.3),
+        ({"felt": "full", "measure": "cost", "change": 0.02}, 0.02 / 0.3),
+        ({"steepest": "full", "measure": "cost"}, 0.75),
+        ({"rise_within": "full", "measure": "cost", "start": 0.25, "end": 0.75}, (0.75 - 0.4) / 0.7),
+        ({"functional": "variants"}, 1),
+        ({"level_for_less": "r1", "points": 3}, 1),
+        ({"better_than": "v3-0324"}, 4),
+        ({"change_beyond": "threshold", "from_delta": 3, "measure": "intelligence"}, -18),
+        ({"below": "r1t", "parents": ["v3-0324", "r1"], "measure": "intelligence"}, 0),
+        ({"below": "v3-0324", "parents": ["r1t", "r1"], "measure": "intelligence"}, 27),
+        ({"parents_of": "r1t"}, 2),
         ({"change_at": "threshold", "up_to": 3, "measure": "intelligence"}, -1),
         ({"change_at": "threshold", "measure": "intelligence"}, -19),
         ({"difference": "r1t", "other": "r1", "measure": "intelligence"}, -1),
@@ -203,8 +249,8 @@ def test_quantities_by_hand(results, quantity, value):
 
 
 def test_groups_that_differ_and_groups_that_do_not(results):
-    assert QUANTITIES["groups_alike"](results, ["routed_experts", "attention"]) < 0.05
-    assert QUANTITIES["groups_alike"](results, ["shared_experts", "attention"]) > 0.05
+    assert QUANTITIES["apart"](results, ["routed_experts", "attention"]) == 1
+    assert QUANTITIES["apart"](results, ["shared_experts", "attention", "routed_experts"]) == 0.25
 
 
 def test_a_variant_that_is_broken_is_counted(results):
@@ -213,6 +259,23 @@ def test_a_variant_that_is_broken_is_counted(results):
     table.loc[3, "cut_off"] = 0.9
     table.to_csv(results.folder / "summary.csv", index=False)
     assert QUANTITIES["broken"](results, "variants") == 2
+    assert QUANTITIES["functional"](results, "variants") == pytest.approx(4 / 6)
+
+
+def test_what_could_not_be_graded_is_not_called_functional(results):
+    table = pd.read_csv(results.folder / "summary.csv")
+    table.loc[2, "intelligence"] = math.nan
+    table.to_csv(results.folder / "summary.csv", index=False)
+    with pytest.raises(NotRunError, match="not all variants could be graded"):
+        QUANTITIES["broken"](results, "variants")
+
+
+def test_values_that_the_data_do_not_give_are_not_run(results):
+    table = pd.read_parquet(results.folder / "differences.parquet")
+    table.loc[(table.group == "shared_experts") & (table.layer == 0), "codes"] = 0.0
+    table.to_parquet(results.folder / "differences.parquet")
+    with pytest.raises(NotRunError, match="no value"):
+        measure({"quantity": {"late_over_early": "shared_experts", "kind": "gate_proj"}}, results, {})
 
 
 @pytest.mark.parametrize(
@@ -224,6 +287,7 @@ def test_a_variant_that_is_broken_is_counted(results):
         ({"outside": "r1t", "parents": ["r1"], "measure": "gpqa_diamond_percent"}, "no gpqa_diamond"),
         ({"made_of": "r1", "groups": ["attention"], "parent": "r1"}, "no audit"),
         ({"made_of": "r1t", "groups": ["embeddings"], "parent": "r1"}, "no such weights"),
+        ({"made_of": "r1t", "groups": ["attention"], "parent": "r1-0528"}, "does not compare with r1-0528"),
         ({"measured": "elsewhere"}, "no elsewhere"),
     ],
     ids=str,
@@ -234,7 +298,7 @@ def test_what_a_study_lacks_is_not_run_and_says_so(results, quantity, reason):
 
 
 def test_claims_on_published_weights_want_these_weights(results):
-    claim = {"quantity": {"share_above": 1.5, "group": "attention"}, "weights_of": ["r1"]}
+    claim = {"quantity": {"share_above": 1.5, "group": "attention"}, "only_for": ["r1"]}
     with pytest.raises(NotRunError, match="deepseek-ai/DeepSeek-R1"):
         measure(claim, results, CONTENT["published_models"])
     results.repositories = {"r1": "deepseek-ai/DeepSeek-R1"}
@@ -248,10 +312,13 @@ def test_a_study_may_use_other_names(results):
 
 
 def test_a_study_of_audits_alone_tests_what_it_can(results):
-    alone = Evidence(folder=results.folder, audits={"mine": "r1t"}, architecture=ARCHITECTURE)
+    alone = Evidence(folder=results.folder, audits={"mine": ("r1t", ["v3-0324", "r1"])}, architecture=ARCHITECTURE)
     table = evaluate(CONTENT, alone).set_index("claim")
     assert table.verdict["tensors"] == REPRODUCED and table.verdict["think-full"] == NOT_RUN
-    assert table.value["r1t-experts"] == 0.75
+    assert table.verdict["r1t-experts"] == NOT_RUN
+    alone.repositories = {"r1t-published": "tngtech/DeepSeek-R1T-Chimera"}
+    alone.audits = {"mine": ("r1t-published", ["v3-0324", "r1"])}
+    assert evaluate(CONTENT, alone).set_index("claim").value["r1t-experts"] == 0.75
     assert table.note["think-full"] == "the study asks no questions"
 
 

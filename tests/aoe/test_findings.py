@@ -19,6 +19,9 @@ from aoe import findings
         (1.576e-15, "1.6·10⁻¹⁵"),
         (math.nan, "–"),
         (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (0.0051653, "0.00517"),
+        (0.04661, "0.0466"),
     ],
 )
 def test_numbers_as_people_read_them(value, text):
@@ -37,7 +40,10 @@ def test_figure2_names_the_largest_and_the_gates():
     rows += [("shared_experts", 1, "gate_proj", 1.0), ("shared_experts", 2, "gate_proj", 4.0)]
     said = findings.figure2(pd.DataFrame(rows, columns=["group", "layer", "kind", "codes"]), "codes")
     assert "routed experts (10.0) and shared experts (2.50)" in said
-    assert "up_proj in layer 2 (11.0)" in said and "from 1.00 in their first layer to 4.00 in their last" in said
+    assert (
+        "up_proj of the routed experts in layer 2 (11.0)" in said
+        and "from 1.00 in their first layer to 4.00 in their last" in said
+    )
 
 
 def test_figure3_says_what_a_threshold_would_let_in():
@@ -57,8 +63,10 @@ def summary(**cheap):
 
 def test_figure4_names_the_cheapest_that_is_level():
     said = findings.figure4(summary(), "r1")
-    assert "One other comes within 3 points of it for fewer tokens, at the least Half: 97.0 % for 0.54" in said
-    assert "No variant comes within 3 points" in findings.figure4(summary(intelligence=90.0), "r1")
+    assert "1 of the 2 others cost less and have at most 3 points less; the cheapest is Half: 97.0 % for 0.54" in said
+    assert "No variant that costs less" in findings.figure4(summary(intelligence=90.0), "r1")
+    ungraded = summary().assign(intelligence=[70.0, math.nan, 97.0])
+    assert findings.figure4(ungraded, "r1").startswith("R1 has no marks in some benchmark")
     assert "No variant has marks" in findings.figure4(summary().assign(intelligence=math.nan), "r1")
 
 
@@ -68,7 +76,7 @@ def test_figures_over_lambda():
     assert "from 0.30 at λ2 = 0 to 1.00 at λ2 = 1, most steeply between 0.5 and 0.6" in findings.figure5(table)
     fit = {"sweep": "full", "measure": "closing", "midpoint": 0.53, "midpoint_low": 0.52, "midpoint_high": 0.54}
     said = findings.figure6(table, pd.DataFrame([fit | {"width": 0.1}]), [(0.504, "paper")])
-    assert "0.530 (0.520–0.540), from 20.0 % of the answers at 0.5 to 90.0 % at 0.6" in said
+    assert "0.530 (0.520–0.540), from 20.0 % at 0.5 to 90.0 % at 0.6" in said
     assert said.endswith("Published were 0.504 (the paper).")
 
 
@@ -82,3 +90,21 @@ def test_figures_over_delta_and_the_assembled_model():
         {"variant": ["v3", "r1t"], "label": ["V3", "R1T"], "aime2024_percent": [50.0, math.nan], "cost": [0.3, 0.7]}
     )
     assert findings.figure8(marks, "r1t") == "R1T: AIME-2024 – % (V3 50.0); cost 0.70 (V3 0.30)."
+
+
+def test_a_step_that_is_not_there_is_not_told():
+    table = pd.DataFrame({"sweep": "full", "lambda2": [0, 0.5, 1], "closing": [0, 0.0, 0.02]})
+    for midpoint, width in ((2.0, 0.1), (0.5, 9.0)):
+        fit = {"sweep": "full", "measure": "closing", "midpoint": midpoint, "midpoint_low": 1.9, "midpoint_high": 2.1}
+        said = findings.figure6(table, pd.DataFrame([fit | {"width": width}]), [])
+        assert said == "In the sweep full, there is no step: the tag is closed in 0.0 % at 0 and 2.0 % at 1."
+
+
+def test_tables_with_nothing_in_them():
+    empty = pd.DataFrame(columns=["group", "layer", "kind", "codes"])
+    assert findings.figure2(empty, "codes") == "No weights of these groups were compared."
+    assert findings.figure3(empty, "codes", [1.5]) == "No weights of these groups differ."
+    flat = pd.DataFrame({"sweep": "full", "lambda2": [0, 1], "cost": [1.0, 1.0]})
+    assert findings.figure5(flat) == "In the sweep full, cost goes from 1.00 at λ2 = 0 to 1.00 at λ2 = 1."
+    assert findings.figure5(flat.assign(cost=math.nan)) == "No variant has a cost."
+    assert [findings.counted(amount, "claim") for amount in (1, 2)] == ["1 claim", "2 claims"]

@@ -1,52 +1,54 @@
 """Testing claims on what a study found."""
 
 import math
+import re
+from inspect import signature
 
 import numpy as np
 import pandas as pd
 from aoe import AoeError
 from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 from aoe.claims.evidence import NotRunError
-from aoe.claims.published import condition, first_source, limits
-from aoe.claims.quantities import QUANTITIES
+from aoe.claims.published import condition, limits
+from aoe.claims.quantities import KINDS, QUANTITIES
 from aoe.statistics import Estimate
 
-COLUMNS = [
-    "claim",
-    "says",
-    "source",
-    "published",
-    "condition",
-    "value",
-    "low",
-    "high",
-    "unit",
-    "verdict",
-    "note",
-    "rule",
-]
+COLUMNS = ["claim", "kind", "says", "source", "published", "condition", "value", "low", "high", "unit", "verdict"]
+COLUMNS += ["note", "rule"]
+BEYOND = "beyond"  # the kind of what no study can test
 
 
 def read_claims(content):
-    """{name: claim} of what is in ``config/claims.yaml``.  Raises AoeError that names a claim without sense."""
+    """{name: claim} of what is in ``config/claims.yaml``, which claims.schema.json accepts.
+
+    Raises AoeError that names a claim whose source, models or quantity do not exist, or with further keys than it has.
+    """
     for name, claim in content["claims"].items():
-        if first_source(claim) not in content["sources"]:
-            raise AoeError(
-                f"The claim {name} has the source {claim['source']!r}, which config/claims.yaml does not list."
-            )
-        if "untestable" in claim:
-            continue
-        quantity = next(iter(claim.get("quantity", {})), None)
-        if quantity not in QUANTITIES:
-            raise AoeError(
-                f"The claim {name} has no known quantity, but {quantity!r}; known are {', '.join(QUANTITIES)}."
-            )
-        if not claim.keys() & {"about", "at_least", "at_most"}:
-            raise AoeError(f"The claim {name} does not say which values would bear it out (about, at_least, at_most).")
-        for role in claim.get("weights_of", []):
+        for source in re.findall(r"(?:^|; )(\w+)", claim["source"]):
+            if source not in content["sources"]:
+                raise AoeError(f"The claim {name} has the source {source!r}, which config/claims.yaml does not list.")
+        for role in claim.get("only_for", []):
             if role not in content["published_models"]:
-                raise AoeError(f"The claim {name} is about the weights of {role}, which is no published model.")
+                raise AoeError(f"The claim {name} is only for {role!r}, which is no published model.")
+        if "quantity" in claim:
+            _check_quantity(name, claim["quantity"])
     return content["claims"]
+
+
+def _check_quantity(name, said):
+    quantity, first, further = _call(said)
+    if quantity not in QUANTITIES:
+        raise AoeError(f"The claim {name} has no known quantity, but {quantity!r}; known are {', '.join(QUANTITIES)}.")
+    try:
+        signature(QUANTITIES[quantity]).bind(None, first, **further)
+    except TypeError as error:
+        raise AoeError(f"The claim {name} does not say what {quantity} needs: {error}.") from error
+
+
+def _call(said):
+    """(name, first argument, further arguments) of a quantity as it is written."""
+    (quantity, first), *further = said.items()
+    return quantity, first, dict(further)
 
 
 def evaluate(content, evidence):
@@ -56,7 +58,12 @@ def evaluate(content, evidence):
     """
     rows = []
     for name, claim in read_claims(content).items():
-        row = {"claim": name, **{key: claim[key] for key in ("says", "source")}, "published": str(claim["published"])}
+        row = {
+            "claim": name,
+            "kind": _kind(claim),
+            **{key: claim[key] for key in ("says", "source")},
+            "published": str(claim["published"]),
+        }
         row |= {"condition": condition(claim), "unit": claim.get("unit", ""), "rule": claim.get("rule", "")}
         try:
             found = measure(claim, evidence, content["published_models"])
@@ -68,18 +75,28 @@ def evaluate(content, evidence):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def _kind(claim):
+    if "quantity" not in claim:
+        return BEYOND
+    function = QUANTITIES[_call(claim["quantity"])[0]]
+    return next(kind for kind, functions in KINDS.items() if function in functions)
+
+
 def measure(claim, evidence, published_models):
     """The Estimate of a claim's quantity; without an interval, its ends are NaN.  Raises NotRunError."""
     if "untestable" in claim:
         raise NotRunError(claim["untestable"])
-    for role in claim.get("weights_of", []):
+    for role in claim.get("only_for", []):
         if evidence.repositories.get(evidence.name(role)) != published_models[role]:
-            raise NotRunError(f"it is about the weights of {published_models[role]}")
-    (quantity, first), *further = claim["quantity"].items()
-    found = QUANTITIES[quantity](evidence, first, **dict(further))
+            raise NotRunError(f"it is about {published_models[role]}")
+    quantity, first, further = _call(claim["quantity"])
+    try:
+        found = QUANTITIES[quantity](evidence, first, **further)
+    except KeyError as error:
+        raise AoeError(f"What a claim says of {quantity} names {error}, which the results do not have.") from error
     found = found if isinstance(found, Estimate) else Estimate(found, np.nan, np.nan)
-    if math.isnan(found.value):
-        raise NotRunError("nobody could grade the answers")
+    if not math.isfinite(found.value):
+        raise NotRunError("these data give it no value")
     return found
 
 

@@ -19,8 +19,8 @@ class Evidence:
 
     folder: results/{study}; names: how the study calls what claims name otherwise; sweeps: name -> list of {lambda2,
     delta, variant}; scores: the study's section of that name; differences: (base, other, space) whose norms are looked
-    at, or None; audits: name -> the audited model; models: their names; repositories: model -> what it was locked from;
-    architecture: a config.json as a dict; measured: the rows of docs/benchmarks.json.
+    at, or None; audits: name -> (the audited model, its parents); models: their names; repositories: model -> what it
+    was locked from; architecture: a config.json as a dict; measured: the rows of docs/benchmarks.json.
     """
 
     folder: Path
@@ -93,11 +93,10 @@ class Evidence:
             raise NotRunError(f"the study has no sweep {self.name(role)} to which {measure} could be fitted")
         return table.loc[(self.name(role), measure)]
 
-    def audited(self, role, groups):
-        """One row a weight of a model, in some groups, as its audit found it; ``role`` is the model, or the audit."""
-        audits = [audit for audit, model in self.audits.items() if model == self.name(role)]
-        audits += [role] if role in self.audits else []
+    def audited(self, role):
+        """(one row a weight of a model, as its audit found it; the names of the parents it was compared with)."""
+        audits = [name for name, (model, _) in self.audits.items() if model == self.name(role)]
         if not audits:
             raise NotRunError(f"the study has no audit of {self.name(role)}")
         table = pd.read_parquet(self.folder / "audits" / audits[0] / "weights.parquet")
-        return to_rows(table[table.group.isin(groups)])
+        return to_rows(table), self.audits[audits[0]][1]

@@ -19,7 +19,8 @@ def condition(claim):
         return ""
     if "about" in claim:
         return f"{claim['about']:g} ± {claim['within']:g}" if claim.get("within") else f"{claim['about']:,}"
-    return f"≥ {claim['at_least']:g}" if "at_least" in claim else f"≤ {claim['at_most']:g}"
+    words = f"≥ {claim['at_least']:g}" if "at_least" in claim else f"≤ {claim['at_most']:g}"
+    return words.replace("-", "−")
 
 
 def marks(content, figure):

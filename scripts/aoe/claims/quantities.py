@@ -4,14 +4,16 @@ Each returns a float, or an Estimate where it has an interval, and raises NotRun
 """
 
 import math
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
 from aoe.claims.evidence import NotRunError
 from aoe.inventory import count_parameters, inventory
 from aoe.statistics import Estimate, bootstrap
-from aoe.summary import compare, relative_cost
+from aoe.summary import compare, relative_cost, resampled
 
+RESAMPLES = 400
 BROKEN_POINTS = 10  # of intelligence, below the weakest model: a variant that certainly has fewer is broken
 
 
@@ -39,13 +41,13 @@ def measured(evidence, name, times=1.0):
     raise NotRunError(f"docs/benchmarks.json has no {name}")
 
 
-def groups_alike(evidence, groups):
-    """p-value of Kruskal and Wallis' test that the norms of some groups are distributed alike."""
+def apart(evidence, groups):
+    """The smallest distance of two groups' distributions of norms: Kolmogorov and Smirnov's, from 0 to 1."""
     space = evidence.norms[evidence.differences[2]]
     parts = [space[evidence.norms.group == group] for group in groups]
     if min(map(len, parts)) < 2:
         raise NotRunError("a group has too few tensors")
-    return float(stats.kruskal(*parts).pvalue)
+    return min(float(stats.ks_2samp(one, other).statistic) for one, other in combinations(parts, 2))
 
 
 def late_over_early(evidence, group, kind):
@@ -55,7 +57,8 @@ def late_over_early(evidence, group, kind):
     third = max(1, len(by_layer) // 3)
     if len(by_layer) < 2:
         raise NotRunError("too few layers have such tensors")
-    return float(by_layer[-third:].mean() / by_layer[:third].mean())
+    late, early = float(by_layer[-third:].mean()), float(by_layer[:third].mean())
+    return late / early if early else math.nan
 
 
 def share_above(evidence, delta, group):
@@ -68,10 +71,33 @@ def share_above(evidence, delta, group):
 
 def broken(evidence, _):
     """How many variants never come to an end, or are certainly less intelligent than every model, by BROKEN_POINTS."""
-    table = evidence.summary
+    table = _graded(evidence.summary)
     weakest = table.loc[[model for model in evidence.models if model in table.index], "intelligence"].min()
-    bad = (table.cut_off > 0.5) | (table.intelligence_high < weakest - BROKEN_POINTS)
-    return math.nan if table.intelligence.isna().all() else float(bad.sum())
+    return float(((table.cut_off > 0.5) | (table.intelligence_high < weakest - BROKEN_POINTS)).sum())
+
+
+def functional(evidence, _):
+    """The share of variants that are not broken."""
+    return 1 - broken(evidence, _) / len(evidence.summary)
+
+
+def level_for_less(evidence, model, points):
+    """How many other variants have at most so many points of intelligence less than a model, for fewer tokens."""
+    table, reference = _graded(evidence.summary), evidence.variant(model)
+    return float(((table.intelligence >= reference.intelligence - points) & (table.cost < reference.cost)).sum())
+
+
+def better_than(evidence, model):
+    """How many merges are more intelligent than a model, with intervals that do not meet."""
+    table, reference = _graded(evidence.summary), evidence.variant(model)
+    merges = table.drop(index=[model for model in evidence.models if model in table.index])
+    return float((merges.intelligence_low > reference.intelligence_high).sum())
+
+
+def _graded(table):
+    if table.intelligence.isna().any():
+        raise NotRunError("not all variants could be graded")
+    return table
 
 
 def level(evidence, variant, measure):
@@ -110,11 +136,42 @@ def trend(evidence, sweep, measure):
     return float(stats.spearmanr(points[position], points[measure]).statistic)
 
 
+def steepest(evidence, sweep, measure):
+    """The middle of the neighbouring λ2 between which a measure rises most steeply, with an interval over questions."""
+    points = _over_lambda2(evidence, sweep)
+    _, answers = evidence.answers
+    rng = np.random.default_rng(evidence.scores["seed"])
+    names, places = list(points.variant), points.lambda2.to_numpy()
+    draws = [resampled(answers, names, evidence.scores, rng)[measure] for _ in range(RESAMPLES)]
+    best = _steepest(places, np.array(resampled(answers, names, evidence.scores, None)[measure]))
+    return Estimate(best, *np.percentile([_steepest(places, np.array(draw)) for draw in draws], [2.5, 97.5]))
+
+
+def _steepest(places, values):
+    place = int(np.argmax(np.diff(values) / np.diff(places)))
+    return float((places[place] + places[place + 1]) / 2)
+
+
+def rise_within(evidence, sweep, measure, start, end):
+    """The share of a measure's whole rise over λ2 that lies between two λ2, joining the points by lines."""
+    points = _over_lambda2(evidence, sweep)
+    values = points[measure].to_numpy()
+    low, high = np.interp([start, end], points.lambda2, values)
+    return float((high - low) / (values[-1] - values[0])) if values[-1] != values[0] else math.nan
+
+
 def felt(evidence, sweep, measure, change):
-    """The largest change of a fitted measure where λ2 changes by so much, relative to its value at the smallest λ2."""
-    curve = evidence.of_sweep(evidence.curves, sweep, measure)
-    moved = np.interp(curve.lambda2 + change, curve.lambda2, curve.value) - curve.value
-    return float(moved.abs().max() / curve.value.iloc[0])
+    """The largest change of a measure where λ2 changes by so much, relative to its value at the smallest λ2."""
+    points = _over_lambda2(evidence, sweep)
+    slopes = np.abs(np.diff(points[measure]) / np.diff(points.lambda2))
+    return float(slopes.max() * change / points[measure].iloc[0])
+
+
+def _over_lambda2(evidence, sweep):
+    points = evidence.sweep(sweep)
+    if points.lambda2.nunique() < 3 or points.lambda2.nunique() < len(points):
+        raise NotRunError(f"{sweep} has too few λ2")
+    return points
 
 
 def change_at(evidence, sweep, measure, up_to=math.inf):
@@ -124,6 +181,15 @@ def change_at(evidence, sweep, measure, up_to=math.inf):
     if len(points) < 2 or points.delta.iloc[0] != 0:
         raise NotRunError(f"{sweep} has no δ to compare with δ = 0")
     return _compared(evidence, points.variant.iloc[-1], points.variant.iloc[0], measure)
+
+
+def change_beyond(evidence, sweep, measure, from_delta):
+    """How much more of a measure the variant with the largest δ has than that with the largest δ of at most so much."""
+    points = evidence.sweep(sweep).sort_values("delta")
+    before, beyond = points[points.delta <= from_delta], points[points.delta > from_delta]
+    if before.empty or beyond.empty:
+        raise NotRunError(f"{sweep} has no δ on both sides of {from_delta:g}")
+    return _compared(evidence, beyond.variant.iloc[-1], before.variant.iloc[-1], measure)
 
 
 def difference(evidence, variant, other, measure):
@@ -160,54 +226,80 @@ def outside(evidence, variant, parents, measure):
     if measure not in rows[0]:
         raise NotRunError(f"the study has no {measure.removesuffix('_percent')}")
     value, *ends = (float(row[measure]) for row in rows)
-    return max(min(ends) - value, value - max(ends), 0.0)
+    return math.nan if math.isnan(value) else max(min(ends) - value, value - max(ends), 0.0)
 
 
-def made_of(evidence, audit, groups, parent):
+def below(evidence, variant, parents, measure):
+    """By how much a variant's value lies below the lower one of its parents'; 0 if it does not."""
+    rows = [evidence.variant(role) for role in (variant, *parents)]
+    if measure not in rows[0]:
+        raise NotRunError(f"the study has no {measure.removesuffix('_percent')}")
+    value, *ends = (float(row[measure]) for row in rows)
+    return math.nan if math.isnan(value) else max(min(ends) - value, 0.0)
+
+
+def made_of(evidence, audited, groups, parent):
     """Share of an audited model's weights, in some groups, that have a parent's bytes or values."""
-    rows, parent = evidence.audited(audit, groups), evidence.name(parent)
+    rows, parents = evidence.audited(audited)
+    rows = [row for row in rows if row["group"] in groups]
     if not rows:
         raise NotRunError("the audited model has no such weights")
-    return sum(parent in row["sources"] for row in rows) / len(rows)
+    return sum(_parent(evidence, parent, parents) in row["sources"] for row in rows) / len(rows)
 
 
-def mostly(evidence, audit, groups, parent):
+def mostly(evidence, audited, groups, parent):
     """Share of an audited model's weights, in some groups, in whose mixture a parent has the largest λ."""
-    rows, parent = evidence.audited(audit, groups), evidence.name(parent)
-    largest = []
-    for row in rows:
-        known = {
-            key.removeprefix("lambda_"): value for key, value in row.items() if key.startswith("lambda_") and value
-        }
-        known = known or dict.fromkeys(row["sources"], 1.0)
-        if known:
-            largest.append(max(known, key=known.get) == parent)
+    rows, parents = evidence.audited(audited)
+    mixtures = [_mixture(row) for row in rows if row["group"] in groups]
+    largest = [max(mixture, key=mixture.get) for mixture in mixtures if mixture]
     if not largest:
         raise NotRunError("nothing was found of where these weights are from")
-    return sum(largest) / len(largest)
+    return largest.count(_parent(evidence, parent, parents)) / len(largest)
 
 
-QUANTITIES = {
-    function.__name__: function
-    for function in (
-        architecture,
-        measured,
-        groups_alike,
-        late_over_early,
-        share_above,
+def parents_of(evidence, audited):
+    """How many parents have a part in an audited model's weights."""
+    rows, _ = evidence.audited(audited)
+    return float(len({parent for row in rows for parent, weight in _mixture(row).items() if weight}))
+
+
+def _mixture(row):
+    """parent -> λ of a weight: those that were found, or the first parent whose bytes it has."""
+    known = {key.removeprefix("lambda_"): weight for key, weight in row.items() if key.startswith("lambda_")}
+    return known or dict.fromkeys(row["sources"][:1], 1.0)
+
+
+def _parent(evidence, role, parents):
+    if evidence.name(role) not in parents:
+        raise NotRunError(f"the audit does not compare with {evidence.name(role)}")
+    return evidence.name(role)
+
+
+# by what they are evidence of: the architecture alone, how models are made, weights, or how models behave
+KINDS = {
+    "architecture": [architecture],
+    "construction": [measured],
+    "weights": [apart, late_over_early, share_above, made_of, mostly, parents_of],
+    "behaviour": [
         broken,
+        functional,
+        level_for_less,
+        better_than,
         level,
         transition,
         width_over_width,
+        steepest,
+        rise_within,
         ratio_of_sweeps,
         trend,
         felt,
         change_at,
+        change_beyond,
         difference,
         tokens,
         position,
         outside,
-        made_of,
-        mostly,
-    )
+        below,
+    ],
 }
+QUANTITIES = {function.__name__: function for functions in KINDS.values() for function in functions}
