@@ -515,7 +515,7 @@ def test_a_figure_is_added_as_the_page_says(clone):
     clone.snakemake("--allowed-rules", "figure9", "--", "results/mini/figures/figure9.svg")
     assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
     assert len((folder / "figures/figure9.csv").read_text().splitlines()) == 3
-    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure9'], {}, {}))"
+    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure9'], {}, {}, True))"
     (clone.folder / "figures").symlink_to(folder / "figures")
     done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
     assert "The highest score is B's, 90.0 %." in done.stdout
