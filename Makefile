@@ -6,10 +6,11 @@ TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
 RESULTS := results/$(STUDY)
 CORES ?= $(shell nproc)
+SERVERS ?= 6
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --quiet host reason --config study=$(STUDY)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
-.PHONY: run fetch test lint unit rehearsal bench clean
+.PHONY: run fetch gpu scores test lint unit rehearsal bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -21,6 +22,18 @@ run: $(VENV)/installed
 # Everything that a study fetches, for a machine with network.
 fetch: $(VENV)/installed
 	$(SNAKEMAKE) -- fetch
+
+# The mini study on one NVIDIA GPU, with vLLM's CUDA build out of envs/serving_cuda.yaml, by conda; where that vLLM is
+# installed beside Snakemake, `make gpu SDM=`.  SERVERS of them share the GPU while they answer; for what is measured
+# afterwards, each has it to itself.
+gpu: SDM = --software-deployment-method conda
+gpu: $(VENV)/installed
+	$(MAKE) scores STUDY=mini-gpu SDM="$(SDM)" RESOURCES=gpu=$(SERVERS)
+	$(MAKE) run STUDY=mini-gpu SDM="$(SDM)" RESOURCES=gpu=1
+
+# A study up to its scores.
+scores: $(VENV)/installed
+	$(SNAKEMAKE) --until scores
 
 test: lint unit
 

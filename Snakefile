@@ -22,6 +22,11 @@ if study.asks:
     include: "rules/figures.smk"
 
 
+if LATENCY:
+
+    include: "rules/latency.smk"
+
+
 if "mt_bench" in BENCHMARKS:
 
     include: "rules/judge.smk"

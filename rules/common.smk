@@ -97,6 +97,10 @@ if "mt_bench" in BENCHMARKS:
     TABLES += ["judgements.parquet", "judge.csv"]
 if "bigcodebench" in BENCHMARKS:
     TABLES += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in study.variants)]
+LATENCY = study.content.get("latency", {}).get("variants", [])
+if LATENCY:
+    TABLES += ["latency.csv", *(f"latency/{variant}.csv" for variant in LATENCY)]
+    FIGURES += ["figure9"]
 DOCUMENTS = ["claims.csv", "norms.csv", "paper.json", "paper.pdf", "paper.html", "index.html"]
 DIFFERENCES = [f"results/{study.name}/differences.parquet"] if study.compared() else []
 PUBLISHED = [variant for variant in study.variants if study.published(variant)]
@@ -405,6 +409,15 @@ def checkpoints_of(variant):
     return parents_of(variant)
 
 
+# for rules/latency.smk
+
+
+def asked_datasets_of_latency(wildcards):
+    """The folder and files of the dataset that the queue's questions are from, if they are from one."""
+    dataset = BENCHMARKS[study.content["latency"]["benchmark"]].get("dataset")
+    return asked_datasets(wildcards)[dataset] if dataset else None
+
+
 # for rules/programs.smk
 
 
@@ -581,7 +594,9 @@ def repeating():
 def paper_settings(wildcards):
     """Which variants and norms the document's sentences are about."""
     figures, scores = study.content.get("figures", {}), study.content.get("scores", {})
-    return {**figures, "reference": scores.get("reference"), "intelligence": scores.get("intelligence")}
+    labels = {variant: study.label(variant) for variant in LATENCY}
+    chosen = {"reference": scores.get("reference"), "intelligence": scores.get("intelligence"), "labels": labels}
+    return {**figures, **chosen}
 
 
 # for rules/crate.smk, and rule all

@@ -187,5 +187,18 @@ def figure8(table, assembled):
     return f"{row.label}: {'; '.join(parts)}; cost {fixed(row.cost, 2)}{beside('cost', 2)}."
 
 
+def figure9(table, labels):
+    """table: the latencies; labels: variant -> how it is called."""
+    texts = []
+    for at_once, part in table.groupby("at_once"):
+        told = [
+            f"{labels[row.variant]} {number(row.seconds_an_answer)} s"
+            + ("" if pd.isna(row.joules_an_answer) else f" and {number(row.joules_an_answer)} J")
+            for row in part.itertuples()
+        ]
+        texts.append(f"With {counted(at_once, 'question')} at a time, an answer takes {listed(told)}.")
+    return " ".join(texts)
+
+
 def _plural(group):
     return PLURAL.get(group, group.replace("_", " "))

@@ -27,6 +27,7 @@ TITLES = {
     "figure7a": "Intelligence over the threshold δ",
     "figure7b": "Inference cost over the threshold δ",
     "figure8": "The assembled model and its parents",
+    "figure9": "Speed and energy",
 }
 WITHOUT = {  # why a study can lack a figure
     "figure2": "nothing is merged, so no differences were measured",
@@ -37,6 +38,7 @@ WITHOUT = {  # why a study can lack a figure
     "figure7a": "the study has no sweep over δ",
     "figure7b": "the study has no sweep over δ",
     "figure8": "the study names no assembled model",
+    "figure9": "the study measures no latency",
 }
 ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
 
@@ -74,6 +76,8 @@ def _finding(name, folder, settings, published):
         return findings.figure5(table)
     if name == "figure6":
         return findings.figure6(table, pd.read_csv(folder / "transitions.csv"), published)
+    if name == "figure9":
+        return findings.figure9(table, settings["labels"])
     if name == "figure8":
         return findings.figure8(table, settings["assembled"])
     if name in ("figure7a", "figure7b"):

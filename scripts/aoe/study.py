@@ -246,8 +246,17 @@ def _asking_references(study, path):
             if "dataset" in entry
         ),
         *(("scores.intelligence", benchmark, study.content["benchmarks"]) for benchmark in scores["intelligence"]),
+        *((f"latency.{key}", name, known) for key, names, known in _latency_references(study) for name in names),
         *(("judge.model", judge["model"], study.variants) for judge in [judge] if judge and "endpoint" not in judge),
     ]
+
+
+def _latency_references(study):
+    """(key, what it names, what it may be) of the section ``latency``."""
+    latency = study.content.get("latency")
+    if latency:
+        yield "variants", latency["variants"], study.variants
+        yield "benchmark", [latency["benchmark"]], study.content["benchmarks"]
 
 
 def _check_figures(study, path):

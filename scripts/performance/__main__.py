@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from performance import asking, cases, fetching, planning, writing
+from performance import asking, cases, fetching, planning, starting, writing
 from performance.measure import save
 
 TARGETS = {
@@ -39,7 +39,7 @@ def main():
     words.add_argument("--docs", type=Path, default=Path("docs"))
     words.add_argument("--runs", type=int, default=5)
     words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
-    names = ["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask", "write"]
+    names = ["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask", "write", "start"]
     words.add_argument("--only", nargs="*", choices=names)
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
@@ -64,6 +64,7 @@ def measure(choice, work):
         "plan": lambda: planning.dry_run(choice.runs),
         "ask": lambda: [*asking.overhead(work, choice.runs), *asking.throughput(work, choice.runs)],
         "write": lambda: writing.from_scores(choice.runs),
+        "start": lambda: starting.starts(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
         "gpu": lambda: cases.gpu(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
     }
     choice.docs.mkdir(exist_ok=True)

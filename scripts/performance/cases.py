@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from aoe import fp8, kernels
 from aoe.checkpoint import BLOCK, INDEX, Checkpoint
+from aoe.difference import shard_differences
 from aoe.hashing import sha256
 from aoe.kernels import FP8
 from aoe.slabs import slabs
@@ -361,7 +362,15 @@ def gpu(work, runs):
             locked.to("cuda", non_blocking=True)
         torch.cuda.synchronize()
 
+    pair = [Checkpoint(folder, folder.name) for folder in parents]
+    (file,) = pair[0].shard_names
+    measured = {}
+
+    def compare(device):
+        measured[device] = shard_differences(*pair, file, threads, device)
+
     assert math.isclose(size, SHARD, rel_tol=0.01)
+    check_same_bytes(on_gpu, on_cpu)
     note = f"one {size / 1e9:.1f} GB shard from two parents in the page cache, {threads} threads, results on the GPU"
     return [
         side_by_side(
@@ -372,4 +381,37 @@ def gpu(work, runs):
             "merge_gpu_vs_wire", runs, merge, wire, f"{note}; reference: copying as much that is page-locked already"
         ),
         side_by_side("merge_gpu_vs_cpu", runs, merge, merge_on_cpu, f"{note}; reference: the same on the processor"),
+        *difference_on(compare, copy, measured, runs, f"all norms of a {size / 1e9:.1f} GB shard, {threads} threads"),
     ]
+
+
+def difference_on(compare, copy, measured, runs, note):
+    """The Rows of a shard's differences on the GPU, which have to be the processor's to the last digits of float64."""
+    rows = [
+        side_by_side(
+            "diff_gpu_vs_copy", runs, lambda: compare("cuda"), copy, f"{note}; reference: copying both parents there"
+        ),
+        side_by_side(
+            "diff_gpu_vs_cpu", runs, lambda: compare("cuda"), lambda: compare("cpu"), f"{note}; reference: processor"
+        ),
+    ]
+    for ours, theirs in zip(measured["cuda"], measured["cpu"], strict=True):
+        for space in ("normalized", "frobenius", "codes", "relative"):
+            assert math.isclose(ours[space], theirs[space], rel_tol=1e-12), (ours["tensor"], space)
+    return rows
+
+
+def check_same_bytes(on_gpu, on_cpu):
+    """Raises AssertionError unless a merge gives the same bytes on the GPU and on the processor, scales too."""
+    weights = on_gpu.base.weights
+    for ours, theirs in zip(on_gpu.outputs(weights), on_cpu.outputs(weights), strict=True):
+        assert ours[0] == theirs[0]
+        for one, other in zip(ours[1:], theirs[1:], strict=True):
+            assert (one is None) == (other is None)
+            assert one is None or bytes_of(one) == bytes_of(other), ours[0]
+
+
+def bytes_of(tensor):
+    import torch
+
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,74 @@
+# How fast variants answer the same queue of questions, and with how much energy; nothing else may run beside it.
+
+
+rule latency:
+    input:
+        unpack(needed_to_answer),
+    output:
+        "results/{study}/latency/{variant}.csv",
+    log:
+        job="results/{study}/logs/latency/{variant}.log",
+        server="results/{study}/logs/latency/{variant}.server.log",
+    conda:
+        serving_environment
+    threads: workflow.cores or 1
+    resources:
+        **server_resources,
+    params:
+        checkpoints=served_checkpoints,
+        revisions=served_revisions,
+        latency=study.content["latency"],
+        benchmark=BENCHMARKS[study.content["latency"]["benchmark"]],
+        dataset=asked_datasets_of_latency,
+        serving=served,
+    message:
+        "How fast does {wildcards.variant} answer?"
+    script:
+        "../scripts/latency.py"
+
+
+rule latencies:
+    input:
+        collect("results/{{study}}/latency/{variant}.csv", variant=study.content["latency"]["variants"]),
+    output:
+        report(
+            "results/{study}/latency.csv",
+            caption="../report/latency.rst",
+            category="Tables",
+            labels={"table": "Speed and energy"},
+        ),
+    log:
+        "results/{study}/logs/latencies.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    message:
+        "Speed and energy of all variants"
+    script:
+        "../scripts/latencies.py"
+
+
+rule figure9:
+    input:
+        "results/{study}/latency.csv",
+    output:
+        figure_files("figure9", "figure9", "9: speed and energy"),
+    log:
+        "results/{study}/logs/figure9.log",
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(10),
+    params:
+        labels={variant: study.label(variant) for variant in LATENCY},
+    message:
+        "Figure 9: speed and energy"
+    script:
+        "../scripts/figure9.py"
