@@ -6,9 +6,8 @@ from joblog import logged
 
 with logged(snakemake.log[0]):
     table, labels = pd.read_csv(snakemake.input[0]), snakemake.params.labels
-    alone, many = (
-        table[table.at_once == end].set_index("variant") for end in (table.at_once.min(), table.at_once.max())
-    )
+    ends = table.at_once.min(), table.at_once.max()
+    alone, many = (table[table.at_once == at_once].set_index("variant") for at_once in ends)
     panels = [
         (alone, "seconds_an_answer", f"seconds an answer,\n{ends[0]} at once"),
         (many, "answers_per_second", f"answers per second,\n{ends[1]} at once"),

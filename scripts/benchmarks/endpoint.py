@@ -127,8 +127,12 @@ def client():
     return _clients[loop]
 
 
+async def close_client():
+    if session := _clients.pop(asyncio.get_running_loop(), None):
+        await session.close()
+
+
 @hooks(name=NAME, description="closes the connections at the end of a run")
 class Closing(Hooks):
     async def on_run_end(self, data):
-        if session := _clients.pop(asyncio.get_running_loop(), None):
-            await session.close()
+        await close_client()

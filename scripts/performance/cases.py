@@ -386,7 +386,7 @@ def gpu(work, runs):
 
 
 def difference_on(compare, copy, measured, runs, note):
-    """The Rows of a shard's differences on the GPU, which have to be the processor's to the last digits of float64."""
+    """The Rows of a shard's differences on the GPU, which have to be the processor's within a millionth."""
     rows = [
         side_by_side(
             "diff_gpu_vs_copy", runs, lambda: compare("cuda"), copy, f"{note}; reference: copying both parents there"
@@ -397,7 +397,7 @@ def difference_on(compare, copy, measured, runs, note):
     ]
     for ours, theirs in zip(measured["cuda"], measured["cpu"], strict=True):
         for space in ("normalized", "frobenius", "codes", "relative"):
-            assert math.isclose(ours[space], theirs[space], rel_tol=1e-12), (ours["tensor"], space)
+            assert math.isclose(ours[space], theirs[space], rel_tol=1e-6), (ours["tensor"], space)
     return rows
 
 

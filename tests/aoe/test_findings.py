@@ -108,3 +108,11 @@ def test_tables_with_nothing_in_them():
     assert findings.figure5(flat) == "In the sweep full, cost goes from 1.00 at λ2 = 0 to 1.00 at λ2 = 1."
     assert findings.figure5(flat.assign(cost=math.nan)) == "No variant has a cost."
     assert [findings.counted(amount, "claim") for amount in (1, 2)] == ["1 claim", "2 claims"]
+
+
+def test_figure9_tells_time_and_energy():
+    table = pd.DataFrame({"variant": ["a", "a"], "at_once": [1, 8], "seconds_an_answer": [0.5, 2.0]})
+    table["joules_an_answer"] = [math.nan, 5.25]
+    said = findings.figure9(table, {"a": "A"})
+    assert said.startswith("With 1 question at a time, an answer takes A 0.500 s. ")
+    assert said.endswith("With 8 questions at a time, an answer takes A 2.00 s and 5.25 J.")

@@ -45,6 +45,13 @@ def test_a_fresh_clone_plans(clone, study, planned):
     assert not (clone.folder / "inputs").exists() and not list((clone.folder / "config").rglob("*.lock.json"))
 
 
+def test_the_miniature_on_a_gpu_is_the_miniature(clone):
+    done = clone.snakemake("--dry-run", "--quiet", "host", "--config", "study=mini-gpu")
+    assert {"answer": 23, "latency": 5, "figure9": 1, "paper": 1}.items() <= jobs(done.stdout).items()
+    ours, mini = (clone.run("make", "-n", *words).stdout for words in (["gpu", "SDM="], ["run"]))
+    assert "gpu=6" in ours and "gpu=1" in ours and "study=mini-gpu" in ours and "gpu" not in mini
+
+
 def test_the_paper_has_its_experiments(clone):
     content = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text())
     assert {"v3-0324", "r1", "r1-0528", "r1t-published", "r1t2-published"} == content["models"].keys()

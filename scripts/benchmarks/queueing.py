@@ -1,0 +1,51 @@
+"""A queue of questions for a server, so many at a time, with nothing around it that takes time: for measuring speed."""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+
+from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
+from benchmarks import endpoint
+from benchmarks.answering import CONTINUE, THINK, answer_seed
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: output ``tokens``, ``seconds`` from request to end, ``seconds_to_first`` token."""
+
+    tokens: int
+    seconds: float
+    seconds_to_first: float
+
+
+def put(task, seed, model, url, key, at_once):
+    """([Answered], seconds from the first request to the last answer) of the first turns of an Inspect task.
+
+    The requests are those that benchmarks.asking sends: forced opening, seed of its own each, sampling as the task's.
+    seed: the benchmark's; url ends in /v1; at_once: requests under way.  Raises what the endpoint's client raises.
+    """
+    os.environ |= {endpoint.URL: url, endpoint.KEY: key}
+    return asyncio.run(_put(task, seed, model, at_once))
+
+
+async def _put(task, seed, model, at_once):
+    server, free = endpoint.VllmEndpoint(model), asyncio.Semaphore(at_once)
+
+    async def answer(sample):
+        own = {"seed": answer_seed(seed, sample.id, 0), "extra_body": CONTINUE}
+        config = GenerateConfig(**task.config.model_dump(include={"temperature", "top_p", "max_tokens"}), **own)
+        messages = [ChatMessageUser(content=sample.input), ChatMessageAssistant(content=THINK)]
+        async with free:
+            start = time.perf_counter()
+            output = await server.generate(messages, [], "none", config)
+            seconds = time.perf_counter() - start
+        said = output.choices[0].message.metadata
+        return Answered(len(said["token_ids"].split()), seconds, seconds - said["seconds_after_first"])
+
+    start = time.perf_counter()
+    try:
+        found = await asyncio.gather(*map(answer, task.dataset))
+        return found, time.perf_counter() - start
+    finally:
+        await endpoint.close_client()

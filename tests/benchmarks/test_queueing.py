@@ -1,0 +1,39 @@
+"""A queue of questions put straight to a server: what is asked, how much at once, and what is measured."""
+
+import threading
+
+from benchmarks.catalog import task_of
+from benchmarks.queueing import put
+from scripted import Reply, Scripted
+
+
+def test_a_queue_asks_what_the_study_asks_and_times_it():
+    now, most, lock = 0, 0, threading.Lock()
+
+    def script(request):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        try:
+            return Reply("one two three", pause=0.05, delay=0.02)
+        finally:
+            threading.Timer(0.05, leave).start()
+
+    def leave():
+        nonlocal now
+        with lock:
+            now -= 1
+
+    settings = {"questions": 8, "seed": 3, "temperature": 0.6, "max_tokens": 64}
+    with Scripted(script) as server:
+        answers, seconds = put(task_of("arithmetic", settings), 3, "scripted", server.url, "key", 4)
+        requests = server.requests
+    assert len(answers) == len(requests) == 8 and most <= 4
+    assert {answer.tokens for answer in answers} == {3}
+    for answer in answers:
+        assert 0.04 < answer.seconds_to_first < answer.seconds < seconds
+    assert len({request["seed"] for request in requests}) == 8
+    for request in requests:
+        assert request["messages"][-1] == {"role": "assistant", "content": "<think>\n"}
+        assert (request["temperature"], request["max_tokens"]) == (0.6, 64) and request["continue_final_message"]
