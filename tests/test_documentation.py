@@ -42,8 +42,8 @@ MADE = {
     "config/studies/olmoe.yaml",
     "config/studies/olmoe.lock.json",
     "config/studies/NAME.lock.json",
-    "report/figure9.rst",
-    "scripts/figure9.py",
+    "report/figure10.rst",
+    "scripts/figure10.py",
     "resources/quiz",
     "resources/quiz/quiz.jsonl",
     "scripts/benchmarks/quiz.py",
@@ -494,8 +494,8 @@ def test_a_figure_is_added_as_the_page_says(clone):
     script, branch, finding = blocks(page("add-a-figure"), "python")
     (rule,), (caption,) = (blocks(page("add-a-figure"), language) for language in ("snakemake", "rst"))
     title, without = blocks(page("add-a-figure"), "text")[0].splitlines(keepends=True)
-    (clone.folder / "scripts/figure9.py").write_text(script)
-    (clone.folder / "report/figure9.rst").write_text(caption)
+    (clone.folder / "scripts/figure10.py").write_text(script)
+    (clone.folder / "report/figure10.rst").write_text(caption)
     for file, text in (("rules/figures.smk", rule), ("scripts/aoe/findings.py", finding)):
         with open(clone.folder / file, "a") as end:
             end.write(f"\n\n{text}")
@@ -503,19 +503,19 @@ def test_a_figure_is_added_as_the_page_says(clone):
     add_lines(library, "\nTITLES = {\n", title, "    ")
     add_lines(library, "\nWITHOUT = {  # why a study can lack a figure\n", without, "    ")
     edit(library, '    if name == "figure2":\n', f'{textwrap.indent(branch, "    ")}    if name == "figure2":\n')
-    edit(clone.folder / "rules/common.smk", 'FIGURES = ["figure2",', 'FIGURES = ["figure9", "figure2",')
-    clone.run(sys.executable, "-m", "ruff", "check", "scripts/figure9.py", "scripts/aoe")
+    edit(clone.folder / "rules/common.smk", 'FIGURES = ["figure2",', 'FIGURES = ["figure10", "figure2",')
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/figure10.py", "scripts/aoe")
     clone.run(sys.executable, "-m", "snakefmt", "--check", "rules/figures.smk")
-    assert plan(clone, "mini")["figure9"] == 1
+    assert plan(clone, "mini")["figure10"] == 1
 
     folder = clone.folder / "results/mini"
     folder.mkdir(parents=True)
     head = "variant,label,closing,closing_low,closing_high,intelligence,intelligence_low,intelligence_high"
     (folder / "summary.csv").write_text(f"{head}\na,A,0.5,0.4,0.6,70,60,80\nb,B,1,0.9,1,90,80,95\nc,C,1,1,1,,,\n")
-    clone.snakemake("--allowed-rules", "figure9", "--", "results/mini/figures/figure9.svg")
+    clone.snakemake("--allowed-rules", "figure10", "--", "results/mini/figures/figure10.svg")
     assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
-    assert len((folder / "figures/figure9.csv").read_text().splitlines()) == 3
-    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure9'], {}, {}, True))"
+    assert len((folder / "figures/figure10.csv").read_text().splitlines()) == 3
+    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure10'], {}, {}, True))"
     (clone.folder / "figures").symlink_to(folder / "figures")
     done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
     assert "The highest score is B's, 90.0 %." in done.stdout
