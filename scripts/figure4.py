@@ -5,6 +5,8 @@ from adjustText import adjust_text
 from aoe import drawing
 from joblog import logged
 
+STEPS = 500  # in which labels find a free place
+
 with logged(snakemake.log[0]):
     summary = pd.read_csv(snakemake.input.summary).dropna(subset="intelligence")
     named, sweeps = snakemake.params.named, snakemake.params.sweeps
@@ -28,5 +30,7 @@ with logged(snakemake.log[0]):
         axes.text(0.5, 0.5, "no variant has marks\nin every benchmark", transform=axes.transAxes, ha="center")
     lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
     figure.canvas.draw()
-    adjust_text(labels, summary.cost.to_numpy(), summary.intelligence.to_numpy(), ax=axes, arrowprops=lines)
+    # by steps, not by the clock: labels have to come to rest in the same places on any machine
+    places = summary.cost.to_numpy(), summary.intelligence.to_numpy()
+    adjust_text(labels, *places, ax=axes, arrowprops=lines, iter_lim=STEPS)
     drawing.save(figure, summary, snakemake.output)
