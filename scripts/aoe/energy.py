@@ -7,12 +7,14 @@ class Meter:
     """The energy of all GPUs that the driver shows; ``joules()`` is None on a machine without any."""
 
     def __init__(self):
+        self._gpus = []
         try:
             import pynvml
-
+        except ImportError:  # only environments for GPUs have it
+            return
+        try:
             pynvml.nvmlInit()
-        except Exception:  # no library, no driver, no GPU: nothing is measured, and nothing depends on why
-            self._gpus = []
+        except pynvml.NVMLError:  # no driver, no GPU
             return
         self._nvml = pynvml
         self._gpus = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
