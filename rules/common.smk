@@ -418,6 +418,12 @@ def asked_datasets_of_latency(wildcards):
     return asked_datasets(wildcards)[dataset] if dataset else None
 
 
+def timed_reference():
+    """The variant that the others are compared with: the study's reference, if its speed is measured."""
+    reference = study.content["scores"]["reference"]
+    return reference if reference in LATENCY else LATENCY[0]
+
+
 # for rules/programs.smk
 
 
@@ -530,7 +536,8 @@ def claimed_results(wildcards):
     """Everything that claims are tested on, and the document shows."""
     tables = ["scores.parquet", "summary.csv", "transitions.csv", "transition_curves.csv"] if study.asks else []
     audits = [f"audits/{audit}/{file}" for audit in study.audits for file in ("audit.json", "weights.parquet")]
-    results = [f"results/{study.name}/{file}" for file in tables + audits]
+    speed = ["latency.csv"] if LATENCY else []
+    results = [f"results/{study.name}/{file}" for file in tables + audits + speed]
     return {"results": results + (DIFFERENCES if study.asks else [])}
 
 
@@ -543,6 +550,7 @@ def evidence(wildcards):
         "scores": study.content.get("scores", {}),
         "differences": [figures[key] for key in ("base", "other", "space")] if figures else None,
         "audits": {name: [entry["model"], entry["parents"]] for name, entry in study.audits.items()},
+        "timed": LATENCY,
         "models": list(study.models),
         "repositories": {name: locked[name].repo for name in study.models},
     }
@@ -587,7 +595,9 @@ def repeating():
     """The commands that make all of it once more: on one machine, or on a cluster."""
     here = commit(workflow.basedir)
     checkout = [f"git checkout {here.removesuffix('-dirty')}"] if here else []
-    alone = f"make run STUDY={study.name}"
+    gpus = study.content.get("serving", {}).get("gpus")
+    with_gpus = f' SDM="--software-deployment-method conda" RESOURCES=gpu={gpus}' if gpus else ""
+    alone = f"make run STUDY={study.name}{with_gpus}"
     return "\n".join([*checkout, alone, f"# or: snakemake --profile slurm --config study={study.name}"])
 
 
@@ -595,7 +605,7 @@ def paper_settings(wildcards):
     """Which variants and norms the document's sentences are about."""
     figures, scores = study.content.get("figures", {}), study.content.get("scores", {})
     labels = {variant: study.label(variant) for variant in LATENCY}
-    chosen = {"reference": scores.get("reference"), "intelligence": scores.get("intelligence"), "labels": labels}
+    chosen = {"reference": scores.get("reference"), "intelligence": scores.get("intelligence"), "timed": labels}
     return {**figures, **chosen}
 
 

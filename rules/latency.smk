@@ -68,6 +68,7 @@ rule figure9:
         runtime=minutes(10),
     params:
         labels={variant: study.label(variant) for variant in LATENCY},
+        reference=timed_reference(),
     message:
         "Figure 9: speed and energy"
     script:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.machine import commit, hardware, software
-from aoe.serving import Server
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from joblog import logged
+from jobserver import server_of
 
 
 def digest(job):
@@ -21,21 +21,11 @@ def digest(job):
 
 
 with logged(snakemake.log.job):
-    variant, serving, datasets = snakemake.wildcards.variant, snakemake.params.serving, snakemake.params.datasets
+    variant, datasets = snakemake.wildcards.variant, snakemake.params.datasets
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
-        server = Server(
-            name=variant,
-            checkpoints=snakemake.params.checkpoints,
-            plan=snakemake.input.get("plan"),
-            log=snakemake.log.server,
-            options=serving["options"],
-            environment=serving["environment"],
-            nodes=snakemake.resources.get("nodes", 1),
-            threads=snakemake.threads,
-            patience=60 * snakemake.resources.start_minutes,
-        )
+        server = server_of(snakemake, variant)
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset")))
             for name, settings in snakemake.params.benchmarks.items()

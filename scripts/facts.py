@@ -38,6 +38,7 @@ with logged(snakemake.log[0]):
         "variants": [],
         "transitions": [],
         "benchmarks": [],
+        "latencies": [],
     }
     if asks:
         tables = ("summary", "transitions", "transition_curves")
@@ -51,4 +52,8 @@ with logged(snakemake.log[0]):
             "intelligence": listed(map(benchmark_name, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
+    if settings["timed"]:
+        speed = pd.read_csv(folder / "latency.csv")
+        facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}
+        facts["timed_on"] = listed(speed.machine.unique())
     Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -9,11 +9,11 @@ import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from aoe.hashing import sha256
-from aoe.serving import Server
 from benchmarks.catalog import turns_of
 from benchmarks.judging import HIGHEST, Judge, judge_all, unjudged
 from benchmarks.mt_bench import Judging
 from joblog import logged
+from jobserver import server_of
 
 
 @contextlib.contextmanager
@@ -25,18 +25,7 @@ def at_work(judge, settings):
             raise AoeError(f"The judge's key is missing: set the environment variable {variable}.")
         yield replace(judge, url=settings["endpoint"]), os.environ[variable]
         return
-    checkpoints, serving = snakemake.params.checkpoints, snakemake.params.serving
-    with Server(
-        name=judge.model,
-        checkpoints=checkpoints,
-        plan=snakemake.input.get("plan"),
-        log=snakemake.log.server,
-        options=serving["options"],
-        environment=serving["environment"],
-        nodes=snakemake.resources.get("nodes", 1),
-        threads=snakemake.threads,
-        patience=60 * snakemake.resources.start_minutes,
-    ) as server:
+    with server_of(snakemake, judge.model) as server:
         yield replace(judge, url=server.url), server.key
 
 

@@ -196,7 +196,9 @@ def figure9(table, labels):
             + ("" if pd.isna(row.joules_an_answer) else f" and {number(row.joules_an_answer)} J")
             for row in part.itertuples()
         ]
-        texts.append(f"With {counted(at_once, 'question')} at a time, an answer takes {listed(told)}.")
+        texts.append(f"With {counted(at_once, 'question')} at a time, an answer takes {listed(told)}")
+        per_token = 1000 * part.seconds_an_answer / part.tokens_an_answer
+        texts[-1] += f"; a token {number(per_token.min())} to {number(per_token.max())} ms."
     return " ".join(texts)
 
 

@@ -39,6 +39,16 @@ WITHOUT = {  # why a study can lack a figure
     "figure7b": "the study has no sweep over δ",
     "figure8": "the study names no assembled model",
 }
+LATENCIES = {  # what the table of speed and energy shows: how it is called, the column, times what
+    "tokens": ("tokens_an_answer", 1),
+    "ms to the first": ("seconds_to_first", 1000),
+    "s an answer": ("seconds_an_answer", 1),
+    "tokens/s of one": ("tokens_per_second_of_an_answer", 1),
+    "answers/s": ("answers_per_second", 1),
+    "tokens/s of all": ("tokens_per_second", 1),
+    "J an answer": ("joules_an_answer", 1),
+    "W idle": ("idle_watts", 1),
+}
 ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
 
 
@@ -78,7 +88,7 @@ def _finding(name, folder, settings, published):
     if name == "figure6":
         return findings.figure6(table, pd.read_csv(folder / "transitions.csv"), published)
     if name == "figure9":
-        return findings.figure9(table, settings["labels"])
+        return findings.figure9(table, settings["timed"])
     if name == "figure8":
         return findings.figure8(table, settings["assembled"])
     if name in ("figure7a", "figure7b"):
@@ -164,6 +174,20 @@ def norms(table):
         if row["group"] in ("attention", "routed_experts", "shared_experts")
     ]
     return [column.removeprefix("above_") for column in columns], rows
+
+
+def latencies(table, labels):
+    """One row a variant and queue: label, queue, and of every column of LATENCIES [median, "(lowest–highest)"]."""
+    return [
+        {"label": labels[row["variant"]], "at_once": f"{row['at_once']:,}"}
+        | {
+            "values": [
+                interval(*(times * row[f"{name}{end}"] for end in ("", "_low", "_high"))).split(" ", 1)
+                for name, times in LATENCIES.values()
+            ]
+        }
+        for row in table.sort_values("at_once", kind="stable").to_dict("records")
+    ]
 
 
 def audits(folder, entries, labels):

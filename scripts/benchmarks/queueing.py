@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -27,6 +28,22 @@ def put(task, seed, model, url, key, at_once):
     """
     os.environ |= {endpoint.URL: url, endpoint.KEY: key}
     return asyncio.run(_put(task, seed, model, at_once))
+
+
+def measures(answers, seconds):
+    """What ``put`` returned as means an answer (tokens; seconds from request to end), the median time to the first
+    token in seconds, tokens per second as the asker of one question sees them, and answers and tokens per second of all
+    questions together."""
+    tokens, waited = sum(answer.tokens for answer in answers), sum(answer.seconds for answer in answers)
+    return {
+        "answers": len(answers),
+        "tokens_an_answer": tokens / len(answers),
+        "seconds_an_answer": waited / len(answers),
+        "seconds_to_first": statistics.median(answer.seconds_to_first for answer in answers),
+        "tokens_per_second_of_an_answer": tokens / waited,
+        "answers_per_second": len(answers) / seconds,
+        "tokens_per_second": tokens / seconds,
+    }
 
 
 async def _put(task, seed, model, at_once):

@@ -182,8 +182,21 @@ def results(tmp_path):
     ]
     (tmp_path / "audits/mine").mkdir(parents=True)
     pd.DataFrame(weights).astype({"expert": "Int64"}).to_parquet(tmp_path / "audits/mine/weights.parquet")
+    speed = [{"variant": "r1", "at_once": 8, "seconds_an_answer": 9.0, "tokens_an_answer": 10.0}]
+    for variant, seconds, tokens_ in (("r1", 2.0, 10.0), ("r1t", 1.0, 6.0)):
+        row = {"variant": variant, "at_once": 1, "tokens_an_answer": tokens_, "joules_an_answer": math.nan}
+        speed.append(
+            row | {"tokens_an_answer_low": tokens_, "tokens_an_answer_high": tokens_, "joules_an_answer_low": math.nan}
+        )
+        speed[-1] |= {
+            "seconds_an_answer": seconds,
+            "seconds_an_answer_low": seconds / 2,
+            "seconds_an_answer_high": seconds * 2,
+        }
+    pd.DataFrame(speed).to_csv(tmp_path / "latency.csv", index=False)
     return Evidence(
         folder=tmp_path,
+        timed=("r1", "r1t"),
         sweeps={
             "full": [
                 {"lambda2": x, "delta": 0.0, "variant": v} for x, v in [(0, "v3-0324"), (0.5, "full-0.5"), (1, "r1")]
@@ -236,6 +249,8 @@ def results(tmp_path):
         ({"change_at": "threshold", "measure": "intelligence"}, -19),
         ({"difference": "r1t", "other": "r1", "measure": "intelligence"}, -1),
         ({"tokens": "r1t", "other": "r1"}, 0.6),
+        ({"faster": "r1t", "than": "r1"}, 2),
+        ({"beside_tokens": "seconds_an_answer", "variant": "r1t", "other": "r1"}, 0.5 / 0.6),
         ({"position": "r1t", "low": "v3-0324", "high": "r1", "measure": "cost"}, 0.32 / 0.7),
         ({"outside": "r1t", "parents": ["v3-0324", "r1"], "measure": "intelligence"}, 0),
         ({"outside": "v3-0324", "parents": ["r1t", "r1"], "measure": "intelligence"}, 27),
@@ -289,12 +304,21 @@ def test_values_that_the_data_do_not_give_are_not_run(results):
         ({"made_of": "r1t", "groups": ["embeddings"], "parent": "r1"}, "no such weights"),
         ({"made_of": "r1t", "groups": ["attention"], "parent": "r1-0528"}, "does not compare with r1-0528"),
         ({"measured": "elsewhere"}, "no elsewhere"),
+        ({"faster": "r1t2", "than": "r1"}, "does not measure the speed of r1t2"),
+        ({"beside_tokens": "joules_an_answer", "variant": "r1t", "other": "r1"}, "no counter of energy"),
     ],
     ids=str,
 )
 def test_what_a_study_lacks_is_not_run_and_says_so(results, quantity, reason):
     with pytest.raises(NotRunError, match=reason):
         measure({"quantity": quantity}, results, {})
+
+
+def test_a_ratio_of_times_lies_between_the_worst_and_the_best_queue(results):
+    found = measure({"quantity": {"faster": "r1t", "than": "r1"}}, results, {})
+    assert (found.low, found.high) == (0.5, 8)
+    with pytest.raises(NotRunError, match="measures no speed"):
+        measure({"quantity": {"faster": "r1t", "than": "r1"}}, Evidence(folder=results.folder), {})
 
 
 def test_claims_on_published_weights_want_these_weights(results):

@@ -113,6 +113,7 @@ def test_tables_with_nothing_in_them():
 def test_figure9_tells_time_and_energy():
     table = pd.DataFrame({"variant": ["a", "a"], "at_once": [1, 8], "seconds_an_answer": [0.5, 2.0]})
     table["joules_an_answer"] = [math.nan, 5.25]
+    table["tokens_an_answer"] = [50.0, 40.0]
     said = findings.figure9(table, {"a": "A"})
-    assert said.startswith("With 1 question at a time, an answer takes A 0.500 s. ")
-    assert said.endswith("With 8 questions at a time, an answer takes A 2.00 s and 5.25 J.")
+    assert said.startswith("With 1 question at a time, an answer takes A 0.500 s; a token 10.0 to 10.0 ms. ")
+    assert said.endswith("With 8 questions at a time, an answer takes A 2.00 s and 5.25 J; a token 50.0 to 50.0 ms.")

@@ -3,7 +3,7 @@
 import threading
 
 from benchmarks.catalog import task_of
-from benchmarks.queueing import put
+from benchmarks.queueing import Answered, measures, put
 from scripted import Reply, Scripted
 
 
@@ -37,3 +37,16 @@ def test_a_queue_asks_what_the_study_asks_and_times_it():
     for request in requests:
         assert request["messages"][-1] == {"role": "assistant", "content": "<think>\n"}
         assert (request["temperature"], request["max_tokens"]) == (0.6, 64) and request["continue_final_message"]
+
+
+def test_what_is_told_of_a_queue():
+    found = measures([Answered(10, 1.0, 0.1), Answered(30, 3.0, 0.2), Answered(20, 2.0, 0.9)], 4.0)
+    assert found == {
+        "answers": 3,
+        "tokens_an_answer": 20,
+        "seconds_an_answer": 2,
+        "seconds_to_first": 0.2,
+        "tokens_per_second_of_an_answer": 10,
+        "answers_per_second": 0.75,
+        "tokens_per_second": 15,
+    }

@@ -19,8 +19,9 @@ class Evidence:
 
     folder: results/{study}; names: how the study calls what claims name otherwise; sweeps: name -> list of {lambda2,
     delta, variant}; scores: the study's section of that name; differences: (base, other, space) whose norms are looked
-    at, or None; audits: name -> (the audited model, its parents); models: their names; repositories: model -> what it
-    was locked from; architecture: a config.json as a dict; measured: the rows of docs/benchmarks.json.
+    at, or None; audits: name -> (the audited model, its parents); timed: the variants whose speed was measured; models:
+    their names; repositories: model -> what it was locked from; architecture: a config.json as a dict; measured: the
+    rows of docs/benchmarks.json.
     """
 
     folder: Path
@@ -29,6 +30,7 @@ class Evidence:
     scores: dict = field(default_factory=dict)
     differences: tuple | None = None
     audits: dict = field(default_factory=dict)
+    timed: tuple = ()
     models: tuple = ()
     repositories: dict = field(default_factory=dict)
     architecture: dict = field(default_factory=dict)
@@ -73,6 +75,20 @@ class Evidence:
         base, other, _ = self.differences
         rows = pd.read_parquet(self.folder / "differences.parquet")
         return rows[(rows.base == base) & (rows.other == other)]
+
+    @cached_property
+    def latencies(self):
+        """The table of speed and energy, for the queue in which fewest questions are asked at once."""
+        if not self.timed:
+            raise NotRunError("the study measures no speed")
+        table = pd.read_csv(self.folder / "latency.csv")
+        return table[table.at_once == table.at_once.min()].set_index("variant")
+
+    def speed(self, role):
+        """The row of a variant in the table of speed and energy."""
+        if self.name(role) not in self.latencies.index:
+            raise NotRunError(f"the study does not measure the speed of {self.name(role)}")
+        return self.latencies.loc[self.name(role)]
 
     def variant(self, role):
         """The row of a variant in the summary."""

@@ -214,6 +214,28 @@ def tokens(evidence, variant, other):
     return bootstrap(relative_cost, answers.beside(*names), **repeat)
 
 
+def faster(evidence, variant, than):
+    """How many times as fast as another a variant answers the same questions; the ends are those of repeated queues."""
+    return _over(evidence, than, variant, "seconds_an_answer")
+
+
+def beside_tokens(evidence, measure, variant, other):
+    """Time or energy of a variant's answers over another's, divided by the ratio of their tokens: 1 if these explain
+    it."""
+    tokens_over = _over(evidence, variant, other, "tokens_an_answer").value
+    found = _over(evidence, variant, other, measure)
+    return Estimate(*(end / tokens_over for end in (found.value, found.low, found.high)))
+
+
+def _over(evidence, variant, other, measure):
+    """The ratio of two medians; in the worst and in the best of all cases it lies at the ends."""
+    ours, theirs = (evidence.speed(role) for role in (variant, other))
+    if math.isnan(ours[measure]) or math.isnan(theirs[measure]):
+        raise NotRunError("no counter of energy could be read")
+    low, high = ours[f"{measure}_low"] / theirs[f"{measure}_high"], ours[f"{measure}_high"] / theirs[f"{measure}_low"]
+    return Estimate(*map(float, (ours[measure] / theirs[measure], low, high)))
+
+
 def position(evidence, variant, low, high, measure):
     """Where a variant stands between two others: 0 is the one, 1 the other."""
     place, first, last = (float(evidence.variant(role)[measure]) for role in (variant, low, high))
@@ -297,6 +319,8 @@ KINDS = {
         change_beyond,
         difference,
         tokens,
+        faster,
+        beside_tokens,
         position,
         outside,
         below,

@@ -1,0 +1,48 @@
+"""Speed, measured by real servers: the table, the figure, the claims and the document that come of it."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+from clones import Clone
+
+pytestmark = [pytest.mark.workflow, pytest.mark.server]
+
+
+def test_two_models_are_put_the_same_queues(small_job, tmp_path):
+    """The finished study of a few answers, to which the section `latency` is added."""
+    shutil.copytree(small_job.folder, tmp_path / "copy", symlinks=True)
+    clone = object.__new__(Clone)
+    clone.folder = tmp_path / "copy"
+    path = clone.folder / "config/studies/small.yaml"
+    queues = [{"at_once": 1, "questions": 3}, {"at_once": 8, "questions": 12}]
+    speed = {"variants": ["r1", "v3-0324"], "benchmark": "arithmetic", "queues": queues, "repeats": 2}
+    added = {"latency": speed, "claims": {"r1t2": "v3-0324"}}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | added, sort_keys=False))
+    results = clone.folder / "results/small"
+    targets = [f"results/small/{file}" for file in ("claims.csv", "paper.html", "figures/figure9.svg")]
+    done = clone.snakemake("--quiet", "host", "--config", "study=small", "--", *targets)
+    assert "answer " not in done.stdout, "nothing is asked for the study's own sake again"
+
+    table = pd.read_csv(results / "latency.csv").set_index(["variant", "at_once"])
+    assert len(table) == 4 and (table.repeats == 2).all() and table.machine.str.contains("cores of").all()
+    assert list(table.answers) == [3, 12, 3, 12]
+    for measure in ("seconds_to_first", "seconds_an_answer", "answers_per_second", "tokens_per_second"):
+        assert (table[f"{measure}_low"] > 0).all() and (table[f"{measure}_low"] <= table[measure]).all()
+        assert (table[measure] <= table[f"{measure}_high"]).all()
+    assert (table.seconds_to_first < table.seconds_an_answer).all()
+    alone = table.xs(1, level="at_once")
+    assert (alone.tokens_an_answer_low == alone.tokens_an_answer_high).all(), "the same seeds, the same answers"
+    assert (alone.tokens_per_second_low <= alone.tokens_per_second_of_an_answer_high).all(), "nothing else is under way"
+
+    claims = pd.read_csv(results / "claims.csv").set_index("claim")
+    ratio = alone.seconds_an_answer["r1"] / alone.seconds_an_answer["v3-0324"]
+    assert claims.value["three-parents-speed-r1"] == pytest.approx(ratio, rel=1e-4)
+    assert "does not measure the speed of r1t" in claims.note["r1t-time"]
+    facts = json.loads((results / "paper.json").read_text())
+    assert len(facts["latencies"]) == 4
+    (figure,) = [figure for figure in facts["figures"] if figure["name"] == "figure9"]
+    assert "With 1 question at a time, an answer takes R1 " in figure["caption"]
+    assert "tokens/s of one" in (results / "paper.html").read_text()
