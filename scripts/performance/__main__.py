@@ -49,6 +49,7 @@ def main():
 
 def measure(choice, work):
     """Run the chosen cases in an empty folder ``work`` and write the two files after each."""
+    has_gpu = Path("/dev/nvidiactl").exists()
     steps = {
         "bf16": lambda: cases.merge_bf16(work, choice.runs, choice.mergekit) if choice.mergekit else [],
         "torch": lambda: cases.merge_arithmetic(choice.runs),
@@ -64,10 +65,10 @@ def measure(choice, work):
         "plan": lambda: planning.dry_run(choice.runs),
         "ask": lambda: [*asking.overhead(work, choice.runs), *asking.throughput(work, choice.runs)],
         "write": lambda: writing.from_scores(choice.runs),
-        "start": lambda: starting.starts(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
-        "gpu": lambda: cases.gpu(work, choice.runs) if Path("/dev/nvidiactl").exists() else [],
+        "start": lambda: starting.starts(work, choice.runs, choice.docs / "gpu/starts.csv") if has_gpu else [],
+        "gpu": lambda: cases.gpu(work, choice.runs) if has_gpu else [],
     }
-    choice.docs.mkdir(exist_ok=True)
+    (choice.docs / "gpu").mkdir(parents=True, exist_ok=True)
     for name, step in steps.items():
         if choice.only and name not in choice.only:
             continue

