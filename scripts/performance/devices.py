@@ -5,13 +5,14 @@
 """
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from aoe.findings import fixed, interval, number
+from aoe.findings import counted, fixed, interval, number
 from aoe.paper import LATENCIES, latencies, machines
 from aoe.study import read_study
 from aoe.summary import fit_transitions, summarize
@@ -153,12 +154,15 @@ def _starts(table):
     kinds = dict(iter(table.groupby("kind", sort=False)))
     rows = []
     for column, words in STARTS.items():
+        if column not in table:  # nobody looked at it
+            continue
         told = []
         for part in kinds.values():
-            values = part[column].dropna() if column in part else []
-            told.append(interval(np.median(values), min(values), max(values)) if len(values) else "–")
+            values = part[column].dropna()
+            ends = (values.min(), values.max()) if len(values) > 1 else (math.nan, math.nan)
+            told.append(interval(values.median(), *ends))
         rows.append([words, *told])
-    return lines + _table(["seconds", *(f"{kind} ({len(part)} runs)" for kind, part in kinds.items())], rows)
+    return lines + _table(["seconds", *(f"{kind} ({counted(len(part), 'run')})" for kind, part in kinds.items())], rows)
 
 
 def read_docs(folder=DOCS):

@@ -36,8 +36,6 @@ def test_the_committed_page_is_made_from_the_committed_figures():
 
 def test_servers_are_started_in_the_mode_that_answers_sooner():
     starts = read_docs(FOLDER).starts
-    if starts is None:
-        pytest.skip("docs/gpu/starts.csv was not measured yet")
     sooner = starts.groupby("kind").answered.median().idxmin()
     serving = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text())["serving"]
     assert serving["options"]["enforce-eager"] == (sooner == "eager")
@@ -63,6 +61,6 @@ def test_speed_claims_and_starts_are_shown_where_they_were_measured():
     page = as_markdown(replace(read_docs(FOLDER), latencies=speed, claims=claims, starts=pd.DataFrame(starts)))
     assert "| R1 | 256 | 2.00 (1.00–3.00) | 2,000 (1,000–3,000) | 2.00 (1.00–3.00) |" in page
     assert "| It is fast. | 2 × | ≥ 1.2 | 1.50 (1.40–1.60) | reproduced |" in page
-    assert "| seconds | eager (3 runs) | compiled (1 runs) |" in page
-    assert "| until it answers | 30.0 (20.0–50.0) | 70.0 (70.0–70.0) |" in page
-    assert "| of which compiling | – | 22.5 (22.5–22.5) |" in page
+    assert "| seconds | eager (3 runs) | compiled (1 run) |" in page
+    assert "| until it answers | 30.0 (20.0–50.0) | 70.0 |" in page
+    assert "| of which compiling | – | 22.5 |" in page
