@@ -7,6 +7,7 @@ STUDY ?= mini
 RESULTS := results/$(STUDY)
 CORES ?= $(shell nproc)
 SERVERS ?= 6
+WORKERS ?= 2
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
@@ -44,7 +45,7 @@ lint: $(VENV)/installed
 	$(BIN)/snakemake --lint
 
 unit: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 $(VENV)/installed: requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \"Python 3.11 or newer is needed; name it: make PYTHON=python3.11\")"

@@ -5,6 +5,20 @@ import torch
 from checkpoints import stored, weights, write_checkpoint
 from hub import Hub
 
+# fixtures that take minutes, and the process that each is made in when there are several (`make test`)
+STUDIES = {"main_job": "main job", "small_job": "small job", "cluster": "small job"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """What shares a finished study or the cluster stays in one process, and begins first; all else goes by file."""
+    for item in items:
+        (group, *others) = {STUDIES[name] for name in STUDIES if name in item.fixturenames} or {str(item.path)}
+        assert not others, f"{item.nodeid} wants studies of two processes"
+        item.add_marker(pytest.mark.xdist_group(group))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] not in STUDIES.values())
+
 
 @pytest.fixture
 def family(tmp_path):
