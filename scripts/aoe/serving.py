@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -23,6 +24,8 @@ from aoe import AoeError
 STOP_SECONDS = 20  # from SIGTERM until the server is killed
 DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
 LOG_LINES = 15  # of a dead server's log are shown
+# the last line of a traceback that a process of the server, such as the engine's, put into the log
+CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] (\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -70,6 +73,7 @@ class Server:
     def __enter__(self):
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
+            self.logged_before = log.tell()  # by servers of earlier runs
             self.process = subprocess.Popen(
                 self.command,
                 env=self.environment,
@@ -130,9 +134,11 @@ class Server:
         return self.process.poll() is not None
 
     def tail(self):
-        """The last lines of the server's log and where the rest is."""
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return "\n  ".join([f"the end of {self.log} reads", *lines])
+        """What the server's log says: the first error of one of its processes, then its last lines and where it is."""
+        text = self.log.read_bytes()[self.logged_before :].decode(errors="replace")
+        causes = CAUSE.findall(text)
+        first = f"its first error was {causes[0]!r}; " if causes else ""
+        return "\n  ".join([f"{first}the end of {self.log} reads", *text.splitlines()[-LOG_LINES:]])
 
 
 def one_task_a_node(nodes, threads):

@@ -55,6 +55,23 @@ def test_a_server_over_several_nodes_is_one_task_a_node(tmp_path):
     assert server.environment["AOE_NODES"] == "2"
 
 
+def test_the_first_error_of_a_servers_process_is_told(tmp_path):
+    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {})
+    earlier = "(EngineCore pid=6) ERROR 11-26 06:32:14 [core.py:1510] KeyError: 'of another run'\n"
+    server.logged_before = len(earlier)
+    ours = [
+        "(EngineCore pid=7) ERROR 11-26 06:32:14 [core.py:1510] EngineCore failed to start.",
+        '(EngineCore pid=7) ERROR 11-26 06:32:14 [core.py:1510]   File "core.py", line 1482, in run_engine_core',
+        "(EngineCore pid=7) ERROR 11-26 06:32:14 [core.py:1510] RuntimeError: expect weight to be bfloat16.",
+        *(f"line {number}" for number in range(20)),
+        "RuntimeError: Engine core initialization failed. See root cause above.",
+    ]
+    server.log.write_text(earlier + "\n".join(ours))
+    first, *lines = server.tail().split("\n  ")
+    assert first == f"its first error was 'RuntimeError: expect weight to be bfloat16.'; the end of {server.log} reads"
+    assert len(lines) == 15 and lines[-1] == ours[-1]
+
+
 @pytest.mark.server
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path):
     server = Server("v3", {"v3": tmp_path / "nothing"}, None, tmp_path / "server.log", {}, {})
