@@ -45,7 +45,7 @@ lint: $(VENV)/installed
 	$(BIN)/snakemake --lint
 
 unit: $(VENV)/installed
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 $(VENV)/installed: requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \"Python 3.11 or newer is needed; name it: make PYTHON=python3.11\")"

@@ -1,23 +1,44 @@
 """Fixtures that several folders of tests share."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from checkpoints import stored, weights, write_checkpoint
 from hub import Hub
 
-# fixtures that take minutes, and the process that each is made in when there are several (`make test`)
-STUDIES = {"main_job": "main job", "small_job": "small job", "cluster": "small job"}
+# Files whose tests share what takes minutes to make, by fixture.  With several processes (`make test`), those of a line
+# are one process's, and begin first; all others go file by file.
+SHARING = {
+    "main_job": ("test_main_job.py", "test_paper.py"),
+    "small_job": ("test_slurm.py", "test_interruption.py", "test_small_study.py"),
+    "cluster": ("test_slurm.py", "test_interruption.py", "test_small_study.py"),
+}
 
 
-@pytest.hookimpl(tryfirst=True)
+def shared(nodeid):
+    """The files that a test's file shares something with, or that file alone."""
+    file = nodeid.split("::")[0]
+    return next((files for files in SHARING.values() if Path(file).name in files), (file,))
+
+
 def pytest_collection_modifyitems(config, items):
-    """What shares a finished study or the cluster stays in one process, and begins first; all else goes by file."""
     for item in items:
-        (group, *others) = {STUDIES[name] for name in STUDIES if name in item.fixturenames} or {str(item.path)}
-        assert not others, f"{item.nodeid} wants studies of two processes"
-        item.add_marker(pytest.mark.xdist_group(group))
+        for fixture in SHARING.keys() & set(item.fixturenames):
+            assert item.path.name in SHARING[fixture], f"{item.nodeid} wants {fixture}: its file is not among SHARING"
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] not in STUDIES.values())
+        items.sort(key=lambda item: len(shared(item.nodeid)) == 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return " ".join(shared(nodeid))
+
+    return Sharing(config, log)
 
 
 @pytest.fixture

@@ -176,3 +176,15 @@ def test_a_server_over_two_nodes_answers_as_one(cluster, small_job):
     assert answer["TresPerNode"] == "gres:gpu:1"
     server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text()
     assert "world_size=2" in server
+
+
+def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
+    """`--containerize` wants conda, if only to know where it would look for environments."""
+    words = ["snakemake", "--quiet", "--config", "study=paper", "--containerize", "apptainer"]
+    definition = subprocess.run(
+        words, cwd=clone.folder, env=cluster.environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    for environment in ("analysis", "benchmarks", "download", "serving_cuda", "tensors"):
+        text = (clone.folder / f"envs/{environment}.yaml").read_text()
+        pins = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
+        assert all(pin in definition for pin in pins), environment

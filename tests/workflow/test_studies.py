@@ -1,7 +1,6 @@
 """The shipped studies are planned completely, before anything is locked or fetched; the profile for Slurm fits them."""
 
 import re
-import subprocess
 
 import pytest
 import yaml
@@ -83,18 +82,6 @@ def test_the_profile_groups_rules_that_there_are():
     assert profile["groups"].keys() <= there and profile["set-threads"].keys() <= there
     assert profile["group-components"].keys() <= set(profile["groups"].values())
     assert (ROOT / "slurm").resolve() == PROFILE.parent
-
-
-def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
-    """`--containerize` wants conda, if only to know where it would look for environments."""
-    words = ["snakemake", "--quiet", "--config", "study=paper", "--containerize", "apptainer"]
-    definition = subprocess.run(
-        words, cwd=clone.folder, env=cluster.environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    for environment in ("analysis", "benchmarks", "download", "serving_cuda", "tensors"):
-        text = (clone.folder / f"envs/{environment}.yaml").read_text()
-        pins = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
-        assert all(pin in definition for pin in pins), environment
 
 
 def test_the_readmes_picture_shows_the_rules_that_there_are(clone):

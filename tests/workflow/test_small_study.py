@@ -1,4 +1,4 @@
-"""Speed, measured by real servers: the table, the figure, the claims and the document that come of it."""
+"""The study of a few answers: what it lacks; and how fast its models are, measured by real servers."""
 
 import json
 import shutil
@@ -7,8 +7,22 @@ import pandas as pd
 import pytest
 import yaml
 from clones import Clone
+from pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
+
+
+def test_what_a_study_lacks_is_visible(small_job):
+    folder = small_job.folder / "results/small"
+    page, printed = (folder / "paper.html").read_text(), words(folder / "paper.pdf")
+    for text in (page, printed):
+        assert "Not among the study's benchmarks: AIME-2024, AIME-2025, GPQA-Diamond, BigCodeBench and MT-Bench" in (
+            text.replace("’", "'")
+        )
+        for number in (5, 6, 8):
+            assert f"Figure {number} is missing: the study" in text
+    claims = pd.read_csv(folder / "claims.csv").set_index("claim")
+    assert claims.verdict["think-full"] == "not run" and "no sweep full" in claims.note["think-full"]
 
 
 def test_two_models_are_put_the_same_queues(small_job, tmp_path):
