@@ -44,6 +44,12 @@ class Clone:
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / file, self.folder / file, follow_symlinks=False)
 
+    def copy(self, folder):
+        """This clone once more, in a ``folder`` that is not there yet, with everything that was made in it."""
+        other = object.__new__(type(self))
+        other.folder = Path(shutil.copytree(self.folder, folder, symlinks=True))
+        return other
+
     def make(self, study="mini"):
         """The README's command for the main job, in the environment that runs the tests."""
         return ["make", "run", f"STUDY={study}", f"VENV={sys.prefix}", "CORES=2"]

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 from html import unescape
 
 import pandas as pd
 import pytest
 import browser
-from clones import Clone
 from pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
@@ -33,10 +31,7 @@ def results(main_job):
 @pytest.fixture
 def copy(main_job, tmp_path):
     """The finished main job once more, to be changed."""
-    shutil.copytree(main_job.folder, tmp_path / "copy", symlinks=True)
-    clone = object.__new__(Clone)
-    clone.folder = tmp_path / "copy"
-    return clone
+    return main_job.copy(tmp_path / "copy")
 
 
 def files(folder):

@@ -1,12 +1,10 @@
 """The study of a few answers: what it lacks; and how fast its models are, measured by real servers."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
 import yaml
-from clones import Clone
 from pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
@@ -27,9 +25,7 @@ def test_what_a_study_lacks_is_visible(small_job):
 
 def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     """The finished study of a few answers, to which the section `latency` is added."""
-    shutil.copytree(small_job.folder, tmp_path / "copy", symlinks=True)
-    clone = object.__new__(Clone)
-    clone.folder = tmp_path / "copy"
+    clone = small_job.copy(tmp_path / "copy")
     path = clone.folder / "config/studies/small.yaml"
     queues = [{"at_once": 1, "questions": 3}, {"at_once": 8, "questions": 12}]
     speed = {"variants": ["r1", "v3-0324"], "benchmark": "arithmetic", "queues": queues, "repeats": 2}
