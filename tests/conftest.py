@@ -7,13 +7,10 @@ import torch
 from checkpoints import stored, weights, write_checkpoint
 from hub import Hub
 
-# Files whose tests share what takes minutes to make, by fixture.  With several processes (`make test`), those of a line
-# are one process's, and begin first; all others go file by file.
-SHARING = {
-    "main_job": ("test_main_job.py", "test_paper.py"),
-    "small_job": ("test_slurm.py", "test_interruption.py", "test_small_study.py"),
-    "cluster": ("test_slurm.py", "test_interruption.py", "test_small_study.py"),
-}
+# Files whose tests share what takes minutes to make, by fixture.  With several processes (`make test`), they are one
+# process's, and begin first; all others go file by file.
+SMALL_STUDY = ("test_slurm.py", "test_interruption.py", "test_small_study.py")
+SHARING = {"main_job": ("test_main_job.py", "test_paper.py"), "small_job": SMALL_STUDY, "cluster": SMALL_STUDY}
 
 
 def shared(nodeid):
