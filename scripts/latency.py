@@ -13,7 +13,7 @@ IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is meas
 with logged(snakemake.log.job):
     variant, settings = snakemake.wildcards.variant, snakemake.params.latency
     meter, machine, rows = Meter(), in_words(hardware()), []
-    with server_of(snakemake, variant) as server:
+    with server_of(snakemake, variant, settings.get("options")) as server:
         for queue in settings["queues"]:
             benchmark = snakemake.params.benchmark | {"questions": queue["questions"]}
             task = task_of(settings["benchmark"], benchmark, snakemake.params.dataset)

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from aoe.findings import counted, fixed, interval, number
 from aoe.paper import LATENCIES, latencies, machines
-from aoe.study import read_study
+from aoe.study import read_content, read_study
 from aoe.summary import fit_transitions, summarize
 
 STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals
 DOCS = Path("docs/gpu")
 Z95 = 1.96
+MODES = {"compiled": "Compiled, with captured graphs", "eager": "In eager mode"}
 STARTS = {  # columns of starts.csv, in words
     "imports": "imports",
     "engine_imports": "the engine's imports",
@@ -36,14 +37,14 @@ STARTS = {  # columns of starts.csv, in words
 @dataclass(frozen=True)
 class Found:
     """What is committed: summaries (indexed by variant), transitions and kinds of machine by device; the GPU's
-    latencies, the claims on them, and its starts, or None where these were not measured."""
+    latencies and the claims on them by mode, where they were measured; its starts, or None."""
 
     summaries: dict
     transitions: dict
     kinds: dict
-    latencies: pd.DataFrame | None = None
-    claims: pd.DataFrame | None = None
-    starts: pd.DataFrame | None = None
+    latencies: dict
+    claims: dict
+    starts: pd.DataFrame | None
 
 
 def measured(name):
@@ -83,7 +84,7 @@ def as_markdown(found):
         "",
         *_closing(found.transitions),
     ]
-    if found.latencies is not None:
+    if found.latencies:
         lines += _speed(found.latencies, found.summaries["gpu"].label, found.claims)
     if found.starts is not None:
         lines += _starts(found.starts)
@@ -122,27 +123,51 @@ def _closing(transitions):
     return _table(["sweep", *map(str.upper, STUDIES)], rows)
 
 
-def _speed(table, labels, claims):
-    rows = [
-        [row["label"], row["at_once"], *(" ".join(value) for value in row["values"])]
-        for row in latencies(table, labels)
+def _speed(tables, labels, claims):
+    lines = [
+        "",
+        "## Speed and energy",
+        "",
+        "The same questions for every variant, each alone on the GPU: one at a time, and as many at once as its server",
+        "takes. Medians over repeated queues, in brackets the lowest and the highest; the idle power is that of the",
+        "GPU with the server on it, asked nothing. `make gpu` measures compiled servers.",
     ]
-    many, repeats = table.at_once.max(), table.repeats.min()
-    lines = ["", "## Speed and energy", "", f"![Speed and energy]({DOCS.name}/figure9.svg)", ""]
-    lines += [
-        "The same questions for every variant, each alone on the GPU: one at a time, and as many at once as keep it"
-    ]
-    lines += [
-        f"busy ({many}). Medians over {repeats} repeated queues, in brackets the lowest and the highest; the idle"
-    ]
-    lines += ["power is that of the GPU with the server on it, asked nothing.", ""]
-    lines += _table(["variant", "at once", *LATENCIES], rows)
-    lines += ["", "What was claimed, tested on one question at a time:", ""]
-    cells = [
-        [row.says, row.published, row.condition, interval(row.value, row.low, row.high), row.verdict]
-        for row in claims.itertuples()
-    ]
-    return lines + _table(["claim", "published", "condition", "measured", "verdict"], cells, left=3)
+    for mode, table in tables.items():
+        slowest, fastest = _rates(table)
+        lines += ["", f"### {MODES[mode]}", "", f"![Speed and energy]({DOCS.name}/figure9-{mode}.svg)", ""]
+        lines += [f"{table.repeats.min()} queues of each kind, on {'; '.join(dict.fromkeys(table.machine))}.", ""]
+        rows = [
+            [row["label"], row["at_once"], *(" ".join(value) for value in row["values"])]
+            for row in latencies(table, labels)
+        ]
+        lines += _table(["variant", "at once", *LATENCIES], rows)
+        lines += [
+            "",
+            "All variants are of one shape, so that a token should take all of them the same time. After the first",
+            f"token, one question at a time, it was {slowest} to {fastest} tokens/s: so much the machine differs from",
+            "one server to the next, and no ratio of two variants' times is more certain than that, whatever its",
+            "bracket says.",
+        ]
+    lines += ["", "### What was claimed", "", "Tested on one question at a time:", ""]
+    first, cells = next(iter(claims.values())), []
+    for claim in first.index:
+        row = first.loc[claim]
+        told = [_verdict(table.loc[claim]) for table in claims.values()]
+        cells.append([row.says, row.published, row.condition, *told])
+    return lines + _table(["claim", "published", "condition", *claims], cells, left=3 + len(claims))
+
+
+def _rates(table):
+    """Tokens per second after the first token, of the slowest and the fastest variant with the fewest at once."""
+    alone = table[table.at_once == table.at_once.min()]
+    rates = (alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first)
+    return number(rates.min()), number(rates.max())
+
+
+def _verdict(row):
+    """A claim's value, verdict and, where there is one, reservation."""
+    told = f"{interval(row.value, row.low, row.high)} {row.verdict}"
+    return f"{told}, but {row.note}" if isinstance(row.note, str) else told
 
 
 def _starts(table):
@@ -168,15 +193,27 @@ def _starts(table):
 def read_docs(folder=DOCS):
     """What is committed."""
 
-    def read(name):
-        return pd.read_csv(folder / name) if (folder / name).exists() else None
+    def read(name, index=None):
+        return pd.read_csv(folder / name, index_col=index) if (folder / name).exists() else None
+
+    def by_mode(name, index=None):
+        tables = {mode: read(f"{name}-{mode}.csv", index) for mode in MODES}
+        return {mode: table for mode, table in tables.items() if table is not None}
 
     return Found(
-        {device: read(f"summary-{device}.csv").set_index("variant") for device in STUDIES},
+        {device: read(f"summary-{device}.csv", "variant") for device in STUDIES},
         {device: read(f"transitions-{device}.csv") for device in STUDIES},
         json.loads((folder / "machines.json").read_text()),
-        *map(read, ("latency.csv", "claims.csv", "starts.csv")),
+        by_mode("latency"),
+        by_mode("claims", "claim"),
+        read("starts.csv"),
     )
+
+
+def mode_of(content):
+    """In which of MODES a study's servers are when their speed is measured."""
+    options = content["serving"]["options"] | content["latency"].get("options", {})
+    return "eager" if options.get("enforce-eager") else "compiled"
 
 
 def main():
@@ -189,12 +226,14 @@ def main():
             transitions.to_csv(DOCS / f"transitions-{device}.csv", index=False)
         else:  # what is committed of it stays
             kinds[device] = read_docs().kinds[device]
-    gpu = Path("results") / STUDIES["gpu"]
+    name = STUDIES["gpu"]
+    gpu = Path("results") / name
     if (gpu / "latency.csv").exists():
-        for file in ("latency.csv", "figures/figure9.svg"):
-            shutil.copy(gpu / file, DOCS)
+        mode = mode_of(read_content(name, Path(f"config/studies/{name}.yaml")))
+        shutil.copy(gpu / "latency.csv", DOCS / f"latency-{mode}.csv")
+        shutil.copy(gpu / "figures/figure9.svg", DOCS / f"figure9-{mode}.svg")
         claims = pd.read_csv(gpu / "claims.csv")
-        claims[claims.rule == "latencies"].to_csv(DOCS / "claims.csv", index=False)
+        claims[claims.rule == "latencies"].to_csv(DOCS / f"claims-{mode}.csv", index=False)
     (DOCS / "machines.json").write_text(json.dumps(kinds, indent=1, ensure_ascii=False) + "\n")
     DOCS.with_suffix(".md").write_text(as_markdown(read_docs()))
 
