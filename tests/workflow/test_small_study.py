@@ -30,7 +30,7 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     path = clone.folder / "config/studies/small.yaml"
     queues = [{"at_once": 1, "questions": 3}, {"at_once": 8, "questions": 12}]
     speed = {"variants": ["r1", "v3-0324"], "benchmark": "arithmetic", "queues": queues, "repeats": 2}
-    speed["options"] = {"max-num-seqs": 8}
+    speed["options"] = {"seed": 7}
     added = {"latency": speed, "claims": {"r1t2": "v3-0324"}}
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | added, sort_keys=False))
     results = clone.folder / "results/small"
@@ -40,7 +40,7 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     assert re.search(r"^latency +2$", said, re.MULTILINE)
     assert not re.search(r"^answer +\d+$", said, re.MULTILINE), "nothing is asked for the study's own sake again"
     logs = [(results / f"logs/{rule}/r1.server.log").read_text() for rule in ("latency", "answer")]
-    assert [bool(re.search(r"'max_num_seqs': 8\b", log)) for log in logs] == [True, False], "options of its own"
+    assert [bool(re.search(r"\bseed=7,", log)) for log in logs] == [True, False], "options of its own"
 
     table = pd.read_csv(results / "latency.csv").set_index(["variant", "at_once"])
     assert len(table) == 4 and (table.repeats == 2).all() and table.machine.str.contains("cores of").all()
