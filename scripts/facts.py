@@ -55,5 +55,5 @@ with logged(snakemake.log[0]):
     if settings["timed"]:
         speed = pd.read_csv(folder / "latency.csv")
         facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}
-        facts["timed_on"] = listed(speed.machine.unique())
+        facts |= {"timed_on": listed(speed.machine.unique()), "token_rates": paper.token_rates(speed)}
     Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -190,6 +190,16 @@ def latencies(table, labels):
     ]
 
 
+def token_rates(table):
+    """Tokens per second after the first token, with the fewest questions at once: (slowest, fastest) variant's.
+
+    Variants of one study are of one shape, so that the two differ by no more than their servers and machines do.
+    """
+    alone = table[table.at_once == table.at_once.min()]
+    rates = (alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first)
+    return number(rates.min()), number(rates.max())
+
+
 def audits(folder, entries, labels):
     """One dict an audit: model, parents, verdict, sentences, recovered recipe.  entries: of the study's ``audits``."""
     found = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from aoe.findings import counted, fixed, interval, number
-from aoe.paper import LATENCIES, latencies, machines
+from aoe.paper import LATENCIES, latencies, machines, token_rates
 from aoe.study import read_content, read_study
 from aoe.summary import fit_transitions, summarize
 
@@ -133,7 +133,7 @@ def _speed(tables, labels, claims):
         "GPU with the server on it, asked nothing. `make gpu` measures compiled servers.",
     ]
     for mode, table in tables.items():
-        slowest, fastest = _rates(table)
+        slowest, fastest = token_rates(table)
         lines += ["", f"### {MODES[mode]}", "", f"![Speed and energy]({DOCS.name}/figure9-{mode}.svg)", ""]
         lines += [f"{table.repeats.min()} queues of each kind, on {'; '.join(dict.fromkeys(table.machine))}.", ""]
         rows = [
@@ -155,13 +155,6 @@ def _speed(tables, labels, claims):
         told = [_verdict(table.loc[claim]) for table in claims.values()]
         cells.append([row.says, row.published, row.condition, *told])
     return lines + _table(["claim", "published", "condition", *claims], cells, left=3 + len(claims))
-
-
-def _rates(table):
-    """Tokens per second after the first token, of the slowest and the fastest variant with the fewest at once."""
-    alone = table[table.at_once == table.at_once.min()]
-    rates = (alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first)
-    return number(rates.min()), number(rates.max())
 
 
 def _verdict(row):
