@@ -26,6 +26,9 @@ DYING_SECONDS = 10  # from a lost connection until the server's process has ende
 LOG_LINES = 15  # of a dead server's log are shown
 # the last line of a traceback that a process of the server, such as the engine's, put into the log
 CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] (\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
+# the options of vLLM that every server gets from here, its key among them, which is no option: it would be seen
+OWN_OPTIONS = ("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config")
+OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless")
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

@@ -8,6 +8,7 @@ import jsonschema
 import yaml
 from aoe import AoeError
 from aoe.recipe import read_recipe
+from aoe.serving import OWN_OPTIONS
 from aoe.sources import open_source
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
@@ -206,6 +207,7 @@ def _check_references(study, path):
         if value not in known:
             raise AoeError(f"{path}: {key} names {value!r}, which the study does not have ({', '.join(known)}).")
     if study.asks:
+        _check_options(study, path)
         _check_figures(study, path)
     for name, entry in study.audits.items():
         if entry["model"] in entry["parents"]:
@@ -257,6 +259,14 @@ def _latency_references(study):
     if latency:
         yield "variants", latency["variants"], study.variants
         yield "benchmark", [latency["benchmark"]], study.content["benchmarks"]
+
+
+def _check_options(study, path):
+    """Raises AoeError if a server would be told something else than what its jobs believe of it."""
+    for section in ("serving", "latency"):
+        for option in study.content.get(section, {}).get("options", {}):
+            if option in OWN_OPTIONS:
+                raise AoeError(f"{path}: {section}.options: {option} is what the workflow itself sets; leave it out.")
 
 
 def _check_figures(study, path):

@@ -6,7 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from aoe import AoeError
-from aoe.serving import Server, command_line, free_port
+from aoe.serving import OWN_OPTIONS, Server, command_line, free_port
+from aoe.vllm_server import part_of
 
 
 def test_options_become_a_command_line():
@@ -14,6 +15,13 @@ def test_options_become_a_command_line():
     assert command_line(options) == [
         *("--max-model-len", "512", "--enforce-eager", "--dtype", "float32", "--x", '{"a": null}')
     ]
+
+
+def test_a_study_may_not_set_what_every_server_gets_from_here(tmp_path):
+    server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {})
+    assert {word[2:] for word in server.command if word.startswith("--")} <= set(OWN_OPTIONS)
+    of_a_node = [word for word in part_of("2", "1", "a", "1") if word.startswith("--")]
+    assert {word[2:] for word in of_a_node} <= set(OWN_OPTIONS)
 
 
 def test_a_free_port_can_be_bound():

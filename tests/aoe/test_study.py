@@ -88,6 +88,8 @@ def test_the_ends_of_a_sweep_are_the_models_themselves():
         (lambda c: c["figures"].update(base="r1"), "no variant combines"),
         (lambda c: c["serving"].update(gpus=3, nodes=2), r"serving\.gpus: 3 GPUs cannot be spread evenly over 2 nodes"),
         (lambda c: c["serving"].update(flavour="tpu"), r"at serving\.flavour: 'tpu' is not one of"),
+        (lambda c: c["serving"]["options"].update(port=8000), r"serving\.options: port is what the workflow"),
+        (lambda c: c["serving"]["options"].update(max_num_seqs=8), r"at serving\.options: 'max_num_seqs' does"),
         (lambda c: c["serving"].pop("flavour"), "at serving: 'flavour' is a required property"),
         (
             lambda c: c.update(cost={"tokens": {"aime": 1}, "tokens_per_second": 1, "start_minutes": 1}),
