@@ -64,3 +64,7 @@ def main(words):
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    # Rattler's own threads may still be at the last await when the interpreter is taken down, and then crash it
+    # (github.com/PyO3/pyo3-async-runtimes/issues/40), so it is left standing.
+    sys.stdout.flush()
+    os._exit(0)
