@@ -375,7 +375,8 @@ def needed_to_judge(wildcards):
     """The datasets with the judge's prompts, and what it takes to serve a judge of the study's own."""
     if "endpoint" in study.content["judge"]:
         return {"datasets": receipts(DATASETS)}
-    return needed_to_serve(study.content["judge"]["model"])
+    judge = study.content["judge"]["model"]
+    return {**needed_to_serve(judge), "answered": f"results/{study.name}/answers/{judge}/machine.json"}
 
 
 def judge_revisions(wildcards):

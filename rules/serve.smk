@@ -13,6 +13,7 @@ server_resources = {
     "runtime": minutes(serving.get("minutes", 720)),
     "nodes": server_nodes,
     "start_minutes": serving.get("start_minutes", 60),
+    "check_weights": int(serving.get("check_weights", serving["gpus"] > 0)),
 }
 if serving["gpus"]:
     gpu_model = serving.get("gpu_model", config.get("gpu_model"))

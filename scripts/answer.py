@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.loaded import check_same
 from aoe.machine import commit, hardware, software
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from joblog import logged
-from jobserver import server_of
+from jobserver import server_of, settings_of
 
 
 def digest(job):
@@ -18,6 +19,14 @@ def digest(job):
     recipes = [Path(job.input.get(kind)).read_text() for kind in ("plan", "merged") if job.input.get(kind)]
     settings = [job.params.benchmarks, job.params.datasets, job.params.revisions, job.params.serving]
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_unchanged(loaded, note):
+    """Compare what a server was given, and holds, with what an earlier one of these answers did, as noted in a file."""
+    if note.exists():
+        check_same(json.loads(note.read_text()), loaded)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(loaded))
 
 
 with logged(snakemake.log.job):
@@ -32,6 +41,8 @@ with logged(snakemake.log.job):
         ]
         with server:
             print(f"{variant} is served on {server.url}")
+            loaded, backends = server.loaded(), server.backends()
+            check_unchanged(loaded, unfinished.parent / f"{unfinished.name}.loaded.json")
             try:
                 logs = ask(tasks, variant, server.url, server.key, snakemake.resources.connections, unfinished)
                 break
@@ -41,6 +52,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit(".")}
+    ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
+    ran_on |= {"settings": settings_of(server), "loaded": loaded}
     Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n")
     shutil.rmtree(unfinished.parent)

@@ -1,5 +1,10 @@
 """The server that a rule's job asks, as its input, params and resources say."""
 
+import hashlib
+import json
+from pathlib import Path
+
+from aoe.loaded import check_same
 from aoe.serving import Server
 
 
@@ -17,4 +22,20 @@ def server_of(job, name, options=None):
         nodes=job.resources.get("nodes", 1),
         threads=job.threads,
         patience=60 * job.resources.start_minutes,
+        check=bool(job.resources.check_weights),
     )
+
+
+def settings_of(server):
+    """A digest of what a server was told, by which another server of the same variant can be compared with it."""
+    return hashlib.sha256(json.dumps(server.settings, sort_keys=True).encode()).hexdigest()
+
+
+def check_as_answered(job, server):
+    """Raises AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
+    same, computes with the same; job: the script's ``snakemake`` object, whose input ``answered`` is their record."""
+    answered = json.loads(Path(job.input.answered).read_text())
+    told_the_same = answered.get("settings") == settings_of(server)
+    # with other options there may be other workers, who are given other parts
+    if told_the_same or len(answered.get("loaded", [])) == len(server.loaded()):
+        check_same(answered["loaded"], server.loaded(), ["handed", "held"] if told_the_same else ["handed"])

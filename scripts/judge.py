@@ -13,7 +13,7 @@ from benchmarks.catalog import turns_of
 from benchmarks.judging import HIGHEST, Judge, judge_all, unjudged
 from benchmarks.mt_bench import Judging
 from joblog import logged
-from jobserver import server_of
+from jobserver import check_as_answered, server_of
 
 
 @contextlib.contextmanager
@@ -26,6 +26,7 @@ def at_work(judge, settings):
         yield replace(judge, url=settings["endpoint"]), os.environ[variable]
         return
     with server_of(snakemake, judge.model) as server:
+        check_as_answered(snakemake, server)
         yield replace(judge, url=server.url), server.key
 
 

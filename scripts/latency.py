@@ -6,7 +6,7 @@ from aoe.machine import hardware, in_words
 from benchmarks.catalog import task_of
 from benchmarks.queueing import measures, put
 from joblog import logged
-from jobserver import server_of
+from jobserver import check_as_answered, server_of
 
 IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is measured
 
@@ -14,6 +14,7 @@ with logged(snakemake.log.job):
     variant, settings = snakemake.wildcards.variant, snakemake.params.latency
     meter, machine, rows = Meter(), in_words(hardware()), []
     with server_of(snakemake, variant, settings.get("options")) as server:
+        check_as_answered(snakemake, server)
         for queue in settings["queues"]:
             benchmark = snakemake.params.benchmark | {"questions": queue["questions"]}
             task = task_of(settings["benchmark"], benchmark, snakemake.params.dataset)

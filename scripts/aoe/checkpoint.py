@@ -101,7 +101,7 @@ class Shard:
 
     def __init__(self, path, outline=False):
         self.path, self.outline = Path(path), outline
-        self._file, self._lock = None, threading.Lock()
+        self._file, self._lock, self.bytes_read = None, threading.Lock(), 0
         with open(self.path, "rb") as file:
             size = self.path.stat().st_size
             prefix = file.read(8)
@@ -179,6 +179,8 @@ class Shard:
                     + ("the shard itself was not fetched." if self.outline else "it was cut off after it was opened.")
                 )
             done += count
+        with self._lock:
+            self.bytes_read += done
         return out
 
     def prefetch(self, name, begin, end):
@@ -254,6 +256,16 @@ class Checkpoint:
                 except AoeError as error:
                     raise AoeError(f"{self.name}: {error}") from error
             return self._shards[file]
+
+    @property
+    def bytes_read(self):
+        """Bytes of tensors that were read so far, from all shards."""
+        return sum(shard.bytes_read for shard in self._shards.values())
+
+    @property
+    def bytes_of_shards(self):
+        """Bytes of all shards."""
+        return sum(self.shard(file).size for file in self.shard_names)
 
     def __contains__(self, tensor):
         return tensor in self.files

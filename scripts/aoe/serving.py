@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import urllib.request
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.backends import backends_in
+from aoe.loaded import read_records
 
 STOP_SECONDS = 20  # from SIGTERM until the server is killed
 DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
@@ -38,12 +41,17 @@ class Server:
     checkpoints: model name -> directory, the one whose config and tokenizer are used first; plan: path of the plan to
     load, or None to load the only checkpoint as it is.  options: vLLM's command-line options as a dict; environment:
     further variables.  nodes: of the Slurm job that this runs in, over which the server is spread, on ``threads`` cores
-    of each; this process is on the first.  Raises AoeError if the server dies or is not healthy after ``patience``
-    seconds; the message ends with the tail of its log.
+    of each; this process is on the first.  check: have the weights made a second time, and compared.  Raises AoeError
+    if the server dies or is not healthy after ``patience`` seconds; the message ends with the tail of its log.
     """
 
-    def __init__(self, name, checkpoints, plan, log, options, environment, nodes=1, threads=1, patience=3600):
+    def __init__(
+        self, name, checkpoints, plan, log, options, environment, nodes=1, threads=1, patience=3600, check=False
+    ):
         self.name, self.log, self.patience = name, Path(log), patience
+        self.settings = {"options": options, "environment": environment, "nodes": nodes}
+        self.records = self.log.with_suffix(".weights")
+        loading = {"plan": plan, "checkpoints": checkpoints, "records": self.records.absolute(), "check": check}
         self.key = secrets.token_urlsafe(24)
         self.port = free_port()
         self.command = [
@@ -51,7 +59,7 @@ class Server:
             *(sys.executable, "-m", "aoe.vllm_server", str(next(iter(checkpoints.values())))),
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
-            *("--model-loader-extra-config", json.dumps(_strings({"plan": plan, "checkpoints": checkpoints}))),
+            *("--model-loader-extra-config", json.dumps(loading, default=str)),
             *command_line(options),
         ]
         library = str(Path(__file__).resolve().parent.parent)
@@ -74,7 +82,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self):
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.records, ignore_errors=True)
+        self.records.mkdir(parents=True)
         with open(self.log, "ab") as log:
             self.logged_before = log.tell()  # by servers of earlier runs
             self.process = subprocess.Popen(
@@ -130,6 +139,14 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def loaded(self):
+        """What each of the server's workers was given and holds: the records of aoe.loaded."""
+        return read_records(self.records)
+
+    def backends(self):
+        """{what: [implementation, …]} that vLLM computes with, as its log says (see aoe.backends)."""
+        return backends_in(self._text())
+
     def has_ended(self):
         """Whether the server has died, or is dying."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,10 +155,13 @@ class Server:
 
     def tail(self):
         """What the server's log says: the first error of one of its processes, then its last lines and where it is."""
-        text = self.log.read_bytes()[self.logged_before :].decode(errors="replace")
+        text = self._text()
         causes = CAUSE.findall(text)
         first = f"its first error was {causes[0]!r}; " if causes else ""
         return "\n  ".join([f"{first}the end of {self.log} reads", *text.splitlines()[-LOG_LINES:]])
+
+    def _text(self):
+        return self.log.read_bytes()[self.logged_before :].decode(errors="replace")
 
 
 def one_task_a_node(nodes, threads):
@@ -172,9 +192,3 @@ def _die_with_parent():
     """Ask Linux to end the server when its job is killed, so that no orphan keeps a GPU."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _strings(value):
-    if isinstance(value, dict):
-        return {key: _strings(item) for key, item in value.items()}
-    return value if value is None else str(value)

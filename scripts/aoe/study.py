@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 from aoe import AoeError
+from aoe.pins import unpinned
 from aoe.recipe import read_recipe
 from aoe.serving import OWN_OPTIONS
 from aoe.sources import open_source
@@ -267,6 +268,11 @@ def _check_options(study, path):
         for option in study.content.get(section, {}).get("options", {}):
             if option in OWN_OPTIONS:
                 raise AoeError(f"{path}: {section}.options: {option} is what the workflow itself sets; leave it out.")
+    if missing := unpinned(study.content["serving"]):
+        raise AoeError(
+            f"{path}: {missing} is missing; vLLM would choose by GPU and release, so say it here "
+            "(config/README.md, serving, has what to say)."
+        )
 
 
 def _check_figures(study, path):

@@ -17,14 +17,20 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 SHAPES = [(1, 1), (1, 300), (300, 1), (127, 129), (128, 128), (256, 512), (130, 1029), (576, 640)]
 MIXTURES = [(1.0,), (0.5, 0.5), (0.2, 0.3, 0.5), (1 / 3, 1 / 3, 1 / 3), (1.5, -0.5), (1e-3, 0.999), (0.25,) * 4]
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+WITHOUT_FP8 = "cuda that does not convert e4m3"  # as AMD's MI300, and NVIDIA's GPUs before Ada
+DEVICES = ["cpu", *(pytest.param(device, marks=pytest.mark.gpu) for device in ("cuda", WITHOUT_FP8))]
 
 
 @pytest.fixture(params=DEVICES)
-def engine(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
+def engine(request, monkeypatch):
+    if request.param == "cpu":
+        return kernels.for_device("cpu")
+    if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU that torch can use")
-    return kernels.for_device(request.param)
+    module = kernels.for_device("cuda")
+    if request.param == WITHOUT_FP8:
+        monkeypatch.setattr(module, "converts_fp8", lambda: False)
+    return module
 
 
 def numbers_of(tensor, dtype):

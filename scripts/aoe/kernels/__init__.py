@@ -1,4 +1,4 @@
-"""The arithmetic of assembling and comparing, on CPUs (numba) and on NVIDIA GPUs (Triton), with the same results.
+"""The arithmetic of assembling and comparing, on CPUs (numba) and on GPUs (Triton), with the same results.
 
 Both modules work on slabs: whole block rows of a tensor, taken from every parent.  A parent's part of a slab is a pair
 of numpy arrays as stored, (numbers, scale): FP8 codes as uint8 (m, n) with float32 (ceil(m / 128), ceil(n / 128)), or
@@ -14,9 +14,9 @@ float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.  A module o
 They raise NotFiniteError for NaN or Inf in a part or in the result.  dtypes are spelt as safetensors does.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 FP8 = "F8_E4M3"
@@ -53,7 +53,8 @@ def threads(module, count):
 
 def _has_gpu():
     # asking torch takes seconds, and merging on the processor does without it
-    if not Path("/dev/nvidiactl").exists() or not all(map(find_spec, ("torch", "triton"))):
+    driver = any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd")))  # NVIDIA's, AMD's
+    if not driver or not all(map(find_spec, ("torch", "triton"))):
         return False
     import torch
 

@@ -1,4 +1,4 @@
-"""The arithmetic on NVIDIA GPUs: Triton for what is combined, torch for what is compared.
+"""The arithmetic on NVIDIA's and AMD's GPUs: Triton for what is combined, torch for what is compared.
 
 Every thread that calls has a stream of its own, and ``memory`` is page-locked, so that the copies of one slab overlap
 with the work on another.  Results are complete when a function returns.
@@ -6,6 +6,7 @@ with the work on another.  Results are complete when a function returns.
 
 import math
 import threading
+from functools import cache
 
 import torch
 import triton
@@ -22,6 +23,39 @@ INFINITY = 0x7F800000  # float32; larger magnitudes are NaN
 _thread = threading.local()
 
 
+@triton.jit
+def _decode(code, native: tl.constexpr):
+    """float32 values of e4m3 codes, uint8; native: whether the GPU converts them itself."""
+    if native:
+        value = code.to(tl.float8e4nv, bitcast=True).to(tl.float32)
+    else:
+        code = code.to(tl.int32)
+        magnitude = code & 0x7F
+        # the exponent's bias is 7, float32's 127; below the first exponent, values are multiples of 2^-9
+        normal = ((magnitude << 20) + (120 << 23)).to(tl.float32, bitcast=True)
+        value = tl.where(magnitude < 8, magnitude.to(tl.float32) * 0.001953125, normal)
+        value = tl.where(magnitude == 0x7F, float("nan"), value)
+        value = tl.where(code >= 0x80, -value, value)
+    return value
+
+
+@triton.jit
+def _encode(value, native: tl.constexpr):
+    """e4m3 codes, uint8, of float32 values of -448 to 448, to the nearest, ties to even."""
+    if native:
+        code = value.to(tl.float8e4nv).to(tl.uint8, bitcast=True)
+    else:
+        bits = value.to(tl.int32, bitcast=True)
+        magnitude = bits & 0x7FFFFFFF
+        normal = ((magnitude + 0x7FFFF + ((magnitude >> 20) & 1)) >> 20) - (120 << 3)
+        # adding 2^23 leaves the nearest multiple of 2^-9 in the last bits
+        small = magnitude.to(tl.float32, bitcast=True) * 512.0 + 8388608.0
+        subnormal = small.to(tl.int32, bitcast=True) & 0xFF
+        code = tl.where(magnitude < (121 << 23), subnormal, normal) | ((bits >> 24) & 0x80)
+        code = code.to(tl.uint8)
+    return code
+
+
 @triton.jit(do_not_specialize=["rows", "columns", "block_columns"])
 def _combine_fp8(
     codes,
@@ -35,6 +69,7 @@ def _combine_fp8(
     block_columns,
     parents: tl.constexpr,
     block: tl.constexpr,
+    native: tl.constexpr,
 ):
     """One block a program.  codes: uint8 (parents, rows, columns); scales: float32 (parents, block rows, columns)."""
     top, left = tl.program_id(0), tl.program_id(1)
@@ -46,7 +81,7 @@ def _combine_fp8(
     for parent in tl.static_range(parents):
         code = tl.load(codes + parent * rows.to(tl.int64) * columns + place, mask=inside, other=0)
         scale = tl.load(scales + (parent * tl.num_programs(0) + top) * block_columns + left)
-        part = code.to(tl.float8e4nv, bitcast=True).to(tl.float32) * scale * tl.load(weights + parent)
+        part = _decode(code, native) * scale * tl.load(weights + parent)
         total = part if parent == 0 else total + part
     magnitude = total.to(tl.int32, bitcast=True) & 0x7FFFFFFF
     largest = tl.max(tl.max(magnitude, axis=1), axis=0)
@@ -56,7 +91,7 @@ def _combine_fp8(
     tl.store(out_scales + top * block_columns + left, scale)
     quotient = tl.div_rn(total, tl.broadcast_to(scale, (block, block)))
     quotient = tl.minimum(tl.maximum(quotient, -448.0), 448.0)
-    tl.store(out + place, quotient.to(tl.float8e4nv).to(tl.uint8, bitcast=True), mask=inside)
+    tl.store(out + place, _encode(quotient, native), mask=inside)
 
 
 @triton.jit(do_not_specialize=["size"])
@@ -73,6 +108,12 @@ def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.
     magnitude = result.to(tl.float32).to(tl.int32, bitcast=True) & 0x7FFFFFFF
     tl.atomic_max(worst, tl.max(magnitude, axis=0))
     tl.store(out + place, result, mask=inside)
+
+
+@cache
+def converts_fp8():
+    """Whether the GPU converts e4m3 itself: NVIDIA's since Ada and Hopper do, AMD's MI300 has another dialect."""
+    return torch.version.hip is None and torch.cuda.get_device_capability() >= (8, 9)
 
 
 def here():
@@ -108,7 +149,8 @@ def combine(parts, dtype, weights, out, out_scale=None):
             _, rows, columns = numbers.shape
             _, block_rows, block_columns = scales.shape
             arguments = (numbers, scales, weights, out, out_scale, worst, rows, columns, block_columns)
-            _combine_fp8[(block_rows, block_columns)](*arguments, parents, BLOCK, num_warps=8, **options)
+            grid = (block_rows, block_columns)
+            _combine_fp8[grid](*arguments, parents, BLOCK, converts_fp8(), num_warps=8, **options)
         else:
             size = numbers.shape[1]
             values = numbers.view(VALUES[dtype])

@@ -1,0 +1,23 @@
+"""What a study has to say of its servers, since vLLM would else choose it by GPU, model and release.
+
+Another choice gives other answers (DeepGEMM rounds FP8 scales to powers of two, so that another model is served than was
+merged), or compiles for an hour, or needs a compiler that nodes do not have (FlashInfer).
+"""
+
+CHOICES = ("attention-backend", "moe-backend")
+PINS = {
+    "cpu": ((), ()),
+    "cuda": (CHOICES, ("VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER")),
+    "rocm": (CHOICES, ("VLLM_ROCM_USE_AITER",)),
+}
+
+
+def unpinned(serving):
+    """The first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
+    options, variables = PINS[serving["flavour"].rstrip("0123456789")]  # cuda12 is as cuda
+    given = dict(serving["options"])
+    if given.get("attention-config", {}).get("backend"):
+        given["attention-backend"] = given["attention-config"]["backend"]
+    missing = [f"serving.options.{option}" for option in options if option not in given]
+    missing += [f"serving.environment.{name}" for name in variables if name not in serving.get("environment", {})]
+    return missing[0] if missing else None
