@@ -1,7 +1,7 @@
 """What a study has to say of its servers, since vLLM would else choose it by GPU, model and release.
 
-Another choice gives other answers (DeepGEMM rounds FP8 scales to powers of two, so that another model is served than was
-merged), or compiles for an hour, or needs a compiler that nodes do not have (FlashInfer).
+Another choice gives other answers (DeepGEMM rounds FP8 scales to powers of two, so that another model is served than
+was merged), or compiles for an hour, or needs a compiler that nodes do not have (FlashInfer).
 """
 
 CHOICES = ("attention-backend", "moe-backend")
