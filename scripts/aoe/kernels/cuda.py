@@ -35,7 +35,8 @@ def _decode(code, native: tl.constexpr):
         normal = ((magnitude << 20) + (120 << 23)).to(tl.float32, bitcast=True)
         value = tl.where(magnitude < 8, magnitude.to(tl.float32) * 0.001953125, normal)
         value = tl.where(magnitude == 0x7F, float("nan"), value)
-        value = tl.where(code >= 0x80, -value, value)
+        # by its bit, as 0 - 0 has none
+        value = (value.to(tl.int32, bitcast=True) | ((code & 0x80) << 24)).to(tl.float32, bitcast=True)
     return value
 
 
