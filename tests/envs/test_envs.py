@@ -2,7 +2,9 @@
 every rule names one."""
 
 import importlib.metadata
+import importlib.util
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -20,6 +22,9 @@ FLAVOURS = ("cpu", "cuda", "cuda12", "rocm")
 TARGETS = {"all", "fetch", "verify", "mini_family"}  # rules that only name files
 IN_THE_LAUNCHER = {"cost", "audit"}  # print what others found out
 MARK = "# resolved on"
+specification = importlib.util.spec_from_file_location("resolve", ROOT / "envs/resolve.py")
+resolve = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(resolve)
 
 
 def parts(file):
@@ -97,6 +102,24 @@ def test_pip_has_nothing_left_to_choose(file):
                 pinned = pins[canonicalize_name(needed.name)]
                 assert needed.specifier.contains(pinned, prereleases=True), f"{name} needs {needed}, not {pinned}"
     assert looked_at > 0.7 * len(pins), f"only {looked_at} of {len(pins)} could be asked"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if parts(file)[1]], ids=lambda file: file.stem)
+def test_which_glibc_an_environment_is_for(file):
+    """What the file says is what `make pins` resolves for, and what envs/README.md says."""
+    (said,) = re.findall(rf"{MARK} [\d-]+ by `make pins`, for glibc ([\d.]+) or newer\n", file.read_text())
+    assert said == resolve.GLIBC.get(file.stem, "2_28").replace("_", ".")
+    assert re.search(
+        rf"^\|[^|]*`{file.stem}`[^|]*\| 3\.1\d, {said} \|", (ROOT / "envs/README.md").read_text(), re.MULTILINE
+    )
+
+
+@pytest.mark.skipif(not shutil.which("uv"), reason="`make pins` needs uv (`pip install uv`)")
+def test_make_pins_finds_what_is_written():
+    """Of an environment whose packages are all in requirements.lock, so that new releases change nothing."""
+    file = ROOT / "envs/download.yaml"
+    without_date = re.compile(rf"{MARK} [\d-]+")
+    assert without_date.sub("", resolve.pinned(file, [])) == without_date.sub("", file.read_text())
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "envs").glob("*.sh")), ids=lambda script: script.name)
