@@ -11,7 +11,7 @@ WORKERS ?= 2
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
-.PHONY: run fetch gpu scores test lint unit rehearsal bench clean
+.PHONY: run fetch gpu scores test lint unit pins rehearsal bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -53,6 +53,11 @@ $(VENV)/installed: requirements.lock
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
 	touch $@
+
+# The exact versions below the marks in envs/*.yaml.  Wants uv (`pip install uv`); WHEELS names folders with wheels that
+# no index in reach has.
+pins: $(VENV)/installed
+	$(BIN)/python envs/resolve.py $(WHEELS)
 
 # DeepSeek-V3's 689 GB three times over, as files of holes: everything but the arithmetic, in seconds.
 rehearsal: $(VENV)/installed

@@ -18,7 +18,7 @@ ENVIRONMENTS = ("analysis", "benchmarks", "download", "launcher", "serving_cpu",
 
 
 def specs(environment):
-    """The conda part of an environment file, with the Python that the tests run on."""
+    """The conda part of an environment file."""
     content = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())
     return [spec for spec in content["dependencies"] if isinstance(spec, str)]
 
@@ -53,9 +53,6 @@ class Cluster:
             text, found = re.subn(rf"^(# )?{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
             assert found == 1, f"the profile says nothing of {key}"
         profile.write_text(text)
-        for file in (clone.folder / "envs").glob("*.yaml"):
-            pinned = re.sub(r"python =3\.11\.\d+", f"python ={channel.PYTHON}", file.read_text())
-            file.write_text(pinned)
         return clone
 
     def start(self, clone, *words):

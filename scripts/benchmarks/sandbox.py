@@ -73,11 +73,8 @@ def find_sandbox(image=None):
     image: for Docker, or a file for Apptainer; without one, the Python that runs this is used, by bubblewrap.  Raises
     AoeError that says what to install if nothing is there that works.
     """
-    candidates = [_apptainer, _docker] if image else [_bubblewrap]
     tried = []
-    for candidate in candidates:
-        name = candidate.__name__.removeprefix("_")
-        sandbox = candidate(image)
+    for name, sandbox in _candidates(image):
         if sandbox is None:
             tried.append(f"{name} is not installed")
         elif (result := run(PROBE, sandbox, Limits(seconds=30))).passed:
@@ -86,9 +83,23 @@ def find_sandbox(image=None):
             tried.append(f"{name} does not work ({result.output.strip()[-200:] or result.reason})")
     raise AoeError(
         f"Answers that are programs run in a sandbox only, and there is none: {'; '.join(tried)}.  Install bubblewrap "
-        "(Debian, Ubuntu: `apt install bubblewrap`; Fedora: `dnf install bubblewrap`), or give the benchmark an image "
-        "and use Apptainer or Docker."
+        "(Debian, Ubuntu: `apt install bubblewrap`; Fedora: `dnf install bubblewrap`; conda-forge: bubblewrap), or "
+        "give the benchmark an image and use Apptainer or Docker."
     )
+
+
+def _candidates(image):
+    """(name, sandbox or None where it is not installed) of every way to run untrusted code, the preferred one first."""
+    if image:
+        return [("apptainer", _apptainer(image)), ("docker", _docker(image))]
+    return [(path, _bubblewrap(path)) for path in _bubblewraps()] or [("bubblewrap", None)]
+
+
+def _bubblewraps():
+    """All bubblewraps: the environment's, then the system's, which some systems alone allow to make namespaces."""
+    places = [f"{sys.prefix}/bin", *os.environ.get("PATH", "").split(os.pathsep)]
+    found = [shutil.which("bwrap", path=place) for place in places if place]
+    return list(dict.fromkeys(path for path in found if path))
 
 
 def from_settings(settings):
@@ -180,9 +191,7 @@ def _limited(limits):
     ]
 
 
-def _bubblewrap(_image):
-    if not shutil.which("bwrap"):
-        return None
+def _bubblewrap(program):
     python = list(dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.prefix, sys.base_prefix)))
     variables = ENVIRONMENT | {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"}
 
@@ -193,7 +202,7 @@ def _bubblewrap(_image):
         return [
             # bubblewrap wants the filter as an open file
             *("sh", "-c", 'exec 9<"$0" && exec "$@"', f"{folder}/{FILTER}"),
-            *("bwrap", "--seccomp", "9", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
+            *(program, "--seccomp", "9", *_namespaces(), "--die-with-parent", "--new-session", "--clearenv"),
             *("--proc", "/proc", "--dev", "/dev", *scratch, "/dev/shm", "--remount-ro", "/dev", *scratch, "/tmp"),
             *(word for parent in _parents(python) for word in ("--perms", "0755", "--dir", parent)),
             *(word for place in shown for word in _bind(place)),

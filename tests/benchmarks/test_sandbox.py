@@ -2,7 +2,9 @@
 
 import http.server
 import os
+import shutil
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import pytest
 from aoe import AoeError
 from benchmarks.sandbox import Limits, find_sandbox, run
 
+BWRAP = shutil.which("bwrap")
 SHORT = Limits(seconds=4, memory_mb=1024, processes=64, file_mb=16, output=50_000)
 
 
@@ -119,8 +122,38 @@ def test_libraries_of_this_python_are_there(sandbox):
     assert result.passed, result
 
 
+@pytest.fixture
+def environment(sandbox, monkeypatch, tmp_path):
+    """The `bin` of an environment with Python, and a PATH without bubblewrap."""
+    tools, programs = tmp_path / "tools", tmp_path / "environment/bin"
+    for folder in (tools, programs):
+        folder.mkdir(parents=True)
+    for name in ("sh", "prlimit", "setpriv"):
+        (tools / name).symlink_to(shutil.which(name))
+    (programs / "python").symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr("sys.prefix", str(programs.parent))
+    monkeypatch.setenv("PATH", str(tools))
+    return programs
+
+
+def test_bubblewrap_of_the_environment_needs_no_path(environment):
+    (environment / "bwrap").symlink_to(BWRAP)
+    assert run("print(1)", find_sandbox(), SHORT).passed
+
+
+def test_bubblewrap_of_the_system_is_tried_too(environment, monkeypatch):
+    """Some systems let no other one than their own make namespaces."""
+    (environment / "bwrap").write_text("#!/bin/sh\necho 'setting up uid map: Permission denied'\nexit 1\n")
+    (environment / "bwrap").chmod(0o755)
+    with pytest.raises(AoeError, match=r"environment/bin/bwrap does not work \(setting up uid map: Permission denied"):
+        find_sandbox()
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{Path(BWRAP).parent}")
+    assert run("print(1)", find_sandbox(), SHORT).passed
+
+
 def test_without_a_sandbox_nothing_runs(monkeypatch):
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.prefix", "/nowhere")
     with pytest.raises(AoeError, match=r"bubblewrap is not installed\.  Install bubblewrap \(Debian"):
         find_sandbox()
     with pytest.raises(AoeError, match="apptainer is not installed; docker is not installed"):

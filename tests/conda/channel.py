@@ -6,6 +6,7 @@ import email.parser
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,26 +22,32 @@ from rattler.index import index_fs
 PYTHON = platform.python_version()
 SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 SITE = f"lib/python{SERIES}/site-packages"
-# conda-forge's names of what the package index calls otherwise
-CONDA_NAMES = {"huggingface-hub": "huggingface_hub", "snakemake": "snakemake-minimal"}
-INDEX_NAMES = {conda: index for index, conda in CONDA_NAMES.items()}
+LOCK = Path(__file__).parents[2] / "requirements.lock"
+# Packages that are no Python, and their programs, which are this machine's
+PROGRAMS = {"bubblewrap": ("bwrap",), "gxx": ("gcc", "g++")}
 PREFIX = "/prefix/of/a/conda/environment"  # in scripts, replaced when a package is installed
 
 
 def make_channel(folder, environments):
-    """Make the channel ``folder``/conda-forge of what environment files (lists of specs, `name =version`) need.
+    """Make the channel ``folder``/conda-forge of what environment files need, as specs `name >=version,<version`.
 
-    Each environment's wheels are chosen by pip, as a whole; pip's own sections are left to pip.
+    Each environment's wheels are chosen by pip, as a whole: of a range, the version of requirements.lock, so that
+    results are those of a laptop.  pip's own sections are left to pip.
     """
     wheels, channel, made = Path(folder) / "wheels", Path(folder) / "conda-forge", Path(folder) / "made"
+    programs = {}
     for specs in environments:
-        pins = [spec.replace(" =", "==") for spec in specs if not spec.startswith("python ")]
-        pins = [INDEX_NAMES.get(pin.split("==")[0], pin.split("==")[0]) + "==" + pin.split("==")[1] for pin in pins]
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *pins]
+        split = dict(spec.split(" ", 1) for spec in specs)
+        programs |= {name: split[name] for name in PROGRAMS if name in split}
+        wanted = [name + version for name, version in split.items() if name != "python" and name not in PROGRAMS]
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
+        command = [*pip, "--wheel-dir", wheels, "--constraint", LOCK, *wanted]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     for platform_folder in ("noarch", "linux-64"):
         (channel / platform_folder).mkdir(parents=True)
     _package(_python(made / "python"), channel)
+    for name, version in programs.items():
+        _package(_of_programs(made / name, name, version), channel)
     for wheel in sorted(wheels.glob("*.whl")):
         _package(_from_wheel(wheel, made / wheel.stem), channel)
     shutil.rmtree(made)
@@ -57,6 +64,16 @@ def _python(root):
     for name in ("python", "python3", f"python{SERIES}"):
         (root / "bin" / name).symlink_to(base / f"python{SERIES}")
     return root, {"name": "python", "version": PYTHON, "depends": [], "python_site_packages_path": SITE}
+
+
+def _of_programs(root, name, version):
+    """This machine's programs, by reference, as the lowest version that a range admits."""
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / f".{name}").touch()  # a package has files
+    for program in PROGRAMS[name]:
+        if found := shutil.which(program):
+            (root / "bin" / program).symlink_to(found)
+    return root, {"name": name, "version": re.match(r">=([\d.]+)", version)[1], "depends": []}
 
 
 def _from_wheel(wheel, root):
@@ -84,7 +101,7 @@ def _from_wheel(wheel, root):
         (root / "bin" / name).chmod(0o755)
     metadata = email.parser.Parser().parsestr((information / "METADATA").read_text())
     depends = [spec for text in metadata.get_all("Requires-Dist", []) if (spec := _spec(Requirement(text)))]
-    name = _name(metadata["Name"])
+    name = canonicalize_name(metadata["Name"])
     return root, {"name": name, "version": metadata["Version"], "depends": [f"python {SERIES}.*", *depends]}
 
 
@@ -96,16 +113,11 @@ def _entry_points(information):
     return {name: target.split("[")[0].strip() for name, target in scripts.items()}
 
 
-def _name(name):
-    name = canonicalize_name(name)
-    return CONDA_NAMES.get(name, name)
-
-
 def _spec(requirement):
     """A requirement of a wheel as conda writes it, or None if it does not apply here."""
     if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
         return None
-    return f"{_name(requirement.name)} {requirement.specifier}".strip()
+    return f"{canonicalize_name(requirement.name)} {requirement.specifier}".strip()
 
 
 def _package(made, channel):
