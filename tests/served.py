@@ -1,7 +1,10 @@
 """Servers under test: plans for them, their files, and their answers."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from aoe.recipe import read_recipe
 from aoe.shard_writer import write_shard
 from mini_family import language
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 MINI_FOLDERS = {name: Path(__file__).parents[1] / "resources/mini" / name for name in ("v3-0324", "r1")}
 BEGIN, USER, ASSISTANT, END = language.BOS, language.USER, language.ASSISTANT, language.EOS
 PROMPTS = [
@@ -22,6 +26,27 @@ PROMPTS = [
     f"{BEGIN}{USER}7-9=?{ASSISTANT}7-9=98\nAnswer: 98{END}{USER}now *4+5-6=?",
     f"{BEGIN}{USER}steps: 1+2+3+4=?{ASSISTANT}",
 ]
+
+
+# loads a model as vLLM does for a server, and says what is in the memory of every worker
+LOAD = """
+import json, sys
+from vllm import LLM
+llm = LLM(**json.loads(sys.argv[1]))
+print("FOUND " + json.dumps(llm.collective_rpc("digests")))
+"""
+
+
+def loaded(folder, environment=None, **settings):
+    """[{tensor: (dtype, shape, digest)}] of what vLLM's workers compute with once they have loaded a folder."""
+    words = {"model": str(folder), "enforce_eager": True, "max_model_len": 640}
+    words |= {"worker_extension_cls": "aoe.vllm_loader.PlanLoading", **settings}
+    path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
+    variables = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    command = [sys.executable, "-c", LOAD, json.dumps(words, default=str)]
+    done = subprocess.run(command, env=variables | (environment or {}), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))[6:])
 
 
 def complete(server, prompt, **settings):

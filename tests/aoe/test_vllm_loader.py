@@ -1,5 +1,6 @@
 """vLLM, loading a plan, serves the same model as from merged files, and computes what transformers computes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import yaml
 from aoe.serving import Server
 from mini_family import language
 from reference import transformers_model
-from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, prompt_logprobs, write
+from aoe import AoeError
+from aoe.loaded import read_records
+from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, loaded, prompt_logprobs, write
 
 MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text())
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
@@ -36,9 +39,15 @@ def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_pa
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": 2}
     with Server("half", MINI_FOLDERS, plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
-        from_plan = answers(server)
+        from_plan, records = answers(server), server.loaded()
+        assert server.backends()["attention"] == ["CPU_MLA"]
+    assert len(records) == 2 and records[0]["handed"] == records[1]["handed"] == records[1]["shared"]
+    assert max(sum(record["read"].values()) for record in records) < 0.6 * sum(records[0]["of"].values())
     with Server("half", {"half": merged}, None, tmp_path / "files.log", options, ENVIRONMENT) as server:
         assert answers(server) == from_plan
+        from_files = server.loaded()
+    assert [record["handed"] for record in from_files] == [record["handed"] for record in records]
+    assert [record["held"] for record in from_files] == [record["held"] for record in records]
 
 
 @pytest.mark.server
@@ -52,3 +61,52 @@ def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_pa
     own = OPTIONS | {"load-format": "safetensors", "model-loader-extra-config": {}}
     with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT) as server:
         assert answers(server) == from_plan
+
+
+SHAPES = {
+    "two ranks": {"tensor_parallel_size": 2, "enable_expert_parallel": True},
+    "four ranks": {"tensor_parallel_size": 2, "pipeline_parallel_size": 2, "enable_expert_parallel": True},
+}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ranks_read_their_own_part_and_hold_what_vllms_own_loader_gives_them(tmp_path, shape):
+    """Loaded only: vLLM's builds for processors can load experts and layers that are spread, but not run them."""
+    folders = {name: in_bf16(folder, tmp_path / name) for name, folder in MINI_FOLDERS.items()}
+    plan, merge = half_of(folders, tmp_path)
+    merged = write(merge, tmp_path / "merged")
+    options = {"dtype": "float32", "attention_backend": "CPU_MLA", "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 8}
+    options |= SHAPES[shape]
+    (tmp_path / "records").mkdir()
+    extra = {"plan": plan, "checkpoints": folders, "records": tmp_path / "records", "check": True}
+    ours = loaded(folders["v3-0324"], ENVIRONMENT, load_format="aoe", model_loader_extra_config=extra, **options)
+    theirs = loaded(merged, ENVIRONMENT, load_format="safetensors", **options)
+    ranks = SHAPES[shape].get("pipeline_parallel_size", 1) * 2
+    assert len(ours) == ranks and ours == theirs
+    records = read_records(tmp_path / "records")
+    assert [record["rank"] for record in records] == list(range(ranks))
+    read = [sum(record["read"].values()) / sum(record["of"].values()) for record in records]
+    assert max(read) < 1.2 / ranks, "nobody reads what others hold; embeddings and the LM head are on one stage each"
+    served = [name for name in merge.base.weights if not name.startswith("model.layers.4.")]
+    assert sum(record["checked"] for record in records) == len(served), "every weight but the MTP layer's was made once"
+
+
+@pytest.mark.server
+def test_a_rank_that_fails_ends_the_server_with_its_reason(tmp_path):
+    """The others wait for what it would have sent them."""
+    plan, merge = half_of(MINI_FOLDERS, tmp_path)
+    broken = tmp_path / "r1"
+    shutil.copytree(MINI_FOLDERS["r1"], broken)
+    place = merge.base.stored("model.norm.weight")
+    file = broken / merge.base.files["model.norm.weight"]
+    content = bytearray(file.read_bytes())
+    content[place.begin : place.begin + 2] = b"\xc0\x7f"  # NaN
+    file.write_bytes(content)
+    options = OPTIONS | {"tensor-parallel-size": 2}
+    folders = MINI_FOLDERS | {"r1": broken}
+    with (
+        pytest.raises(AoeError, match=r"r1: the tensor model\.norm\.weight holds NaN or Inf"),
+        Server("half", folders, plan, tmp_path / "server.log", options, ENVIRONMENT, patience=120),
+    ):
+        pass

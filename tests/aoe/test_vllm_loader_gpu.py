@@ -1,10 +1,7 @@
 """On GPUs, in FP8: vLLM serves a plan, merged while loading, as its own loader serves the merged files."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from aoe import fp8
 from aoe.inventory import inventory
 from aoe.serving import Server
 from checkpoints import write_tensors
-from served import answers, half_of, write
+from served import answers, half_of, loaded, write
 
 MINI = Path(__file__).parents[2] / "resources/mini"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -26,13 +23,6 @@ OPTIONS = {
 }
 OWN_LOADER = {"load-format": "safetensors", "model-loader-extra-config": {}}
 PATIENCE = 420  # seconds; the first start compiles kernels
-# loads a model as vLLM does for a server, and says what is in its memory
-LOAD = """
-import json, sys
-from vllm import LLM
-llm = LLM(**json.loads(sys.argv[1]))
-print("FOUND " + json.dumps(llm.collective_rpc("digests")))
-"""
 # dimensions of which two workers still get whole FP8 blocks
 WIDE = {
     "hidden_size": 512,
@@ -87,19 +77,6 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
     assert len({text for text, _ in from_plan}) > 1
 
 
-def loaded(folder, **settings):
-    """{tensor: (dtype, shape, digest)} of what vLLM computes with once it has loaded a folder."""
-    words = {"model": str(folder), "enforce_eager": True, "max_model_len": 640, "gpu_memory_utilization": 0.2}
-    words |= {"worker_extension_cls": "aoe.vllm_loader.PlanLoading", **settings}
-    path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    command = [sys.executable, "-c", LOAD, json.dumps(words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-5000:]
-    (found,) = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))[6:])
-    return found
-
-
 @pytest.mark.gpu
 @pytest.mark.server
 def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_path):
@@ -109,9 +86,10 @@ def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_p
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
     settings = {"plan": str(plan), "checkpoints": {name: str(folder) for name, folder in folders.items()}}
-    from_plan = loaded(folders["v3-0324"], load_format="aoe", model_loader_extra_config=settings)
-    from_files = loaded(merged, load_format="safetensors")
+    options = {"gpu_memory_utilization": 0.2}
+    (from_plan,) = loaded(folders["v3-0324"], load_format="aoe", model_loader_extra_config=settings, **options)
+    (from_files,) = loaded(merged, load_format="safetensors", **options)
     assert from_plan == from_files
-    assert from_plan != loaded(folders["v3-0324"], load_format="safetensors")
+    assert [from_plan] != loaded(folders["v3-0324"], load_format="safetensors", **options)
     assert any("float8" in dtype for dtype, _, _ in from_plan.values())
     assert any("scale_inv" in name for name in from_plan)
