@@ -1,7 +1,8 @@
 """A server on loopback that speaks as the Hugging Face Hub does, with a second one for its file storage, and faults.
 
 Answered are the calls of huggingface_hub: a repository's listing, ``resolve`` with the Hub's headers, a redirect
-to the storage for large files, ranges, tokens for Xet.  A repository can be gated or private; every request is kept.
+to the storage for large files, ranges, tokens for Xet.  A repository can be gated (anybody may list it, its files are
+refused) or private; every request is kept.
 """
 
 import collections
@@ -244,7 +245,8 @@ class _HubHandler(_Handler):
             if large:
                 entry["lfs"] = {"sha256": digest, "size": size, "pointerSize": 135}
             siblings.append(entry)
-        body = {"_id": "1", "id": name, "sha": commit, "private": repo.private, "siblings": siblings}
+        gated = "auto" if repo.gated else False
+        body = {"_id": "1", "id": name, "sha": commit, "private": repo.private, "gated": gated, "siblings": siblings}
         return self.reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def xet_token(self, repo, name, commit):
@@ -254,8 +256,9 @@ class _HubHandler(_Handler):
         )
 
     def resolve(self, repo, name, commit, file):
-        if repo.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            return self.reply(403, {"X-Error-Code": "GatedRepo"})
+        asker = self.headers.get("Authorization")
+        if repo.gated and asker != f"Bearer {self.hub.token}":
+            return self.reply(403 if asker else 401, {"X-Error-Code": "GatedRepo"})
         if file not in repo.commits[commit]:
             return self.reply(404, {"X-Error-Code": "EntryNotFound"})
         content = repo.commits[commit][file]
