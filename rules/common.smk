@@ -359,7 +359,9 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 
 
 def needed_to_answer(wildcards):
-    return needed_to_serve(wildcards.variant)
+    """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
+    checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
+    return {**needed_to_serve(wildcards.variant), **checked}
 
 
 def needed_to_serve(variant):
@@ -393,6 +395,10 @@ def judge_revisions(wildcards):
 def judge_checkpoints(wildcards):
     judge = study.content["judge"]
     return {} if "endpoint" in judge else checkpoints_of(judge["model"])
+
+
+def dataset_revisions(wildcards):
+    return revisions(DATASETS)
 
 
 def served_revisions(wildcards):

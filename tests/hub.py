@@ -29,7 +29,8 @@ class Fault:
 
     cut: close the connection after so many bytes; short: announce and send so many bytes less; long: so many more;
     flip: alter the byte at this offset; status, retry_after: answer with an error; stall: seconds of silence within the
-    body; slow: seconds between pieces; deaf: ignore the range; shift: send other bytes than the range asked for.
+    body; slow: seconds between pieces, of ``piece`` bytes, of its second half; deaf: ignore the range; shift: send
+    other bytes than the range asked for.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Fault:
     retry_after: int | None = None
     stall: float = 0
     slow: float = 0
+    piece: int = 65536
     deaf: bool = False
     shift: int = 0
 
@@ -206,8 +208,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         middle = len(body) // 2
         self.wfile.write(body[:middle])
         time.sleep(fault.stall)
-        for start in range(middle, len(body), 65536):
-            self.wfile.write(body[start : min(start + 65536, len(body))])
+        for start in range(middle, len(body), fault.piece):
+            self.wfile.write(body[start : min(start + fault.piece, len(body))])
             time.sleep(fault.slow)
         return None
 

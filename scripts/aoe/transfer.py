@@ -1,5 +1,6 @@
 """HTTP transfers that cannot hang: attempts are repeated, and a connection that delivers too little is dropped."""
 
+import contextlib
 import re
 import threading
 import time
@@ -130,15 +131,23 @@ def advice(error):
     )
 
 
+@contextlib.contextmanager
 def answer(url, headers, stall_seconds):
-    """The response to one GET, as a context in which its body can be read; redirects are followed."""
+    """The response to one GET, as a context in which its body can be read; redirects are followed.
+
+    Raises StallError if its headers do not come in time; for the body, a Pace is the caller's.
+    """
     from huggingface_hub import constants
     from huggingface_hub.utils import http_stream_backoff
 
     timeout = min(constants.HF_HUB_DOWNLOAD_TIMEOUT, stall_seconds)
-    return http_stream_backoff(
+    request = http_stream_backoff(
         "GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=timeout, max_retries=0
     )
+    with contextlib.ExitStack() as stack:
+        response = within(stall_seconds, request.__enter__)
+        stack.push(request.__exit__)
+        yield response
 
 
 def read_range(url, headers, begin, end, stall_seconds):
