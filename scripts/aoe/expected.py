@@ -77,7 +77,10 @@ def check_expected(locked, expected, config=None):
             "correct `expected` if it is the right model."
         )
     known = inventory(_read_config(expected["config"]))
-    found = inventory(config)
+    try:
+        found = inventory(config)
+    except AoeError as error:
+        raise AoeError(f"{where}: {error}") from error
     for tensor in [*known, *found]:
         if known.get(tensor) != found.get(tensor):
             raise AoeError(
