@@ -15,10 +15,11 @@ from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
-from aoe.lock import KINDS, digest, format_lock, read_lock
+from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
 from aoe.serving import command_line
 from aoe.study import check_schema, read_study
+from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
 from planned import show_cost
 from startup import cancel_left_jobs, hold
@@ -161,17 +162,21 @@ def parents_of(variant):
 requested = {}
 
 
-def lock_sources():
-    """name -> its kind and source, of all that is locked."""
+def inputs_to_lock():
+    """name -> its kind, sources, and what the study expects of it; see aoe.fetching.lock_all."""
     return {
-        name: [study.kind(name), study.sources.get(name) or f"file:{entry['path']}"]
+        name: {
+            "kind": study.kind(name),
+            "sources": study.sources.get(name) or [{"source": f"file:{entry['path']}", "files": entry.get("files")}],
+            "expected": entry.get("expected"),
+        }
         for name, entry in study.inputs.items()
     }
 
 
-def lock_patterns():
-    """dataset -> shell patterns of its files."""
-    return {name: entry.get("files", ["*"]) for name, entry in study.datasets.items()}
+def model_sources():
+    """name -> source of the models that are fetched."""
+    return {name: parts[0]["source"] for name, parts in study.sources.items() if name in study.models}
 
 
 def lock_file(wildcards):
@@ -212,7 +217,8 @@ def input_directory(wildcards):
 
 
 def source_of(wildcards):
-    return study.sources[wildcards.name]
+    """The file's own where the lock names it, else the only one."""
+    return file_facts(wildcards).get("from") or study.sources[wildcards.name][0]["source"]
 
 
 def commit_of(wildcards):
@@ -353,7 +359,9 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 
 
 def needed_to_answer(wildcards):
-    return needed_to_serve(wildcards.variant)
+    """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
+    checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
+    return {**needed_to_serve(wildcards.variant), **checked}
 
 
 def needed_to_serve(variant):
@@ -388,6 +396,10 @@ def judge_revisions(wildcards):
 def judge_checkpoints(wildcards):
     judge = study.content["judge"]
     return {} if "endpoint" in judge else checkpoints_of(judge["model"])
+
+
+def dataset_revisions(wildcards):
+    return revisions(DATASETS)
 
 
 def served_revisions(wildcards):

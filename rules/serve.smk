@@ -29,6 +29,32 @@ if server_nodes > 1:
     server_resources |= {"tasks": server_nodes, "mpi": "srun"}
 
 
+# Before the first server starts: can every benchmark, and whoever grades it, read its dataset?
+rule questions:
+    input:
+        receipts(DATASETS),
+    output:
+        "results/{study}/questions.json",
+    log:
+        "results/{study}/logs/questions.log",
+    priority: 100
+    conda:
+        "../envs/benchmarks.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        disk_mb=100,
+        runtime=minutes(30),
+    params:
+        benchmarks={name: settings for name, settings in BENCHMARKS.items() if "dataset" in settings},
+        datasets=asked_datasets,
+        revisions=dataset_revisions,
+    message:
+        "Read the questions of every dataset"
+    script:
+        "../scripts/questions.py"
+
+
 rule answer:
     input:
         unpack(needed_to_answer),

@@ -31,9 +31,11 @@ def lock_study():
     """Write the lock file that the study names, of what its sources have now."""
     logger.info(f"{study.content['lock']} does not exist yet: locking what the study's sources have now.")
     entries = []
-    for entry in lock_all(lock_sources(), lock_patterns()):
+    for entry in lock_all(inputs_to_lock()):
         entries.append(entry)
         logger.info(f"{entry.name}: {entry.revision}, {entry.size(entry.needed) / 1e9:,.1f} GB")
+    if branches := resolved(entries):
+        logger.info(branches)
     path = Path(study.content["lock"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".partial").write_text(format_lock(entries))

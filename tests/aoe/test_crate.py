@@ -169,6 +169,19 @@ def test_weights_are_named_but_not_inside(folder):
     assert len(merged["hasPart"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("origin", "address"),
+    [
+        ("hf://spaces/o/n@0123", f"{HUB}/spaces/o/n/resolve/0123/data/a%20b.jsonl"),
+        ("hf://o/n@0123", f"{HUB}/o/n/resolve/0123/data/a%20b.jsonl"),
+        ("https://host/folder/data/a%20b.jsonl", "https://host/folder/data/a%20b.jsonl"),
+        ("file:/somebodys/folder", None),
+    ],
+)
+def test_files_of_several_sources_have_each_its_address(origin, address):
+    assert crate._address(origin, "data/a b.jsonl") == address
+
+
 def test_what_looks_like_a_key_is_left_out_and_named(folder, monkeypatch):
     monkeypatch.setenv("JUDGE_API_KEY", "an-odd-kind-of-secret")
     for name, content in KEYS.items():
