@@ -41,8 +41,9 @@ class Asked:
     """What one job of Slurm asks for.
 
     what: "rule answer" or "group merge"; partition: as for sbatch, None for the default one, with commas for several of
-    which one will do; minutes, memory_mb (of each node): of the first attempt, and last_… of the last one; cores: of
-    each node; gpus: of all nodes together; gpu_model: the cluster's name for them, None for any.
+    which one will do; minutes, memory_mb (of each node): of the first attempt, and last_… of the last one;
+    most_minutes: what the site says itself, None if it does not; cores: of each node; gpus: of all nodes together;
+    gpu_model: the cluster's name for them, None for any.
     """
 
     what: str
@@ -55,6 +56,7 @@ class Asked:
     gpus: int = 0
     gpu_model: str | None = None
     nodes: int = 1
+    most_minutes: int | None = None
 
 
 def read_partitions():
@@ -127,6 +129,11 @@ def _problem(job, name, partitions):
         return f"The {job.what} names no partition, and Slurm has no default one: set {where}."
     if name not in partitions:
         return f"The {job.what} is for the partition {name}, and Slurm has {_listed(partitions)}: change {where}."
+    if job.most_minutes and job.minutes > job.most_minutes:
+        return (
+            f"The {job.what} asks for {job.minutes} minutes, and `most_minutes` {SITE} is {job.most_minutes}: "
+            f"{_smaller_group(job) or 'set more'}."
+        )
     for short, amount, given, key in _limits(job, partitions[name]):
         if short:
             return f"The {job.what} asks for {amount}, and the partition {name} has {given}: {key}, or change {where}."

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from partitions import Asked, Nodes, minutes_of, parse_partitions, problems, read_partitions
 from aoe import AoeError
+from partitions import Asked, Nodes, minutes_of, parse_partitions, problems, read_partitions
 
 SINFO = """\
 main*|infinite|20000|2|(null)|4|1-infinite
@@ -57,6 +57,10 @@ def test_what_slurm_prints_is_read(partitions):
             "group merge .* partition short has 30: give merge a smaller number",
         ),
         (Asked("group merge", "short", 20, last_minutes=60), "60 minutes if it is retried, .* set `most_minutes: 30`"),
+        (
+            Asked("group merge", minutes=320, most_minutes=240),
+            "320 minutes, and `most_minutes` .* is 240: give merge a smaller number among `group-components`",
+        ),
         (Asked("rule a", memory_mb=30000), "30000 MB of a node, and the partition main has 20000: .*`slurm_partition`"),
         (Asked("rule a", memory_mb=9, last_memory_mb=30000), "30000 MB .* retried, .* set `most_memory_mb: 20000`"),
         (
