@@ -33,7 +33,7 @@ onsuccess:
 def check_partitions():
     """Is there anything that Slurm would refuse, or let wait for ever?  Raises AoeError that says it all."""
     asked = asked_of(workflow.dag, workflow.execution_settings.retries, config.get("most_minutes"))
-    if found := problems(asked, read_partitions()):
+    if found := problems(asked, read_partitions()) if asked else []:
         raise AoeError("\n".join(found))
 
 
