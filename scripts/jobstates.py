@@ -9,7 +9,7 @@ import sys
 import time
 
 EXECUTOR = "snakemake_executor_plugin_slurm"
-PATIENCE = 60  # seconds that Slurm does not list a job until it is taken for ended
+PATIENCE = 30  # seconds that Slurm does not list a job until it is taken for ended
 # states of jobs that have ended, in the executor's words; no job of ours is requeued
 ENDED = {"PREEMPTED": "CANCELLED", "REVOKED": "CANCELLED"}
 
