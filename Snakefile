@@ -51,3 +51,7 @@ rule all:
     default_target: True
     input:
         finished_study,
+
+
+for every in workflow.rules:
+    every.resources["turn"] = turn

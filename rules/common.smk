@@ -21,6 +21,10 @@ from aoe.serving import command_line
 from aoe.study import check_schema, read_study
 from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
+from asked import asked_of
+from caches import cache_variables
+from jobstates import watch
+from partitions import problems, read_partitions
 from planned import show_cost
 from startup import cancel_left_jobs, hold
 from verdicts import show_verdicts
@@ -66,6 +70,10 @@ try:
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
 except AoeError as error:
     raise WorkflowError(str(error))
+
+# Jobs on other nodes are submitted with the launcher's variables.
+if "caches" in config:
+    os.environ.update(cache_variables(config["caches"], os.environ))
 
 # With `--sdm conda apptainer`, all environments come from one image; see config/README.md for how it is made.
 if "container" in config:
@@ -123,14 +131,63 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
-def memory(mb):
+def most(what, gpus=0):
+    """The most that the cluster gives a job, with GPUs or without; what: `minutes` or `memory_mb`."""
+    least = config.get(f"most_{what}", float("inf"))
+    return config.get(f"gpu_most_{what}", least) if gpus else least
+
+
+def memory(mb, gpus=0):
     """Every attempt is given more: twice as much for the second, but not more than the cluster's nodes have."""
-    return lambda wildcards, attempt: min(mb * attempt, config.get("most_memory_mb", mb * attempt))
+    return lambda wildcards, attempt: min(mb * attempt, most("memory_mb", gpus))
 
 
-def minutes(amount):
-    """Time, likewise, but not more than the cluster gives a job."""
-    return lambda wildcards, attempt: min(amount * attempt, config.get("most_minutes", amount * attempt))
+def minutes(amount, gpus=0):
+    """Time, likewise, but not more than the cluster gives a job.  The members of a group share that: see `turn`."""
+
+    def limit(wildcards, attempt, rulename):
+        together = members(rulename)
+        share = most("minutes", gpus) / together
+        return int(min(amount * attempt, share if together == 1 else max(amount, share)))
+
+    return limit
+
+
+def members(rulename):
+    """How many jobs, at the most, go together with one of this rule, itself counted, as a profile groups them."""
+    groups, components = workflow.group_settings.overwrite_groups, workflow.group_settings.group_components
+    group = groups.get(rulename)
+    return list(groups.values()).count(group) * components.get(group, 1) if group else 1
+
+
+def turn(wildcards, rulename):
+    """What only one member of a group can have at a time.
+
+    In a job of Slurm they come one after another, whatever cores there are.  So that is what Snakemake has to go by
+    when it adds up their time, and takes the most of their cores and memory.
+    """
+    return 1 if rulename in workflow.group_settings.overwrite_groups else None
+
+
+workflow.register_resource("turn", 1)
+
+
+resource_scopes:
+    turn="local",
+
+
+def gpus(number, nodes=1, model=config.get("gpu_model")):
+    """The resources that ask Slurm for GPUs, in the way that the site knows; number: on all nodes together."""
+    if not number:
+        return {"gpu": 0}
+    asked = {"slurm_partition": config.get("gpu_partition"), "slurm_account": config.get("gpu_account")}
+    # of every node as many, which a total would not say
+    if nodes > 1 or config.get("gpu_request") == "gres":
+        kind = ":".join(filter(None, ("gpu", model)))
+        asked |= {"gpu": 0, "gres": f"{kind}:{number // nodes}", "tasks_per_gpu": 0}
+    else:
+        asked |= {"gpu": number, "gpu_model": model}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def receipts(names):

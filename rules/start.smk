@@ -9,6 +9,9 @@ onstart:
             elsewhere = hold(".")
             for job in cancel_left_jobs(".", elsewhere, slurm=not workflow.local_exec):
                 logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
+        if not workflow.local_exec:
+            watch(workflow.executor_settings)
+            check_partitions()
         if requested and not is_locked(study):
             lock_study()
             # the plan was made of what was expected; the same command once more makes it of what there is
@@ -25,6 +28,13 @@ onsuccess:
     if any(time_ != verified_before[path] for path, time_ in times(*verified_before).items()):
         logger.info("Files that had changed were verified anew; now for what else there is to do.")
         os.execv(sys.executable, sys.orig_argv)
+
+
+def check_partitions():
+    """Is there anything that Slurm would refuse, or let wait for ever?  Raises AoeError that says it all."""
+    asked = asked_of(workflow.dag, workflow.execution_settings.retries, config.get("most_minutes"))
+    if found := problems(asked, read_partitions()) if asked else []:
+        raise AoeError("\n".join(found))
 
 
 def lock_study():
