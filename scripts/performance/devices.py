@@ -189,18 +189,15 @@ def _starts(table):
 
 def _ranks(table):
     first = table.iloc[0]
-    lines = [
-        "",
-        "## Several workers",
-        "",
-        "Written by `python -m performance.ranks`: a merge, half of each of two random",
-    ]
+    lines = ["", "## Several workers", ""]
     lines += [
-        "models of DeepSeek-V3's own dimensions with three layers, served with the kernels of the study `paper`, CUDA's",
-        f"compiler hidden; {first.machine}. Both parents together have {number(first.parents_gb)} GB. The workers'",
-        "weights were made a second time on the processor and compared byte by byte; the digest is that of all tensors",
-        "that the first worker was handed, and of those that all workers share. Answers of random weights are near ties:",
-        "the last column says how many of a server's greedy answers were the same when it was asked again.",
+        "Written by `python -m performance.ranks`: a merge, half of each of two random models of DeepSeek-V3's own",
+        "dimensions with three layers, served with the kernels of the study `paper`, CUDA's compiler hidden, on",
+        f"{first.machine}. Both parents together have",
+        f"{number(first.parents_gb)} GB. The workers' weights were made a second time on the processor, and compared byte",
+        "by byte; the digests are those of all tensors that the first worker was handed, and of those that all workers",
+        "share. Answers of random weights are near ties: the last column says how many of a server's greedy answers were",
+        "the same when it was asked again.",
         "",
     ]
     rows = [
@@ -210,7 +207,7 @@ def _ranks(table):
             f"{number(row['read_gb'])} GB, {100 * row['read']:.0f} %",
             row["checked"],
             f"`{row['handed']}`",
-            f"`{row['shared']}`" if row["workers"] > 1 else "",
+            f"`{row['shared']}`" if "TP" in row["shape"] else "",
             number(row["loading_seconds"]),
             number(row["ready_seconds"]),
             f"{row['equal']} of {row['answers']}",
