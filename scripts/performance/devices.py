@@ -37,7 +37,8 @@ STARTS = {  # columns of starts.csv, in words
 @dataclass(frozen=True)
 class Found:
     """What is committed: summaries (indexed by variant), transitions and kinds of machine by device; the GPU's
-    latencies and the claims on them by mode, where they were measured; its starts, or None."""
+    latencies and the claims on them by mode, where they were measured; its starts, and what several workers of a server
+    read, or None."""
 
     summaries: dict
     transitions: dict
@@ -45,6 +46,7 @@ class Found:
     latencies: dict
     claims: dict
     starts: pd.DataFrame | None
+    ranks: pd.DataFrame | None
 
 
 def measured(name):
@@ -88,6 +90,8 @@ def as_markdown(found):
         lines += _speed(found.latencies, found.summaries["gpu"].label, found.claims)
     if found.starts is not None:
         lines += _starts(found.starts)
+    if found.ranks is not None:
+        lines += _ranks(found.ranks)
     lines += ["", "## Machines", ""]
     for device, kinds in found.kinds.items():
         lines += [f"* {device.upper()}: {kind['machine']}; {kind['software']}" for kind in kinds]
@@ -183,6 +187,38 @@ def _starts(table):
     return lines + _table(["seconds", *(f"{kind} ({counted(len(part), 'run')})" for kind, part in kinds.items())], rows)
 
 
+def _ranks(table):
+    first = table.iloc[0]
+    lines = ["", "## Several workers", ""]
+    lines += [
+        "Written by `python -m performance.ranks`: a merge, half of each of two random models of DeepSeek-V3's own",
+        "dimensions with three layers, served with the kernels of the study `paper`, CUDA's compiler hidden, on",
+        f"{first.machine}. Both parents together have",
+        f"{number(first.parents_gb)} GB. The workers' weights were made a second time on the processor, and compared byte",
+        "by byte; the digests are those of all tensors that the first worker was handed, and of those that all workers",
+        "share. Answers of random weights are near ties: the last column says how many of a server's greedy answers were",
+        "the same when it was asked again.",
+        "",
+    ]
+    rows = [
+        [
+            row["shape"],
+            row["workers"],
+            f"{number(row['read_gb'])} GB, {100 * row['read']:.0f} %",
+            row["checked"],
+            f"`{row['handed']}`",
+            f"`{row['shared']}`" if "TP" in row["shape"] else "",
+            number(row["loading_seconds"]),
+            number(row["ready_seconds"]),
+            f"{row['equal']} of {row['answers']}",
+            f"{row['equal_when_asked_again']} of {row['answers']}",
+        ]
+        for _, row in table.iterrows()
+    ]
+    head = ["server", "workers", "read by one, at most", "weights compared", "handed", "shared", "s to load"]
+    return lines + _table([*head, "s until it answers", "answers as on one GPU", "as before"], rows)
+
+
 def read_docs(folder=DOCS):
     """What is committed."""
 
@@ -200,6 +236,7 @@ def read_docs(folder=DOCS):
         by_mode("latency"),
         by_mode("claims", "claim"),
         read("starts.csv"),
+        read("ranks.csv"),
     )
 
 

@@ -91,7 +91,8 @@ def table_of(found):
         row |= {"loading_seconds": max(worker["seconds"] for worker in workers), "ready_seconds": one["ready"]}
         row |= {"checked": sum(worker["checked"] for worker in workers)}
         row |= {"answers": len(one["answers"]), "equal": equal(one["answers"], found[0]["answers"])}
-        rows.append(row | {"equal_when_asked_again": equal(one["answers"], one["again"])})
+        row |= {"equal_when_asked_again": equal(one["answers"], one["again"]), "machine": one["machine"]}
+        rows.append(row | {kind: workers[0][kind][:12] for kind in ("handed", "shared")})
     return pd.DataFrame(rows).round(3)
 
 

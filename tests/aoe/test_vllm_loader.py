@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from aoe import AoeError
+from aoe.loaded import read_records
 from aoe.serving import Server
 from mini_family import language
 from reference import transformers_model
-from aoe import AoeError
-from aoe.loaded import read_records
 from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, loaded, prompt_logprobs, write
 
 MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text())
