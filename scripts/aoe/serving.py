@@ -28,7 +28,8 @@ STOP_SECONDS = 20  # from SIGTERM until the server is killed
 DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
 LOG_LINES = 15  # of a dead server's log are shown
 # the last line of a traceback that a process of the server, such as the engine's, put into the log
-CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] (\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
+CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] ([\w.]*(?:Error|Exception)\b.*)$", re.MULTILINE)
+OURS = f"{AoeError.__module__}.{AoeError.__name__}: "  # how a traceback ends in what we say ourselves
 # the options of vLLM that every server gets from here, its key among them, which is no option: it would be seen
 OWN_OPTIONS = ("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config")
 OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless")
@@ -157,7 +158,9 @@ class Server:
         """What the server's log says: the first error of one of its processes, then its last lines and where it is."""
         text = self._text()
         causes = CAUSE.findall(text)
-        first = f"its first error was {causes[0]!r}; " if causes else ""
+        # what we say ourselves is the cause; other workers then miss the one that said it
+        said = [cause.removeprefix(OURS) for cause in causes if cause.startswith(OURS)]
+        first = f"{said[0]} " if said else f"its first error was {causes[0]!r}; " if causes else ""
         return "\n  ".join([f"{first}the end of {self.log} reads", *text.splitlines()[-LOG_LINES:]])
 
     def _text(self):

@@ -194,10 +194,10 @@ def _ranks(table):
         "Written by `python -m performance.ranks`: a merge, half of each of two random models of DeepSeek-V3's own",
         "dimensions with three layers, served with the kernels of the study `paper`, CUDA's compiler hidden, on",
         f"{first.machine}. Both parents together have",
-        f"{number(first.parents_gb)} GB. The workers' weights were made a second time on the processor, and compared byte",
-        "by byte; the digests are those of all tensors that the first worker was handed, and of those that all workers",
-        "share. Answers of random weights are near ties: the last column says how many of a server's greedy answers were",
-        "the same when it was asked again.",
+        f"{number(first.parents_gb)} GB. The workers' weights were made a second time on the processor, and compared",
+        "byte by byte; the digests are those of all tensors that the first worker was handed, and of those that all",
+        "workers share. Answers of random weights are near ties: the last column says how many of a server's greedy",
+        "answers were the same when it was asked again.",
         "",
     ]
     rows = [
