@@ -10,6 +10,7 @@ server_resources = {
     "mem_mb": memory(serving["mem_mb"]),
     "disk_mb": 10_000,
     "gpu": serving["gpus"],
+    "flavour": serving["flavour"],
     "runtime": minutes(serving.get("minutes", 720)),
     "nodes": server_nodes,
     "start_minutes": serving.get("start_minutes", 60),
