@@ -41,6 +41,7 @@ include: "rules/paper.smk"
 include: "rules/crate.smk"
 include: "rules/mini_family.smk"
 include: "rules/cost.smk"
+include: "rules/preflight.smk"
 include: "rules/start.smk"
 
 
@@ -51,3 +52,7 @@ rule all:
     default_target: True
     input:
         finished_study,
+
+
+for every in workflow.rules:
+    every.resources["turn"] = turn

@@ -15,12 +15,20 @@ from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
-from aoe.lock import KINDS, digest, format_lock, read_lock
+from aoe.cost import estimate
+from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
 from aoe.serving import command_line
 from aoe.study import check_schema, read_study
+from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
+from asked import asked_of
+from caches import cache_variables
+from jobstates import watch
+from partitions import problems, read_partitions
 from planned import show_cost
+from preflight import fly, is_preflight, title_of
+from stages import asked_by, checks_of, scripts_of
 from startup import cancel_left_jobs, hold
 from verdicts import show_verdicts
 
@@ -56,7 +64,12 @@ try:
     CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
     check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
-    locked = directories = NotLocked()
+except AoeError as error:
+    raise WorkflowError(str(error))
+
+locked = directories = NotLocked()
+unready = []  # what a preflight says, and everything else ends with
+try:
     # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
     if "lock" not in sys.argv:
         locked = lock_of(study)
@@ -64,7 +77,13 @@ try:
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
 except AoeError as error:
-    raise WorkflowError(str(error))
+    if not is_preflight(sys.argv):
+        raise WorkflowError(str(error))
+    unready.append(str(error))
+
+# Jobs on other nodes are submitted with the launcher's variables.
+if "caches" in config:
+    os.environ.update(cache_variables(config["caches"], os.environ))
 
 # With `--sdm conda apptainer`, all environments come from one image; see config/README.md for how it is made.
 if "container" in config:
@@ -122,14 +141,63 @@ wildcard_constraints:
     shard=r"[^/]+\.safetensors",
 
 
-def memory(mb):
+def most(what, gpus=0):
+    """The most that the cluster gives a job, with GPUs or without; what: `minutes` or `memory_mb`."""
+    least = config.get(f"most_{what}", float("inf"))
+    return config.get(f"gpu_most_{what}", least) if gpus else least
+
+
+def memory(mb, gpus=0):
     """Every attempt is given more: twice as much for the second, but not more than the cluster's nodes have."""
-    return lambda wildcards, attempt: min(mb * attempt, config.get("most_memory_mb", mb * attempt))
+    return lambda wildcards, attempt: min(mb * attempt, most("memory_mb", gpus))
 
 
-def minutes(amount):
-    """Time, likewise, but not more than the cluster gives a job."""
-    return lambda wildcards, attempt: min(amount * attempt, config.get("most_minutes", amount * attempt))
+def minutes(amount, gpus=0):
+    """Time, likewise, but not more than the cluster gives a job.  The members of a group share that: see `turn`."""
+
+    def limit(wildcards, attempt, rulename):
+        together = members(rulename)
+        share = most("minutes", gpus) / together
+        return int(min(amount * attempt, share if together == 1 else max(amount, share)))
+
+    return limit
+
+
+def members(rulename):
+    """How many jobs, at the most, go together with one of this rule, itself counted, as a profile groups them."""
+    groups, components = workflow.group_settings.overwrite_groups, workflow.group_settings.group_components
+    group = groups.get(rulename)
+    return list(groups.values()).count(group) * components.get(group, 1) if group else 1
+
+
+def turn(wildcards, rulename):
+    """What only one member of a group can have at a time.
+
+    In a job of Slurm they come one after another, whatever cores there are.  So that is what Snakemake has to go by
+    when it adds up their time, and takes the most of their cores and memory.
+    """
+    return 1 if rulename in workflow.group_settings.overwrite_groups else None
+
+
+workflow.register_resource("turn", 1)
+
+
+resource_scopes:
+    turn="local",
+
+
+def gpus(number, nodes=1, model=config.get("gpu_model")):
+    """The resources that ask Slurm for GPUs, in the way that the site knows; number: on all nodes together."""
+    if not number:
+        return {"gpu": 0}
+    asked = {"slurm_partition": config.get("gpu_partition"), "slurm_account": config.get("gpu_account")}
+    # of every node as many, which a total would not say
+    if nodes > 1 or config.get("gpu_request") == "gres":
+        kind = ":".join(filter(None, ("gpu", model)))
+        asked |= {"gpu": 0, "gres": f"{kind}:{number // nodes}", "tasks_per_gpu": 0}
+    else:
+        asked |= {"gpu": number, "gpu_model": model}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def receipts(names):
@@ -161,17 +229,21 @@ def parents_of(variant):
 requested = {}
 
 
-def lock_sources():
-    """name -> its kind and source, of all that is locked."""
+def inputs_to_lock():
+    """name -> its kind, sources, and what the study expects of it; see aoe.fetching.lock_all."""
     return {
-        name: [study.kind(name), study.sources.get(name) or f"file:{entry['path']}"]
+        name: {
+            "kind": study.kind(name),
+            "sources": study.sources.get(name) or [{"source": f"file:{entry['path']}", "files": entry.get("files")}],
+            "expected": entry.get("expected"),
+        }
         for name, entry in study.inputs.items()
     }
 
 
-def lock_patterns():
-    """dataset -> shell patterns of its files."""
-    return {name: entry.get("files", ["*"]) for name, entry in study.datasets.items()}
+def model_sources():
+    """name -> source of the models that are fetched."""
+    return {name: parts[0]["source"] for name, parts in study.sources.items() if name in study.models}
 
 
 def lock_file(wildcards):
@@ -212,7 +284,8 @@ def input_directory(wildcards):
 
 
 def source_of(wildcards):
-    return study.sources[wildcards.name]
+    """The file's own where the lock names it, else the only one."""
+    return file_facts(wildcards).get("from") or study.sources[wildcards.name][0]["source"]
 
 
 def commit_of(wildcards):
@@ -353,7 +426,9 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 
 
 def needed_to_answer(wildcards):
-    return needed_to_serve(wildcards.variant)
+    """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
+    checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
+    return {**needed_to_serve(wildcards.variant), **checked}
 
 
 def needed_to_serve(variant):
@@ -387,6 +462,10 @@ def judge_revisions(wildcards):
 def judge_checkpoints(wildcards):
     judge = study.content["judge"]
     return {} if "endpoint" in judge else checkpoints_of(judge["model"])
+
+
+def dataset_revisions(wildcards):
+    return revisions(DATASETS)
 
 
 def served_revisions(wildcards):
@@ -607,6 +686,80 @@ def paper_settings(wildcards):
     labels = {variant: study.label(variant) for variant in LATENCY}
     chosen = {"reference": scores.get("reference"), "intelligence": scores.get("intelligence"), "timed": labels}
     return {**figures, **chosen}
+
+
+# for rules/preflight.smk
+
+
+def preflight_file(name):
+    return f"results/{study.name}/preflight/{name}"
+
+
+def preflight_folders():
+    """What for -> folder that jobs write to."""
+    return {"inputs": os.path.expanduser(config["inputs"]), "results": f"results/{study.name}"}
+
+
+def preflight_parents():
+    """The two models of the mini family that are merged and served instead of the study's own."""
+    return {name: str(Path(workflow.basedir) / "resources/mini" / name) for name in ("v3-0324", "r1")}
+
+
+def judge_elsewhere():
+    """The judge's settings if it is an endpoint, which has to be reached."""
+    judge = study.content.get("judge", {})
+    return judge if "mt_bench" in BENCHMARKS and "endpoint" in judge else None
+
+
+def preflight_inputs():
+    """name -> arguments of aoe.access.check_access, of all that is fetched."""
+    return {name: input_access(name, study.inputs[name]) for name in study.sources}
+
+
+def input_access(name, entry):
+    commit_ = locked[name].commit if is_locked(study) and locked else None
+    written = entry.get("source") or entry["sources"]
+    return {"kind": study.kind(name), "written": written, "patterns": entry.get("files"), "commit": commit_}
+
+
+def preflight_stages():
+    """stage -> the checks that it depends on, or None if the study does not have it."""
+    stages = checks_of(workflow, slurm=not workflow.local_exec)
+    used = {"fetch": study.sources, "diff": study.compared(), "merge": PLANNED, "audit": study.audits}
+    return {stage: checks if used.get(stage, True) else None for stage, checks in stages.items()}
+
+
+def preflight_needs():
+    """folder -> bytes that are still to come; None as long as nobody knows."""
+    inputs, results = os.path.expanduser(config["inputs"]), f"results/{study.name}"
+    if not locked:
+        return {inputs: None, results: None}
+    cost = estimate(study, locked)
+    missing = sum(
+        locked[name].files[file]["size"]
+        for name in study.sources
+        for file in locked[name].needed
+        if not Path(directories[name], file).exists()
+    )
+    return {inputs: missing, results: int(cost.disk - sum(cost.fetched.values()))}
+
+
+def preflight_plan():
+    """What scripts/preflight.py has to know; see there."""
+    last = 1 + (workflow.execution_settings.retries or 0)
+    return {
+        "study": study.name,
+        "title": study.content["title"],
+        "folder": preflight_file(""),
+        "command": sys.orig_argv,
+        "conda": bool(workflow.deployment_settings.deployment_method),
+        "stages": preflight_stages(),
+        "asked": asked_by(workflow, attempt=1),
+        "asked_last": asked_by(workflow, attempt=last),
+        "unready": unready,
+        "jobs": PREFLIGHT_JOBS,
+        "needed": preflight_needs(),
+    }
 
 
 # for rules/crate.smk, and rule all

@@ -27,8 +27,7 @@ rule lock:
         disk_mb=100,
         runtime=minutes(240),
     params:
-        sources=lock_sources(),
-        patterns=lock_patterns(),
+        inputs=inputs_to_lock(),
         old=study.content["lock"],
         asked=time.time(),  # differs every time, so that asking again always looks again
     message:
@@ -53,7 +52,7 @@ rule outline:
         runtime=minutes(60),
     params:
         models=list(study.models),
-        sources=study.sources,
+        sources=model_sources(),
         directories=directories,
         pairs=study.together(),
     message:
@@ -76,6 +75,7 @@ rule download:
         downloads=1,
         mem_mb=memory(500),
         disk_mb=file_disk,
+        stall_seconds=config.get("stall_seconds", STALL_SECONDS),
         runtime=minutes(720),
     params:
         source=source_of,

@@ -24,10 +24,10 @@ rule mini_base:
         "../envs/mini_family.yaml"
     threads: 13
     resources:
-        gpu=1,
-        mem_mb=memory(32000),
+        **gpus(1),
+        mem_mb=memory(32000, gpus=1),
         disk_mb=1000,
-        runtime=minutes(20),
+        runtime=minutes(20, gpus=1),
     params:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],
@@ -51,10 +51,10 @@ rule mini_parent:
         "../envs/mini_family.yaml"
     threads: 13
     resources:
-        gpu=1,
-        mem_mb=memory(32000),
+        **gpus(1),
+        mem_mb=memory(32000, gpus=1),
         disk_mb=1000,
-        runtime=minutes(20),
+        runtime=minutes(20, gpus=1),
     params:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],

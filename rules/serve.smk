@@ -7,26 +7,42 @@ served = {"options": serving["options"], "environment": serving.get("environment
 # what a server needs of a cluster; where it takes several nodes, the job starts its own tasks, one on each
 server_nodes = serving.get("nodes", 1)
 server_resources = {
-    "mem_mb": memory(serving["mem_mb"]),
+    "mem_mb": memory(serving["mem_mb"], serving["gpus"]),
     "disk_mb": 10_000,
-    "gpu": serving["gpus"],
     "flavour": serving["flavour"],
-    "runtime": minutes(serving.get("minutes", 720)),
+    "runtime": minutes(serving.get("minutes", 720), serving["gpus"]),
     "nodes": server_nodes,
     "start_minutes": serving.get("start_minutes", 60),
+    **gpus(serving["gpus"], server_nodes, serving.get("gpu_model", config.get("gpu_model"))),
 }
-if serving["gpus"]:
-    gpu_model = serving.get("gpu_model", config.get("gpu_model"))
-    if gpu_model:
-        server_resources["gpu_model"] = gpu_model
-    if "gpu_partition" in config:
-        server_resources["slurm_partition"] = config["gpu_partition"]
-    if server_nodes > 1:
-        # of every node as many, which a total would not say
-        kind = ":".join(filter(None, ("gpu", server_resources.pop("gpu_model", None))))
-        server_resources |= {"gpu": 0, "gres": f"{kind}:{serving['gpus'] // server_nodes}", "tasks_per_gpu": 0}
 if server_nodes > 1:
     server_resources |= {"tasks": server_nodes, "mpi": "srun"}
+
+
+# Before the first server starts: can every benchmark, and whoever grades it, read its dataset?
+rule questions:
+    input:
+        receipts(DATASETS),
+    output:
+        "results/{study}/questions.json",
+    log:
+        "results/{study}/logs/questions.log",
+    priority: 100
+    conda:
+        "../envs/benchmarks.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        disk_mb=100,
+        runtime=minutes(30),
+    params:
+        benchmarks={name: settings for name, settings in BENCHMARKS.items() if "dataset" in settings},
+        datasets=asked_datasets,
+        revisions=dataset_revisions,
+    message:
+        "Read the questions of every dataset"
+    script:
+        "../scripts/questions.py"
 
 
 rule answer:

@@ -5,10 +5,16 @@ verified_before = times(f"results/{study.name}/verified*/**/*.json")
 
 onstart:
     try:
+        if "preflight" in sys.argv:
+            # from here, as what it has Snakemake do may fail before any job begins
+            fly(preflight_plan())
         if "cost" not in sys.argv:  # which changes nothing
             elsewhere = hold(".")
             for job in cancel_left_jobs(".", elsewhere, slurm=not workflow.local_exec):
                 logger.info(f"Cancelled the Slurm job {job}, which an earlier run in this folder left.")
+        if not workflow.local_exec:
+            watch(workflow.executor_settings)
+            check_partitions()
         if requested and not is_locked(study):
             lock_study()
             # the plan was made of what was expected; the same command once more makes it of what there is
@@ -27,13 +33,22 @@ onsuccess:
         os.execv(sys.executable, sys.orig_argv)
 
 
+def check_partitions():
+    """Is there anything that Slurm would refuse, or let wait for ever?  Raises AoeError that says it all."""
+    asked = asked_of(workflow.dag, workflow.execution_settings.retries, config.get("most_minutes"))
+    if found := problems(asked, read_partitions()) if asked else []:
+        raise AoeError("\n".join(found))
+
+
 def lock_study():
     """Write the lock file that the study names, of what its sources have now."""
     logger.info(f"{study.content['lock']} does not exist yet: locking what the study's sources have now.")
     entries = []
-    for entry in lock_all(lock_sources(), lock_patterns()):
+    for entry in lock_all(inputs_to_lock()):
         entries.append(entry)
         logger.info(f"{entry.name}: {entry.revision}, {entry.size(entry.needed) / 1e9:,.1f} GB")
+    if branches := resolved(entries):
+        logger.info(branches)
     path = Path(study.content["lock"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".partial").write_text(format_lock(entries))

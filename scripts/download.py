@@ -19,7 +19,8 @@ with logged(snakemake.log[0]):
     facts = snakemake.params.facts
     run = Path(f"results/{study}/fetching.json")  # written when the run began
     progress = Progress(json.loads(run.read_text()) if run.exists() else {})
-    source = open_source(snakemake.params.source, name, snakemake.params.commit)
+    stall_seconds = snakemake.resources.stall_seconds
+    source = open_source(snakemake.params.source, name, snakemake.params.commit, stall_seconds)
     with progress.reported(say, f"results/{study}/logs/progress.mutex"):
         transferred = fetch(source, file, facts, Path(snakemake.params.directory) / file)
     if transferred:

@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 
 from aoe.fetching import lock_all
-from aoe.lock import compare, format_lock
+from aoe.lock import compare, format_lock, resolved
 from joblog import logged
 
 with logged(snakemake.log[0]):
     entries = []
-    for entry in lock_all(snakemake.params.sources, snakemake.params.patterns):
+    for entry in lock_all(snakemake.params.inputs):
         entries.append(entry)
         print(f"{entry.name}: {entry.revision}, {len(entry.needed)} files, {entry.size(entry.needed)} bytes")
-    for line in compare(snakemake.params.old, entries):
+    for line in filter(None, [*compare(snakemake.params.old, entries), resolved(entries)]):
         print(line)
         print(line, file=sys.__stderr__)
     Path(snakemake.output[0]).write_text(format_lock(entries))

@@ -11,8 +11,8 @@ import channel
 from clones import ROOT, Clone
 
 CONDA = ROOT / "tests/conda"
-# what a site sets in the profile, here for nodes of two cores, so that a group never waits for a whole node
-SITE = {"cores": 1, "slurm-init-seconds-before-status-checks": 3, "latency-wait": 5}
+# what a site sets in the profile, here for nodes of two cores; members of groups get both
+SITE = {"cores": 2, "slurm-init-seconds-before-status-checks": 3, "latency-wait": 5}
 # those that can be made, and used, without a GPU
 ENVIRONMENTS = ("analysis", "benchmarks", "download", "launcher", "serving_cpu", "tensors")
 
@@ -41,6 +41,9 @@ class Cluster:
         launcher = self.folder / "launcher_environment"
         create = [CONDA / "bin/conda", "env", "create", "--file", "envs/launcher.yaml", "--prefix", launcher]
         subprocess.run(create, cwd=clone.folder, env=self.environment, check=True)
+        self.home = self.folder / "home"
+        self.home.mkdir()
+        self.environment["HOME"] = str(self.home)
         self.environment["PATH"] = f"{launcher}/bin:{CONDA}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 
     def clone(self, name):

@@ -1,7 +1,8 @@
 """A server on loopback that speaks as the Hugging Face Hub does, with a second one for its file storage, and faults.
 
 Answered are the calls of huggingface_hub: a repository's listing, ``resolve`` with the Hub's headers, a redirect
-to the storage for large files, ranges, tokens for Xet.  A repository can be gated or private; every request is kept.
+to the storage for large files, ranges, tokens for Xet.  A repository can be gated (anybody may list it, its files are
+refused) or private; every request is kept.
 """
 
 import collections
@@ -28,7 +29,8 @@ class Fault:
 
     cut: close the connection after so many bytes; short: announce and send so many bytes less; long: so many more;
     flip: alter the byte at this offset; status, retry_after: answer with an error; stall: seconds of silence within the
-    body; slow: seconds between pieces; deaf: ignore the range; shift: send other bytes than the range asked for.
+    body; slow: seconds between pieces, of ``piece`` bytes, of its second half; deaf: ignore the range; shift: send
+    other bytes than the range asked for.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Fault:
     retry_after: int | None = None
     stall: float = 0
     slow: float = 0
+    piece: int = 65536
     deaf: bool = False
     shift: int = 0
 
@@ -205,8 +208,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         middle = len(body) // 2
         self.wfile.write(body[:middle])
         time.sleep(fault.stall)
-        for start in range(middle, len(body), 65536):
-            self.wfile.write(body[start : min(start + 65536, len(body))])
+        for start in range(middle, len(body), fault.piece):
+            self.wfile.write(body[start : min(start + fault.piece, len(body))])
             time.sleep(fault.slow)
         return None
 
@@ -244,7 +247,8 @@ class _HubHandler(_Handler):
             if large:
                 entry["lfs"] = {"sha256": digest, "size": size, "pointerSize": 135}
             siblings.append(entry)
-        body = {"_id": "1", "id": name, "sha": commit, "private": repo.private, "siblings": siblings}
+        gated = "auto" if repo.gated else False
+        body = {"_id": "1", "id": name, "sha": commit, "private": repo.private, "gated": gated, "siblings": siblings}
         return self.reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def xet_token(self, repo, name, commit):
@@ -254,8 +258,9 @@ class _HubHandler(_Handler):
         )
 
     def resolve(self, repo, name, commit, file):
-        if repo.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            return self.reply(403, {"X-Error-Code": "GatedRepo"})
+        asker = self.headers.get("Authorization")
+        if repo.gated and asker != f"Bearer {self.hub.token}":
+            return self.reply(403 if asker else 401, {"X-Error-Code": "GatedRepo"})
         if file not in repo.commits[commit]:
             return self.reply(404, {"X-Error-Code": "EntryNotFound"})
         content = repo.commits[commit][file]

@@ -31,7 +31,9 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
-MinJobAge=86400
+MinJobAge={remembered}
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=5
 SelectType=select/cons_tres
@@ -47,6 +49,8 @@ Gres=gpu:{model}:{gpus} State=UNKNOWN
 PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=node1 MaxTime=INFINITE State=UP
 PartitionName=both Nodes=node[1-2] MaxTime=INFINITE State=UP
+PartitionName=short Nodes=node1 MaxTime=1:00:00 State=UP
+PartitionName=urgent Nodes=node1 PriorityTier=2 MaxTime=INFINITE State=UP
 """
 
 
@@ -62,14 +66,17 @@ def missing():
 
 
 class Slurm:
-    """The cluster, from ``start`` to ``stop``; node1 is the partitions `main` and `gpu`, both nodes are `both`."""
+    """The cluster, from ``start`` to ``stop``; both nodes are the partition `both`, all other partitions are node1.
+
+    What runs in them gives way to jobs in `urgent`; in `short`, jobs are given an hour.
+    """
 
     def __init__(self, folder, cpus=2, memory=20_000, gpus=8, model="h200"):
         self.folder, self.started = Path(folder), []
         host = os.uname().nodename.split(".")[0]
-        settings = {"folder": folder, "host": host, "cpus": cpus, "memory": memory, "gpus": gpus, "model": model}
+        self.settings = {"folder": folder, "host": host, "cpus": cpus, "memory": memory, "gpus": gpus, "model": model}
         (self.folder / "state").mkdir(parents=True)
-        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**settings))
+        self._configure()
         for number in range(gpus):
             (self.folder / f"gpu{number}").symlink_to("/dev/null")  # Slurm wants a device behind every GPU
         (self.folder / "gres.conf").write_text(f"Name=gpu Type={model} File={folder}/gpu[0-{gpus - 1}]\n")
@@ -88,6 +95,18 @@ class Slurm:
         while self._states() != {"idle"}:
             assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()[-2000:]
             time.sleep(0.2)
+
+    def _configure(self, remembered=86400):
+        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**self.settings, remembered=remembered))
+
+    @contextlib.contextmanager
+    def forgetting(self):
+        """Meanwhile, Slurm forgets jobs within a minute after their end; it remembers all others."""
+        for seconds in (2, 86400):
+            self._configure(seconds)
+            subprocess.run(["scontrol", "reconfigure"], check=True)
+            if seconds == 2:
+                yield
 
     def _start_munge(self):
         for folder, mode in (("/run/munge", "755"), ("/var/lib/munge", "700"), ("/var/log/munge", "700")):

@@ -218,8 +218,10 @@ class _Description:
                 properties["sha256"] = facts["sha256"]
             else:
                 properties["identifier"] = f"gitoid:blob:sha1:{facts['git']}"  # the URI of a blob in git
+            place = _address(facts.get("from", ""), name)
             if entry.repo:
                 place = f"{HUB}/{kind}{entry.repo}/resolve/{entry.commit}/{quote(name)}"
+            if place:
                 files.append(self.crate.add_file(place, properties=properties | {"sdDatePublished": end}))
             else:
                 files.append(self._add(f"#{entry.kind}/{quote(entry.name)}/{quote(name)}", "File", **properties))
@@ -395,6 +397,14 @@ def _entry(name, facts=None):
     entry.file_size = facts.st_size if facts else 0
     entry.external_attr = (stat.S_IFREG | (0o755 if facts and facts.st_mode & stat.S_IXUSR else 0o644)) << 16
     return entry
+
+
+def _address(origin, name):
+    """Where a locked file from somewhere else than its entry's repository can be had, or None if only in a folder."""
+    if not origin.startswith("hf://"):
+        return origin if origin.startswith("https://") else None
+    repo, _, commit = origin.removeprefix("hf://").rpartition("@")
+    return f"{HUB}/{repo}/resolve/{commit}/{quote(name)}"
 
 
 def _format(name):

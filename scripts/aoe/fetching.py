@@ -9,16 +9,17 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.access import check_readable
 from aoe.checkpoint import INDEX, LARGEST_HEADER, OUTLINE, SINGLE, Checkpoint
 from aoe.disk import alone, flush
+from aoe.expected import check_expected
 from aoe.hashing import digest_of
 from aoe.lock import Locked, check_needed, digest, holdings
 from aoe.sources import open_source
+from aoe.web import UrlSource
 
 CONFIG = "config.json"
 HEADER_GUESS = 128 << 10  # bytes, asked for at once; DeepSeek-V3's headers have some 80,000
@@ -26,41 +27,64 @@ REQUESTS = 16  # at a time, for headers
 WRONG_CONTENTS = 2  # transfers that end with other bytes than the locked ones, before the source is not believed
 
 
-def lock_all(sources, patterns):
-    """Yields the Locked entry of each source as it is now.
+def lock_all(inputs):
+    """Yields the Locked entry of each model and dataset as its sources are now.
 
-    sources: name -> (kind, source as the study writes it); patterns: dataset -> shell patterns of the files that are
-    meant.  Raises AoeError as lock_source does, or if a source has none of the files.
+    inputs: name -> {"kind", "sources": [{"source" as the study writes it, "files": shell patterns of those that are
+    meant}], "expected": what the study expects of it, or None}.  Raises AoeError as lock_source does, or if what is
+    found is not what is expected, or nothing.
     """
-    for name, (kind, written) in sources.items():
-        entry = lock_source(name, kind, open_source(written, f"{kind}.{name}"))
-        if kind == "datasets":
-            meant = {f: facts for f, facts in entry.files.items() if any(fnmatch(f, p) for p in patterns[name])}
-            entry = replace(entry, files=meant)
-        check_needed(entry, written)
+    for name, wanted in inputs.items():
+        where, parts = f"{wanted['kind']}.{name}", wanted["sources"]
+        sources = [open_source(part["source"], where) for part in parts]
+        patterns = [part.get("files") or ["*"] for part in parts]
+        entries = [lock_source(name, wanted["kind"], *of) for of in zip(sources, patterns, strict=True)]
+        entry = entries[0] if len(entries) == 1 else _joined(entries, sources)
+        check_needed(entry, str(sources[0]))
+        if wanted.get("expected"):
+            config = json.loads(sources[0].read(CONFIG, 0, entry.files[CONFIG]["size"])) if entry.shards else None
+            check_expected(entry, wanted["expected"], config)
         yield entry
 
 
-def lock_source(name, kind, source):
-    """The Locked entry of what a source holds now.
+def lock_source(name, kind, source, patterns=("*",)):
+    """The Locked entry of the files that a source holds now and that a pattern matches.
 
-    Of a model, config and index are read, for what its shards hold.  Raises AoeError if the source cannot be read, or
-    a model has no config or is of an unknown architecture.
+    Of a model, config and index are read, for what its shards hold.  Raises AoeError if the source cannot be read, a
+    pattern matches nothing, or a model has no config or is of an unknown architecture.
     """
-    files = source.snapshot(deep=kind == "datasets")
+    files = source.snapshot(kind == "datasets", patterns)
+    check_readable(f"{kind}.{name}", source, files, patterns)
     if kind == "models":
-        with tempfile.TemporaryDirectory() as folder:
-            for file in (CONFIG, INDEX):
-                if file in files:
-                    fetch(source, file, files[file], Path(folder) / file)
-            if INDEX not in files and SINGLE in files:
-                _fetch_header(source, SINGLE, Path(folder))
-            held = holdings(Checkpoint(folder, name))
-        for file, holds in held.items():
+        for file, holds in _held(name, source, files).items():
             if file not in files:
                 raise AoeError(f"The index of {name} names the shard {file}, which {source} does not have.")
             files[file]["holds"] = holds
+    if isinstance(source, UrlSource):  # nothing else in the lock says where they are from
+        files = {file: {**facts, "from": source.origin(file)} for file, facts in files.items()}
     return Locked(name, kind, files, source.repo, source.asked, source.commit)
+
+
+def _held(name, source, files):
+    """What each shard of a model holds, from its config and index, or its only shard's header."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (CONFIG, INDEX):
+            if file in files:
+                fetch(source, file, files[file], Path(folder) / file)
+        if INDEX not in files and SINGLE in files:
+            _fetch_header(source, SINGLE, Path(folder))
+        return holdings(Checkpoint(folder, name))
+
+
+def _joined(entries, sources):
+    """One Locked entry of the files of several sources.  Raises AoeError if two have a file of the same name."""
+    files = {}
+    for entry, source in zip(entries, sources, strict=True):
+        for file, facts in entry.files.items():
+            if file in files:
+                raise AoeError(f"{entry.kind}.{entry.name}: two of its sources have a file {file}; one is {source}.")
+            files[file] = {**facts, "from": source.origin(file)}
+    return Locked(entries[0].name, entries[0].kind, files)
 
 
 def fetch_outline(source, locked, directory):

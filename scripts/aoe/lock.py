@@ -4,10 +4,11 @@ A lock is a JSON file, written once and then kept with the study:
 
     {"models": {name: {"repo": "owner/name", "asked": "main", "commit": hex, "files": {file: facts}}}, "datasets": {…}}
 
-``repo``, ``asked`` (a branch, tag or commit) and ``commit`` are missing for what was locked from a folder.  A file's
-facts are its ``size`` in bytes, its ``sha256``, or ``git`` where the Hub states only git's blob id (small text files),
-and, for a shard, what it ``holds``: {tensor group: [layers]}, from which follows which shards a recipe reads before a
-single one is there.
+``repo``, ``asked`` (a branch, tag or commit) and ``commit`` are missing for what was locked from a folder, from the web
+or from several sources.  A file's facts are its ``size`` in bytes, its ``sha256``, or ``git`` where the Hub states only
+git's blob id (small text files), where it is ``from`` (its source as a study writes it) unless that follows from the
+entry, and, for a shard, what it ``holds``: {tensor group: [layers]}, from which follows which shards a recipe reads
+before a single one is there.
 """
 
 import hashlib
@@ -218,6 +219,12 @@ def compare(path, entries):
         except (AoeError, AttributeError, TypeError, KeyError) as error:
             lines.append(f"{entry.name} cannot be compared with the present lock: {error}")
     return lines
+
+
+def resolved(entries):
+    """A sentence on which branches and tags were locked as which commits, or None if the study names commits only."""
+    found = [f"{e.repo}@{e.asked} is {e.commit}" for e in entries if e.repo and e.asked != e.commit]
+    return f"Not pinned by the study, but by this lock: {', '.join(found)}." if found else None
 
 
 def _same(one, two):

@@ -5,6 +5,7 @@ node on which the server would have started is never refused.
 """
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -44,10 +45,8 @@ class Wanted:
     @property
     def workers(self):
         """Processes that compute together on one node."""
-        tensor, pipeline, data = (
-            int(self.options.get(f"{k}-parallel-size", 1)) for k in ("tensor", "pipeline", "data")
-        )
-        return max(1, tensor * pipeline * data // self.nodes)
+        sizes = (int(self.options.get(f"{kind}-parallel-size", 1)) for kind in ("tensor", "pipeline", "data"))
+        return max(1, math.prod(sizes) // self.nodes)
 
     def is_on(self, variable, default="1"):
         """Whether a switch of vLLM's is on."""

@@ -1,4 +1,4 @@
-"""Where models and datasets come from: a repository of the Hugging Face Hub (or of a mirror), or a folder.
+"""Where models and datasets come from: a repository of the Hugging Face Hub (or of a mirror), a folder, or the web.
 
 A source lists its files as a lock states them, reads a few bytes of one, and transfers one to a path; what it transfers
 is checked by the caller.  The Hub's library finds the mirror (``HF_ENDPOINT``) and the token (``HF_TOKEN``, or the one
@@ -10,36 +10,45 @@ import errno
 import os
 import re
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aoe import AoeError
 from aoe.disk import share_blocks
-from aoe.hashing import HashedWriter, facts_of
+from aoe.hashing import facts_of
 from aoe.lock import UNFINISHED, check_name, kind_of
+from aoe.transfer import STALL_SECONDS, advice, cause, may_pass, read_range, retried, stream, within
+from aoe.web import UrlSource
+from aoe.xet import download
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the Hub's library asks and tells nothing but what is fetched
 
-ATTEMPTS = 5  # without a new byte in between
-FIRST_WAIT = 1  # seconds; twice as many after every further failure
-LONGEST_WAIT = 300  # seconds, whatever a server asks for
-TRANSIENT = (408, 429, 500, 502, 503, 504)
 
+def open_source(text, where="The study", commit=None, stall_seconds=STALL_SECONDS):
+    """The HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``hf://spaces/…``), the UrlSource of
+    ``https://host/file`` or ``https://host/folder/``, or the FolderSource of ``file:folder``.
 
-def open_source(text, where="The study", commit=None):
-    """The HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``hf://spaces/…``), or the FolderSource of
-    ``file:folder``.
-
-    commit: the locked one, which then is read instead of the revision.  Raises AoeError, beginning with ``where``, for
-    anything else.
+    commit: the locked one, which then is read instead of the revision; stall_seconds: after which a connection that
+    delivers too little is dropped.  Raises AoeError, beginning with ``where``, for anything else.
     """
     if text.startswith("file:") and len(text) > len("file:"):
         return FolderSource(text.removeprefix("file:"))
     if text.startswith("hf://"):
-        return HubSource(text, where, commit)
-    raise AoeError(f"{where} has the source {text!r}; write hf://owner/name@revision or file:folder.")
+        return HubSource(text, where, commit, stall_seconds)
+    if text.startswith(("https://", "http://")):
+        return UrlSource(text, where, stall_seconds)
+    raise AoeError(
+        f"{where} has the source {text!r}; write hf://owner/name@revision, https://host/path/file or file:folder."
+    )
+
+
+def sources_in(entry):
+    """[{"source", "files" if any}] of a study's entry of a model or dataset; none if it only has a path."""
+    if "sources" in entry:
+        return entry["sources"]
+    return [{key: entry[key] for key in ("source", "files") if key in entry}] if "source" in entry else []
 
 
 class FolderSource:
@@ -53,19 +62,29 @@ class FolderSource:
     def __str__(self):
         return f"the folder {self.directory}"
 
-    def snapshot(self, deep=False):
-        """{file: {"size", "sha256"}} of every file in the folder; ``deep``: also of those in folders below it.
+    def origin(self, file):
+        """Where a file comes from, as a source's text."""
+        return f"file:{self.directory}"
+
+    def snapshot(self, deep=False, patterns=("*",)):
+        """{file: {"size", "sha256"}} of every file in the folder that a pattern matches; ``deep``: also of those in
+        folders below it.
 
         What is hidden, or unfinished, is left out.  Raises AoeError if a file cannot be read, or is none.
         """
-        with self._told():
-            names = sorted(str(path.relative_to(self.directory)) for path in self._paths(self.directory, deep))
+        names = self.names(patterns, deep)
         for name in names:
             check_name(name, f"The folder {self.directory}")
             with self._told(name):
                 self._file(name)
         with self._told(), ThreadPoolExecutor() as pool:
             return dict(zip(names, pool.map(lambda name: facts_of(self.directory / name), names), strict=True))
+
+    def names(self, patterns, deep=False):
+        """The names of the files that a pattern matches, as ``snapshot`` finds them."""
+        with self._told():
+            names = sorted(str(path.relative_to(self.directory)) for path in self._paths(self.directory, deep))
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
     def _paths(self, folder, deep):
         for path in folder.iterdir():
@@ -121,7 +140,7 @@ class FolderSource:
 class HubSource:
     """A repository of the Hub at one revision."""
 
-    def __init__(self, uri, where="The study", commit=None):
+    def __init__(self, uri, where="The study", commit=None, stall_seconds=STALL_SECONDS):
         try:
             from huggingface_hub.errors import HfUriError
             from huggingface_hub.utils import disable_progress_bars, get_token, logging, parse_hf_uri
@@ -140,7 +159,7 @@ class HubSource:
             raise AoeError(
                 f"{where} has the source {uri!r}; write hf://owner/name@revision, hf://datasets/… or hf://spaces/…."
             )
-        self.repo, self.type = parsed.id, parsed.type
+        self.repo, self.type, self.stall_seconds = parsed.id, parsed.type, stall_seconds
         self.revision = commit or parsed.revision or "main"
         self.asked = parsed.revision or "main"
         self.commit = commit or (parsed.revision if re.fullmatch("[0-9a-f]{40}", parsed.revision or "") else None)
@@ -148,15 +167,21 @@ class HubSource:
     def __str__(self):
         return f"{self.repo} at {self.revision[:12]}"
 
-    def snapshot(self, deep=True):
-        """{file: {"size", "sha256" or "git"}} of every file of the revision, as the Hub states them; sets ``commit``.
+    def origin(self, file):
+        """Where a file comes from, as a source's text with the commit."""
+        kind = "" if self.type == "model" else f"{self.type}s/"
+        return f"hf://{kind}{self.repo}@{self.commit}"
+
+    def snapshot(self, deep=True, patterns=("*",)):
+        """{file: {"size", "sha256" or "git"}} of every file of the revision that a pattern matches, as the Hub states
+        them; sets ``commit``.
 
         Raises AoeError if the repository cannot be read, or a file's name leads out of it.
         """
         from huggingface_hub import HfApi
 
         with self._told():
-            info = self._retried(
+            info = self._asked_for(
                 lambda: HfApi().repo_info(
                     self.repo, repo_type=self.type, revision=self.revision, files_metadata=True, timeout=60
                 )
@@ -169,100 +194,66 @@ class HubSource:
             stated = [self.commit, *(value for facts in files.values() for value in facts.values())]
             if None in stated:
                 raise ValueError("a commit, a size or a digest is missing")
-        return files
+        return {file: facts for file, facts in files.items() if any(fnmatch(file, pattern) for pattern in patterns)}
+
+    def names(self, patterns, deep=True):
+        """The names of the files that a pattern matches."""
+        return list(self.snapshot(deep, patterns))
 
     def read(self, file, begin, end):
         """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
-        from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
-
-        def request():
-            headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={begin}-{end - 1}"}
-            with http_stream_backoff(
-                "GET", self._url(file), headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, max_retries=0
-            ) as response:
-                hf_raise_for_status(response)
-                skip = 0 if response.status_code == 206 else begin  # a server that knows no ranges begins at 0
-                content = bytearray()
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    if response.status_code != 206 and len(content) >= skip + end - begin:
-                        break
-                return bytes(content[skip : skip + end - begin])
+        from huggingface_hub.utils import build_hf_headers
 
         with self._told(file):
-            return self._retried(request)
+            return retried(lambda: read_range(self._url(file), build_hf_headers(), begin, end, self.stall_seconds))
 
     def transfer(self, file, facts, target):
         """Download a file to ``target``, going on after the bytes that it holds already.
 
-        Xet is used where the Hub offers it and ``hf_xet`` is there.  Interruptions and overload are waited out, until
-        no byte has come in ATTEMPTS attempts.  Returns the file's digest, if it was hashed on the way.  Raises AoeError
-        if the file cannot be had, or is not the locked one.
+        Xet is used for a file of which nothing is there, where the Hub offers it and ``hf_xet`` is there; after a first
+        failure, plain HTTP goes on.  Interruptions, stalls and overload are waited out, until too little has come in
+        ATTEMPTS attempts.  Returns the file's digest, if it was hashed on the way.  Raises AoeError if the file cannot
+        be had, or is not the locked one.
         """
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import get_hf_file_metadata, xet_get
         from huggingface_hub.utils import build_hf_headers
         from huggingface_hub.utils._runtime import is_xet_available
 
+        xet = is_xet_available()
+
+        def there():
+            return target.stat().st_size if target.exists() else 0
+
         def attempt():
-            headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-            metadata = get_hf_file_metadata(self._url(file), headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-            self._check_unmoved(file, facts, metadata)
+            nonlocal xet
+            headers = build_hf_headers()
+            stored = self._check_unmoved(file, facts, headers)
             if target.exists() and target.stat().st_nlink > 1:
                 target.unlink()  # a hard link that a FolderSource left: its bytes are somebody else's, too
-            if metadata.xet_file_data is None or not is_xet_available():
-                return self._stream(file, facts, target, headers)
-            xet_get(
-                incomplete_path=target,
-                xet_file_data=metadata.xet_file_data,
-                headers=headers,
-                expected_size=facts["size"],
-            )
-            return None
+            if stored is None or not xet or there():
+                return stream(self._url(file), headers, facts, target, self.stall_seconds)
+            xet = False
+            return download(stored, facts["size"], target, self.stall_seconds)
 
         with self._told(file):
-            return self._retried(attempt, lambda: target.stat().st_size if target.exists() else 0)
+            return retried(attempt, there)
 
-    def _stream(self, file, facts, target, headers):
-        """One request, for the bytes after those that ``target`` holds; returns the digest of all of them.
+    def _asked_for(self, request):
+        """What a request with a short answer returns, tried again after what may pass."""
+        return retried(lambda: within(self.stall_seconds, request))
 
-        The Hub's own function for this begins anew after a kill, and is three times slower.  Raises OSError if fewer,
-        more, or others come than were asked for.
+    def _check_unmoved(self, file, facts, headers):
+        """What Xet knows a file by, or None; one request.
+
+        Raises AoeError if the Hub states another digest or size than the lock; a mirror may have its own.
         """
         from huggingface_hub import constants
-        from huggingface_hub.utils import hf_raise_for_status, http_stream_backoff
+        from huggingface_hub.file_download import get_hf_file_metadata
 
-        offset = target.stat().st_size if target.exists() else 0
-        if offset == facts["size"] > 0:
-            return None
-        if offset > facts["size"]:
-            offset = 0
-        if offset:
-            headers = {**headers, "Range": f"bytes={offset}-"}
-        with http_stream_backoff(
-            "GET", self._url(file), headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, max_retries=0
-        ) as response:
-            if response.status_code == 416:
-                target.unlink(missing_ok=True)
-                raise OSError("the server knows no such range")
-            hf_raise_for_status(response)
-            if response.status_code != 206:
-                offset = 0  # a server that knows no ranges begins at the first byte
-            elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-                target.unlink(missing_ok=True)
-                raise OSError("another range came than was asked for")
-            with HashedWriter(target, facts, offset) as writer:
-                for piece in response.iter_bytes():
-                    writer.write(piece)
-                    if writer.size > facts["size"]:
-                        break
-        if writer.size != facts["size"]:
-            raise OSError(f"{writer.size} bytes came instead of {facts['size']}")
-        return writer.digest
-
-    def _check_unmoved(self, file, facts, metadata):
-        """Raises AoeError if the Hub states another digest or size than the lock; a mirror may have its own."""
+        headers = {**headers, "Accept-Encoding": "identity"}
+        metadata = within(
+            self.stall_seconds,
+            lambda: get_hf_file_metadata(self._url(file), headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT),
+        )
         etag, stated = metadata.etag or "", kind_of(facts)
         comparable = re.fullmatch("[0-9a-f]{64}|[0-9a-f]{40}", etag) and len(etag) == len(facts[stated])
         if (comparable and etag != facts[stated]) or (metadata.size is not None and metadata.size != facts["size"]):
@@ -271,26 +262,12 @@ class HubSource:
                 f"{metadata.size} bytes with the digest {etag[:16]}…, the lock {facts['size']} with "
                 f"{facts[stated][:16]}….  Lock anew if the change is wanted."
             )
+        return metadata.xet_file_data
 
     def _url(self, file):
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(self.repo, file, repo_type=self.type, revision=self.commit or self.revision)
-
-    def _retried(self, attempt, progress=lambda: 0):
-        """What ``attempt()`` returns, tried again after what may pass, as long as ``progress()`` grows now and then."""
-        failures, reached = 0, progress()
-        while True:
-            try:
-                return attempt()
-            except Exception as error:
-                if not _may_pass(error):
-                    raise
-                failures = 1 if progress() > reached else failures + 1
-                reached = max(reached, progress())
-                if failures >= ATTEMPTS:
-                    raise
-                time.sleep(_wait(error, failures))
 
     @contextlib.contextmanager
     def _told(self, file="its files"):
@@ -298,6 +275,7 @@ class HubSource:
         from huggingface_hub import errors
 
         site = _site()
+        page = f"{site}/{'' if self.type == 'model' else f'{self.type}s/'}{self.repo}"
         what = f"{file} of {self.repo}"
         token = "set HF_TOKEN or run `hf auth login`"
         try:
@@ -305,9 +283,7 @@ class HubSource:
         except AoeError:
             raise
         except errors.GatedRepoError as error:
-            raise AoeError(
-                f"The repository {self.repo} is gated: ask for access at {site}/{self.repo}, then {token}."
-            ) from error
+            raise AoeError(f"The repository {self.repo} is gated: ask for access at {page}, then {token}.") from error
         except errors.DisabledRepoError as error:
             raise AoeError(f"The repository {self.repo} was disabled by {site}.") from error
         except errors.RepositoryNotFoundError as error:
@@ -332,11 +308,11 @@ class HubSource:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise AoeError(f"There is no room left for {what}.") from error
             hint = (
-                "What has come is kept; the same command goes on from there."
-                if _may_pass(error)
+                advice(error)
+                if may_pass(error)
                 else "Is it a Hub?  Look at HF_ENDPOINT, the proxy (HTTPS_PROXY) and the certificates (SSL_CERT_FILE)."
             )
-            raise AoeError(f"{what} could not be fetched from {site}: {_cause(error)}.  {hint}") from error
+            raise AoeError(f"{what} could not be fetched from {site}: {cause(error)}.  {hint}") from error
 
 
 def _site():
@@ -351,28 +327,3 @@ def _site():
     if endpoint is None or endpoint.scheme not in ("http", "https") or not endpoint.hostname:
         raise AoeError("HF_ENDPOINT is no address: write https://host, and a password in it with %2F for /.")
     return f"{endpoint.scheme}://{endpoint.hostname}{port}"
-
-
-def _may_pass(error):
-    """Whether an error of a transfer can be gone at the next attempt: the network, overload, a body cut short."""
-    from httpx2 import LocalProtocolError, TransportError, UnsupportedProtocol
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in TRANSIENT
-    if isinstance(error, TransportError):
-        return not isinstance(error, (LocalProtocolError, UnsupportedProtocol))
-    # our own of too few or too many bytes have no number; Xet's are RuntimeErrors
-    return (isinstance(error, OSError) and error.errno is None) or type(error) is RuntimeError
-
-
-def _wait(error, failures):
-    """Seconds to wait before the next attempt: what the server asks for, or ever longer."""
-    response = getattr(error, "response", None)
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(int(asked) if asked.isdigit() else FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
-
-
-def _cause(error):
-    """An error in few words, without the addresses in it."""
-    return re.sub(r"\w+://\S+", "…", " ".join(str(error).split()))[:300] or type(error).__name__

@@ -9,7 +9,7 @@ import yaml
 from aoe import AoeError
 from aoe.recipe import read_recipe
 from aoe.serving import OWN_OPTIONS
-from aoe.sources import open_source
+from aoe.sources import FolderSource, open_source, sources_in
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
 FEWEST_POSITIONS = 4  # different λ2 that a sweep needs for a transition to be fitted
@@ -26,9 +26,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Study:
-    """``models`` (name -> label, source, path), ``datasets`` (name -> source, path, files), ``variants`` (name ->
-    Recipe), ``entries`` (name -> the recipe as written), ``sweeps`` (name -> [Point]), and ``content``, the study file
-    as it stands."""
+    """``models`` (name -> label, source, path), ``datasets`` (name -> source and files, or sources, path), ``variants``
+    (name -> Recipe), ``entries`` (name -> the recipe as written), ``sweeps`` (name -> [Point]), and ``content``, the
+    study file as it stands."""
 
     name: str
     models: dict
@@ -51,8 +51,9 @@ class Study:
 
     @property
     def sources(self):
-        """name -> source of the models and datasets that are fetched; the others lie where the study says."""
-        return {name: entry["source"] for name, entry in self.inputs.items() if "source" in entry}
+        """name -> [{"source", "files"}] of the models and datasets that are fetched; the others lie where the study
+        says."""
+        return {name: sources_in(entry) for name, entry in self.inputs.items() if sources_in(entry)}
 
     def kind(self, name):
         """Whether a name is one of the ``models`` or of the ``datasets``."""
@@ -64,8 +65,8 @@ class Study:
         Raises AoeError if the study's source is not the repository, or the commit, that was locked.
         """
         entry = self.inputs[name]
-        if "source" in entry:
-            check_locked(name, entry["source"], locked)
+        if name in self.sources:
+            check_locked(name, self.sources[name], locked)
         return os.path.expanduser(entry.get("path") or f"{inputs}/{locked.repo or name}/{locked.short_revision}")
 
     @property
@@ -160,17 +161,33 @@ def read_content(name, path, extending=()):
     return read_content(other, path.with_name(f"{other}.yaml"), (name, *extending)) | content
 
 
-def check_locked(name, source, locked):
-    """Raises AoeError if a source on the Hub is another repository, or names another commit, than the lock."""
-    if not source.startswith("hf://"):
-        return
-    source = open_source(source, f"{locked.kind}.{name}")
-    if source.repo != locked.repo or source.asked not in (locked.asked, locked.commit):
+def check_locked(name, parts, locked):
+    """Raises AoeError if a study's sources of a model or dataset are others, or name other commits, than the lock.
+
+    parts: [{"source", …}] as the study writes them.  A folder may hold what was locked from elsewhere.
+    """
+    origins = {facts["from"] for facts in locked.files.values() if "from" in facts}
+    for part in parts:
+        source = open_source(part["source"], f"{locked.kind}.{name}")
+        if isinstance(source, FolderSource):
+            continue
+        if source.repo and len(parts) == 1:
+            known = source.repo == locked.repo and source.asked in (locked.asked, locked.commit)
+        else:
+            known = any(origin == source.origin("") or _is_below(origin, source) for origin in origins)
+        if known:
+            continue
+        there = f"{locked.repo} at {locked.asked}" if locked.repo else ", ".join(sorted(origins)) or "a folder"
+        told = f"{source.repo} at {source.asked}" if source.repo else source
         raise AoeError(
-            f"The study's source of {name} is {source.repo} at {source.asked}, but the lock has "
-            f"{f'{locked.repo} at {locked.asked}' if locked.repo else 'a folder'}; lock anew with "
+            f"The study's source of {name} is {told}, but the lock has {there}; lock anew with "
             "`snakemake --cores 1 --config study=… -- lock`."
         )
+
+
+def _is_below(origin, source):
+    """Whether a locked file comes from a folder of the web."""
+    return source.origin("").endswith("/") and origin.startswith(source.origin(""))
 
 
 def _build(name, content):
@@ -188,9 +205,20 @@ def _build(name, content):
     for dataset in datasets.keys() & models.keys():
         raise AoeError(f"The dataset {dataset} has the name of a model.")
     for origin, entry in (models | datasets).items():
-        if not entry.keys() & {"source", "path"}:
-            raise AoeError(f"{origin} says neither where it lies (path) nor where it comes from (source).")
+        _check_sources(origin, entry)
     return Study(name, models, datasets, variants, entries, sweeps, content)
+
+
+def _check_sources(name, entry):
+    """Raises AoeError if an entry says too little, or two things, of where a model or dataset is."""
+    if not entry.keys() & {"source", "sources", "path"}:
+        raise AoeError(f"{name} says neither where it lies (path) nor where it comes from (source).")
+    if "sources" in entry and entry.keys() & {"source", "files"}:
+        raise AoeError(f"{name} has `sources`, each with its own `files`; leave out `source` and `files` beside them.")
+    for part in entry.get("sources", []):
+        source = open_source(part["source"], name)
+        if source.repo and not source.commit:
+            raise AoeError(f"{name}: {source.repo}, one of its `sources`, needs a commit instead of {source.asked!r}.")
 
 
 def _check_references(study, path):

@@ -20,7 +20,7 @@ ANSWER_LINE = re.compile(r"(?i)answer\s*:\s*(.+)$")
 def samples(folder, files):
     """One Sample a problem.  Raises AoeError if the files are no AIME dataset."""
     first = read_records(folder, files, [])[0]
-    names = next((names for names in FIELDS if names[1] in first), FIELDS[0])
+    names = max(FIELDS, key=lambda names: len(first.keys() & set(names)))
     id_, problem, answer = names
     return [
         Sample(

@@ -42,11 +42,13 @@ def _given(turns, marks):
 class Benchmark:
     """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``grade(turns,
     marks)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or
-    the sandbox gave, {(question, sample, turn): mark}; ``defaults`` are how it is asked if the study does not say."""
+    the sandbox gave, {(question, sample, turn): mark}; ``defaults`` are how it is asked if the study does not say;
+    ``check(*dataset)`` raises AoeError if what grading reads of the dataset is not there."""
 
     questions: Callable
     grade: Callable
     defaults: dict = field(default_factory=lambda: DEEPSEEK)
+    check: Callable = lambda *dataset: None
 
 
 BENCHMARKS = {
@@ -60,7 +62,12 @@ BENCHMARKS = {
     "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), partial(_compared, gpqa.is_right)),
     "bigcodebench": Benchmark(lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")), _given),
-    "mt_bench": Benchmark(lambda _, dataset: mt_bench.samples(*dataset), _given, {**DEEPSEEK, "temperature": None}),
+    "mt_bench": Benchmark(
+        lambda _, dataset: mt_bench.samples(*dataset),
+        _given,
+        {**DEEPSEEK, "temperature": None},
+        mt_bench.check_judging,
+    ),
 }
 
 
@@ -77,6 +84,22 @@ def task_of(name, settings, dataset=None):
     if twice:
         raise AoeError(f"{name} has the question {twice[0]} twice in its dataset; choose one of its `files`.")
     return make_task(name, samples, **{key: settings[key] for key in SAMPLING if key in settings})
+
+
+def check_dataset(name, settings, dataset):
+    """How many questions a benchmark has.  Raises AoeError if it, or who grades its answers, cannot read the dataset.
+
+    settings: the study's; dataset: (folder, file names).
+    """
+    try:
+        questions = len(task_of(name, settings, dataset).dataset)
+        BENCHMARKS[name].check(*dataset)
+        return questions
+    except AoeError as error:
+        reason = str(error)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # what readers meet in odd records
+        reason = f"{dataset[0]}: {type(error).__name__}: {error}"
+    raise AoeError(f"{name} cannot be asked with the dataset {settings['dataset']}: {reason}")
 
 
 def turns_of(log):

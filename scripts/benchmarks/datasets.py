@@ -26,7 +26,9 @@ def read_records(folder, files, needed):
         except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise AoeError(f"{Path(folder) / file} cannot be read as a dataset ({error}).") from error
         for number, record in enumerate(found, start=1):
-            lacking = [field for field in needed if not isinstance(record, dict) or record.get(field) is None]
+            if not isinstance(record, dict):
+                raise AoeError(f"{Path(folder) / file}: record {number} has no fields.")
+            lacking = [field for field in needed if record.get(field) is None]
             if lacking:
                 raise AoeError(f"{Path(folder) / file}: record {number} has no field {lacking[0]!r}.")
         records += found

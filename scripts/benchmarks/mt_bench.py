@@ -65,7 +65,7 @@ class Judging:
                 raise AoeError(f"{folder} has no judge prompt {name}.")
         answers = [file for file in files if REFERENCES in Path(file).parts]
         found = read_records(folder, answers, ["question_id", "choices"]) if answers else []
-        return cls(prompts, {str(record["question_id"]): record["choices"][0]["turns"] for record in found})
+        return cls(prompts, {str(record["question_id"]): _turns(record) for record in found})
 
     def messages(self, question, category, turns, answers):
         """What the judge is asked about the last of some turns.
@@ -84,7 +84,26 @@ class Judging:
             values = {f"question_{i}": turn for i, turn in enumerate(turns, 1)}
             values |= {f"answer_{i}": answer for i, answer in enumerate(answers, 1)}
         values |= {f"ref_answer_{i}": answer for i, answer in enumerate(reference or [], 1)}
-        return [
-            {"role": "system", "content": prompt["system_prompt"]},
-            {"role": "user", "content": prompt["prompt_template"].format(**values)},
-        ]
+        try:
+            filled = prompt["prompt_template"].format(**values)
+        except (KeyError, IndexError, ValueError) as error:
+            told = f"MT-Bench's judge prompt {name} cannot be filled in for question {question}"
+            raise AoeError(f"{told} ({type(error).__name__}: {error}).") from error
+        return [{"role": "system", "content": prompt["system_prompt"]}, {"role": "user", "content": filled}]
+
+
+def check_judging(folder, files):
+    """Raises AoeError if the judge could not be asked about some turn of some question."""
+    judging = Judging.read(folder, files)
+    for sample in samples(folder, files):
+        turns = [sample.input, *sample.metadata["follow_ups"]]
+        for number in range(1, len(turns) + 1):
+            judging.messages(sample.id, sample.metadata["category"], turns[:number], [""] * number)
+
+
+def _turns(record):
+    """A reference answer's turns."""
+    try:
+        return record["choices"][0]["turns"]
+    except (KeyError, IndexError, TypeError):
+        raise AoeError(f"MT-Bench's reference answer {record['question_id']} has no turns in its `choices`.") from None

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aoe import AoeError, sources
+from aoe import AoeError, transfer
 from aoe.checkpoint import OUTLINE, Checkpoint
 from aoe.fetching import Progress, begin_fetching, check_room, fetch, fetch_outline, lock_source, partial_of
 from aoe.hashing import HashedWriter
@@ -28,7 +28,7 @@ def hasty(monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2)
-    monkeypatch.setattr(sources, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.01)
 
 
 def random_fault(rng, get):
@@ -166,15 +166,20 @@ def test_offline_nothing_is_asked_for(hub, tmp_path, monkeypatch):
 
 def test_xet_is_used_where_it_is_offered(hub, tmp_path, monkeypatch):
     """The storage behind Xet is real, too: a folder, filled by hf_xet itself."""
-    hf_xet = pytest.importorskip("hf_xet")
+    pytest.importorskip("hf_xet")
     content = random.Random(2).randbytes(3_000_000)
     (tmp_path / "original").write_bytes(content)
     hub.cas = f"local://{tmp_path}/storage"
     (tmp_path / "storage").mkdir()
-    session = hf_xet.XetSession()
-    with session.new_upload_commit(endpoint=hub.cas, token="xet", token_expiry_unix_secs=9999999999) as commit:
-        upload = commit.start_upload_file(str(tmp_path / "original"))
-    stored = upload.result().xet_info.hash
+    script = (  # a process of its own, as the storage serves one at a time
+        "import hf_xet, sys\n"
+        "storage = dict(endpoint=sys.argv[1], token='xet', token_expiry_unix_secs=9999999999)\n"
+        "with hf_xet.XetSession().new_upload_commit(**storage) as commit:\n"
+        "    upload = commit.start_upload_file(sys.argv[2])\n"
+        "print(upload.result().xet_info.hash)"
+    )
+    command = [sys.executable, "-c", script, hub.cas, str(tmp_path / "original")]
+    stored = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     hub.add("o/n", {"file": content, "other": content[::-1]}, xet={"file": stored, "other": stored})
     source = open_source("hf://o/n")
     files = source.snapshot()

@@ -1,6 +1,10 @@
 """The server's command, and what is said of a server that does not come up."""
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -8,6 +12,7 @@ import pytest
 from aoe import AoeError
 from aoe.serving import OWN_OPTIONS, Server, command_line, free_port
 from aoe.vllm_server import part_of
+from clones import ROOT
 
 
 def test_options_become_a_command_line():
@@ -86,3 +91,48 @@ def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path):
     with pytest.raises(AoeError, match=r"The vLLM server for v3 ended with status 1: the end of .*server\.log reads"):
         server.__enter__()
     assert server.process.poll() is not None
+
+
+def without_networks(tmp_path, setup, code):
+    """What a Python program prints in a network of its own, which a shell has set up."""
+    if (
+        os.geteuid()
+        or not shutil.which("ip")
+        or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode
+    ):
+        pytest.skip("only root can make a network of its own")
+    (tmp_path / "program.py").write_text(code)
+    command = ["unshare", "--net", "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, tmp_path / "program.py"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+LOOPBACK = "ip link set lo up"
+NETWORKS = f"{LOOPBACK}; ip address add 192.0.2.7/24 dev lo; ip address add 198.51.100.7/24 dev lo"
+
+
+def test_a_node_is_known_by_the_address_that_it_reaches_the_first_by(tmp_path):
+    """On two networks, without a default route, where vLLM finds 0.0.0.0."""
+    code = """
+from aoe.vllm_server import own_address
+from vllm.utils.network_utils import get_ip
+print(get_ip(), *map(own_address, ["192.0.2.1", "198.51.100.1", "198.51.100.7", "203.0.113.1", "127.0.0.1", "no.such"]))
+"""
+    last = without_networks(tmp_path, NETWORKS, code).splitlines()[-1]
+    assert last.split() == ["0.0.0.0", "192.0.2.7", "198.51.100.7", "198.51.100.7", "None", "None", "None"]
+
+
+@pytest.mark.server
+def test_a_server_starts_where_there_is_no_network_at_all(tmp_path):
+    code = f"""
+import pathlib, yaml
+from aoe.serving import Server
+from served import MINI_FOLDERS, PROMPTS, complete
+serving = yaml.safe_load(pathlib.Path("config/studies/mini.yaml").read_text())["serving"]
+v3, log = {{"v3-0324": MINI_FOLDERS["v3-0324"]}}, {str(tmp_path / "log")!r}
+with Server("v3", v3, None, log, serving["options"], serving["environment"]) as server:
+    print(complete(server, PROMPTS[1], max_tokens=8)["finish_reason"])
+"""
+    assert without_networks(tmp_path, LOOPBACK, code).split()[-1] in ("length", "stop")

@@ -160,6 +160,8 @@ def test_a_moved_branch_and_a_file_uploaded_anew(clone, hub, study):
     folder = folder_of(clone, locked, "r1")
     assert (folder / "generation_config.json").read_bytes() == files["generation_config.json"].read_bytes()
     text = said(call(clone, "lock"))
+    assert "Not pinned by the study, but by this lock: mini/v3-0324@main is" in text
+    assert f"mini/r1@main is {moved}" in text
     assert f"r1: mini/r1 has moved from the commit {old} to {moved}." in text
     assert "r1: generation_config.json has changed (125 bytes, 2 now)." in text
     # another file under the locked commit
@@ -276,3 +278,95 @@ def test_models_from_a_folder_and_a_dataset(clone, hub, study):
     (shard,) = (clone.folder / "inputs/r1").glob("*/model-00001-of-000005.safetensors")
     assert shard.read_bytes() == (clone.folder / "resources/mini/r1" / shard.name).read_bytes()
     assert (clone.folder / "fetched here/config.json").exists()
+
+
+QUESTION = {"question_id": 81, "category": "writing", "turns": ["1+2=?"]}
+
+
+@pytest.fixture
+def mt_bench(hub):
+    """MT-Bench as it is published, but for its number of questions: a Space, and files of the web elsewhere."""
+    prompts = [
+        {"name": name, "system_prompt": "judge", "prompt_template": "{question} {answer}"}
+        for name in ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
+    ]
+    space = hub.add("lmsys/mt-bench", {"data/mt_bench/question.jsonl": _lines(QUESTION), "app.py": b""}, kind="space")
+    reference = {"question_id": 81, "choices": [{"turns": ["3"]}]}
+    data = {"judge_prompts.jsonl": _lines(*prompts), "mt_bench/reference_answer/gpt-4.jsonl": _lines(reference)}
+    other = hub.add("lm-sys/FastChat", data)
+    return {
+        "sources": [
+            {
+                "source": f"hf://spaces/lmsys/mt-bench@{space.refs['main']}",
+                "files": ["data/mt_bench/question.jsonl"],
+            },
+            {"source": f"{hub.url}/lm-sys/FastChat/resolve/{other.refs['main']}/", "files": list(data)},
+        ],
+        "expected": {"data/mt_bench/question.jsonl": 90, **dict.fromkeys(data, 90)},
+    }
+
+
+def _lines(*records):
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+ASKING_MT_BENCH = {"benchmarks": {"mt_bench": {"dataset": "mt", "seed": 1}}, "judge": {"model": "v3-0324"}}
+
+
+def ask_mt_bench(study, dataset):
+    scores = {"intelligence": ["mt_bench"], "reference": "r1", "resamples": 100, "seed": 1}
+    models = {model: {"label": model, "path": f"resources/mini/{model}"} for model in MODELS}
+    study(models=models, datasets={"mt": dataset}, scores=scores, **ASKING_MT_BENCH)
+
+
+def test_a_dataset_of_several_sources(clone, hub, study, mt_bench):
+    ask_mt_bench(study, mt_bench)
+    said(call(clone, "results/fetched/questions.json"))  # locks, fetches, verifies, reads
+    entry = json.loads((clone.folder / "fetched.lock.json").read_text())["datasets"]["mt"]
+    assert {facts["from"].split("/")[0] for facts in entry["files"].values()} == {"hf:", "http:"}
+    (folder,) = (clone.folder / "inputs/mt").iterdir()
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.jsonl")} == set(mt_bench["expected"])
+    assert json.loads((clone.folder / "results/fetched/questions.json").read_text()) == {"mt_bench": 1}
+    answers = "results/fetched/answers/r1/mt_bench.eval"
+    planned = said(clone.snakemake("--dry-run", "--config", "study=fetched", "--", answers))
+    assert "rule answer" in planned and "rule download" not in planned
+    other = json.loads(json.dumps(mt_bench).replace("FastChat", "Other"))
+    ask_mt_bench(study, other)
+    text = said(clone.snakemake("--dry-run", "--config", "study=fetched", check=False))
+    assert "study's source of mt is http" in text and "lock anew" in text
+
+
+def test_what_the_judge_will_miss_ends_the_run_before_an_answer(clone, hub, study, mt_bench):
+    repo = hub.repos["model", "lm-sys/FastChat"]
+    repo.commits[repo.refs["main"]]["judge_prompts.jsonl"] = _lines({"name": "single-v1", "system_prompt": "j"})
+    ask_mt_bench(study, mt_bench)
+    text = said(call(clone, "results/fetched/answers/r1/mt_bench.eval", check=False))
+    assert "mt_bench cannot be asked with the dataset mt: " in text
+    assert "judge_prompts.jsonl: record 1 has no field 'prompt_template'" in text
+    assert not (clone.folder / "results/fetched/logs/answer").exists()
+
+
+def test_nothing_is_locked_of_incomplete_inputs(clone, hub, study, mt_bench):
+    """The patterns that a study had of MT-Bench: two of three matched nothing, and nobody was told."""
+    source = mt_bench["sources"][0]["source"]
+    ask_mt_bench(study, {"source": source, "files": ["*/mt_bench/question.jsonl", "*/judge_prompts.jsonl"]})
+    text = said(call(clone, "lock", check=False))
+    assert "datasets.mt: the pattern '*/judge_prompts.jsonl' matches no file of lmsys/mt-bench at" in text
+    assert not (clone.folder / "results/fetched/lock.json").exists()
+    hub.repos["space", "lmsys/mt-bench"].gated = True
+    ask_mt_bench(study, mt_bench)
+    text = said(call(clone, "results/fetched/questions.json", check=False))
+    assert f"mt-bench is gated: ask for access at {hub.url}/spaces/lmsys/mt-bench, then set HF_TOKEN" in text
+    assert not (clone.folder / "fetched.lock.json").exists()
+
+
+def test_a_stall_is_dropped_after_the_configured_seconds(clone, hub, study):
+    lock(clone)
+    call(clone, "results/fetched/outline.json")
+    hub.repos["model", "mini/r1"].faults = [Fault("storage", stall=100)]
+    record = "results/fetched/downloaded/r1/model-00001-of-000005.safetensors.json"
+    begun = time.monotonic()
+    clone.snakemake("--config", "study=fetched", "stall_seconds=2", "--", record)
+    assert time.monotonic() - begun < 60
+    hub.requests.clear()
+    assert "Nothing to be done" in clone.snakemake("--config", "study=fetched", "stall_seconds=9", "--", record).stderr

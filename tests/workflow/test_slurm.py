@@ -76,12 +76,26 @@ def test_every_job_asks_for_what_its_rule_says(undisturbed):
 
 
 def test_short_jobs_go_together(undisturbed):
+    """One after another: in the time of all, with the cores and memory of one."""
     _, jobs, log = undisturbed
+    given = {"merge": (5 * 20, "2", "2000M"), "diff": (5 * 20, "2", "2000M"), "audit": (5 * 60, "2", "2000M")}
+    for group, expected in given.items():
+        (job,) = of(group, jobs)
+        assert (minutes(job["TimeLimit"]), requested(job)["cpu"], requested(job)["mem"]) == expected, group
     assert len(of("merge", jobs)) == 1, "five shards are one job"
     assert len(of("diff", jobs)) == 1 and len(of("tables", jobs)) == 1
     assert len(of("audit", jobs)) == 1, "so are those of an audit"
     (of_snakemake,) = re.findall(r"^total +(\d+)$", log, re.MULTILINE)
     assert len(jobs) <= 0.6 * int(of_snakemake)
+
+
+def test_nothing_is_put_into_the_home_folder(undisturbed, cluster):
+    """But for the launcher's own cache of sources, which Snakemake looks for before it reads any configuration."""
+    results, *_ = undisturbed
+    written = [path.relative_to(cluster.home) for path in cluster.home.rglob("*") if not path.is_dir()]
+    assert [str(path) for path in written if path.parts[:2] != (".cache", "snakemake")] == []
+    caches = results.parents[1] / ".snakemake/caches"
+    assert any((caches / "vllm").rglob("*")) and any((caches / "numba").rglob("*"))
 
 
 class Faults:
@@ -178,6 +192,66 @@ def test_a_server_over_two_nodes_answers_as_one(cluster, small_job):
     assert answer["TresPerNode"] == "gres:gpu:1"
     server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text()
     assert "world_size=2" in server
+
+
+def state(cluster, clone, number=0):
+    """Of the job that was submitted in a clone as the first, second, …: its id and state; neither, if there is none."""
+    jobs = cluster.slurm.jobs(clone.folder)
+    return (jobs[number]["JobId"], jobs[number]["JobState"]) if len(jobs) > number else (None, None)
+
+
+def wait_for(what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_job_that_is_preempted_is_submitted_again(cluster):
+    clone = cluster.clone("preempted")
+    launcher = cluster.start(clone, "--config", "study=mini", "--", "results/mini/verified/r1.json")
+    wait_for(lambda: state(cluster, clone)[1] == "RUNNING")
+    subprocess.run(["sbatch", "-p", "urgent", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1"], check=True)
+    assert launcher.wait(180) == 0, cluster.log(clone)
+    states = [job["JobState"] for job in cluster.slurm.jobs(clone.folder)]
+    assert states == ["PREEMPTED", "COMPLETED"]
+
+
+def test_jobs_that_slurm_has_forgotten_are_not_waited_for(cluster):
+    """One that was done and one that was not, which ended while the launcher did not look."""
+    clone = cluster.clone("forgotten")
+    files = [f"results/mini/verified/{name}.json" for name in ("r1", "v3-0324")]
+    launcher = cluster.start(clone, "--config", "study=mini", "--", *files)
+    wait_for(lambda: state(cluster, clone, 1)[1])
+    os.killpg(launcher.pid, signal.SIGSTOP)
+    cancelled = state(cluster, clone, 1)[0]
+    with cluster.slurm.forgetting():
+        subprocess.run(["scancel", cancelled], check=True)
+        wait_for(lambda: not cluster.slurm.jobs(clone.folder), 180)
+    os.killpg(launcher.pid, signal.SIGCONT)
+    assert launcher.wait(240) == 0, cluster.log(clone)
+    log = cluster.log(clone)
+    assert f"Slurm knows nothing of the job {cancelled} any more, and its log does not say that it was done." in log
+    assert log.count("Slurm knows nothing of the job") == 1
+    assert [job["JobState"] for job in cluster.slurm.jobs(clone.folder)] == ["COMPLETED"], "what was done is not redone"
+
+
+def test_what_a_partition_cannot_give_is_said_before_the_first_job(cluster):
+    clone = cluster.clone("too_much")
+    with open(clone.folder / "profiles/slurm/site.yaml", "a") as site:
+        site.write("gpu_partition: gpu\ngpu_model: h100\ngpu_request: gres\n")
+    serving = clone.content()["serving"]
+    clone.study("small", **SMALL, serving=serving | {"gpus": 1})
+    words = ["--config", "study=small", "--default-resources", "slurm_partition=short"]
+    assert cluster.start(clone, *words).wait() == 1
+    log = cluster.log(clone)
+    assert (
+        "The rule verify_input asks for 240 minutes, and the partition short has 60: set `most_minutes: 60` in "
+        "profiles/slurm/site.yaml, or change `slurm_partition` in profiles/slurm/config.yaml."
+    ) in log
+    assert "The group merge asks for 100 minutes, and the partition short has 60: give merge a smaller number" in log
+    assert "The rule answer asks for 1 GPUs called h100 of a node, and the partition gpu has 0 (h200): change" in log
+    assert "Traceback" not in log and not cluster.slurm.jobs(clone.folder)
 
 
 def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
