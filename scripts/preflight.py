@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 from aoe.probing import free_mib
 from aoe.readiness import MARKS, PROBLEM, Check, as_text, is_ready, judge
 from cluster_limits import refusals
@@ -191,8 +192,8 @@ def check_disk(needed):
         sentence = f"{device['size']:,.1f} GiB are still to come into {' and '.join(device['folders'])}"
         if device["free"] < device["size"]:
             check.problem(
-                f"{sentence}, where {device['free']:,.1f} GiB are free; let `inputs` in profiles/slurm/site.yaml (or "
-                "config/config.yaml) name a larger file system, or make room."
+                f"{sentence}, where {device['free']:,.1f} GiB are free; make room, let `inputs` in "
+                "profiles/slurm/site.yaml name a larger file system, or clone into one: results lie in the clone."
             )
         else:
             check.fact(f"{sentence}, where {device['free']:,.1f} GiB are free.")
@@ -219,11 +220,17 @@ def reason_of(name, said):
     return " ".join(words.split())[:600] or reason_in(said)
 
 
+def in_code(sentence):
+    """HTML of a sentence, with what stands in backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def page(plan, checks, judged):
     """The page for people."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    pages.filters["in_code"] = in_code
     return pages.get_template("preflight.html.j2").render(
         study=plan["study"],
         title=plan["title"],

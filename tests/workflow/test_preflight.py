@@ -193,7 +193,7 @@ def test_a_cluster_with_every_fault_says_so(cluster, monkeypatch):
         r"The rule verify_input asks for 240 minutes, and the partition short has 60",
         r"envs/analysis.yaml cannot be made: .*seaborn",
         r"127\.0\.0\.1:9",
-        r"GiB are still to come into .* GiB are free; let `inputs`",
+        r"GiB are still to come into .* GiB are free; make room, let `inputs`",
     ):
         assert re.search(sentence, text), f"{sentence}\n{text}"
     assert "Traceback" not in text
