@@ -6,6 +6,7 @@ environments and then for the jobs of rules/preflight.smk: what fails before a j
 Usage: python scripts/preflight.py PLAN     (a JSON file that `fly` writes; its status is 0 if every stage is ready)
 """
 
+import contextlib
 import json
 import os
 import re
@@ -76,6 +77,7 @@ class Flight:
 
     def __init__(self, plan):
         self.plan, self.folder, self.checks = plan, Path(plan["folder"]), {}
+        self.interrupted = False
         self.refused = {}  # job -> why Slurm would not run it: it might wait for ever
         needed = {name for names in plan["stages"].values() for name in names or []}
         self.jobs = {name: needs for name, needs in plan["jobs"].items() if name in needed}
@@ -115,6 +117,8 @@ class Flight:
             with open(self.folder / "environments.log", "a") as log:
                 print(f"\n{title_of(name)}", file=log)
             made = self.snakemake([name], "environments", "--conda-create-envs-only")
+            if self.interrupted:
+                return
             if made.returncode:
                 check = Check(title_of(name), log=f"{self.folder}/environments.log")
                 check.problem(f"envs/{name}.yaml cannot be made: {reason_in(made.said)}")
@@ -131,16 +135,20 @@ class Flight:
                 why = self.refused.get(name) or f"{absent[:1].lower()}{absent[1:]} cannot be made."
                 check.problem(f"{title_of(name)} was not tried: {why}")
                 self.add(name, check)
-        if not names:
-            return
+        if not names or self.interrupted:
+            return self.give_up(names)
         print(f"Running {len(names)} jobs; what Snakemake says is in {self.folder}/jobs.log", flush=True)
         run = self.snakemake(names, "jobs", "--keep-going", "--retries", "0", seen=self.arrived(names))
-        for name in names:
-            if name not in self.checks:
-                log = self.folder / f"{name}.log"
-                check = Check(title_of(name), log=str(log if log.exists() else self.folder / "jobs.log"))
-                check.problem(f"The job preflight_{name} did not come to its end: {reason_of(name, run.said)}")
-                self.add(name, check)
+        self.give_up(names, run.said)
+
+    def give_up(self, names, said=""):
+        """Say of all jobs that have not said anything why that is; said: what Snakemake said meanwhile."""
+        for name in [name for name in names if name not in self.checks]:
+            log = self.folder / f"{name}.log"
+            check = Check(title_of(name), log=str(log if log.exists() else self.folder / "jobs.log"))
+            why = "the preflight was interrupted." if self.interrupted else reason_of(name, said)
+            check.problem(f"The job preflight_{name} did not come to its end: {why}")
+            self.add(name, check)
 
     def arrived(self, names):
         """A function that takes what jobs have found since it was last called, and returns who is still under way."""
@@ -170,8 +178,10 @@ class Flight:
                         told = time.monotonic()
                         print(f"  waiting for: {', '.join(left)}", flush=True)
             except KeyboardInterrupt:  # Snakemake was interrupted as well, and ends its jobs
-                process.wait(LAST_WORDS)
-                print("Interrupted; what was found until then:")
+                self.interrupted = True
+                print("Interrupted; the page says what was found until now.", flush=True)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LAST_WORDS)
             seen()
         process.said = (self.folder / f"{log}.log").read_bytes()[begin:].decode(errors="replace")
         return process

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -137,6 +139,23 @@ def test_a_model_that_is_not_there_does_not_keep_the_page_from_being_made(clone)
     done = clone.snakemake("--omit-from", "preflight_server", *words, "preflight", check=False)
     assert done.returncode == 1 and target.exists()
     assert statuses(done.stdout)["verify"] == "not ready" and "nothing" in done.stdout
+
+
+def test_an_interrupted_preflight_makes_its_page(clone):
+    command = clone.command("--omit-from", "preflight_server", "--", "preflight")
+    log = clone.folder / "launcher.log"
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, cwd=clone.folder, stdout=out, stderr=out, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while "Running" not in log.read_text():
+            assert time.monotonic() < deadline and process.poll() is None, log.read_text()
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(120) == 1, log.read_text()
+    text = log.read_text()
+    assert "the preflight was interrupted" in text and "Traceback" not in text, text
+    assert list(statuses(text)) == STAGES
+    assert (clone.folder / "results/mini/preflight.html").exists()
 
 
 # on a cluster
