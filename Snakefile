@@ -41,6 +41,7 @@ include: "rules/paper.smk"
 include: "rules/crate.smk"
 include: "rules/mini_family.smk"
 include: "rules/cost.smk"
+include: "rules/preflight.smk"
 include: "rules/start.smk"
 
 

@@ -15,6 +15,7 @@ from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
+from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
 from aoe.serving import command_line
@@ -26,6 +27,8 @@ from caches import cache_variables
 from jobstates import watch
 from partitions import problems, read_partitions
 from planned import show_cost
+from preflight import fly, is_preflight, title_of
+from stages import asked_by, checks_of, scripts_of
 from startup import cancel_left_jobs, hold
 from verdicts import show_verdicts
 
@@ -61,7 +64,12 @@ try:
     CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
     check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
-    locked = directories = NotLocked()
+except AoeError as error:
+    raise WorkflowError(str(error))
+
+locked = directories = NotLocked()
+unready = []  # what a preflight says, and everything else ends with
+try:
     # without a lock nothing can be planned, except for making one; Snakemake itself does not yet know the targets here
     if "lock" not in sys.argv:
         locked = lock_of(study)
@@ -69,7 +77,9 @@ try:
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
 except AoeError as error:
-    raise WorkflowError(str(error))
+    if not is_preflight(sys.argv):
+        raise WorkflowError(str(error))
+    unready.append(str(error))
 
 # Jobs on other nodes are submitted with the launcher's variables.
 if "caches" in config:
@@ -677,6 +687,80 @@ def paper_settings(wildcards):
     labels = {variant: study.label(variant) for variant in LATENCY}
     chosen = {"reference": scores.get("reference"), "intelligence": scores.get("intelligence"), "timed": labels}
     return {**figures, **chosen}
+
+
+# for rules/preflight.smk
+
+
+def preflight_file(name):
+    return f"results/{study.name}/preflight/{name}"
+
+
+def preflight_folders():
+    """What for -> folder that jobs write to."""
+    return {"inputs": os.path.expanduser(config["inputs"]), "results": f"results/{study.name}"}
+
+
+def preflight_parents():
+    """The two models of the mini family that are merged and served instead of the study's own."""
+    return {name: str(Path(workflow.basedir) / "resources/mini" / name) for name in ("v3-0324", "r1")}
+
+
+def judge_elsewhere():
+    """The judge's settings if it is an endpoint, which has to be reached."""
+    judge = study.content.get("judge", {})
+    return judge if "mt_bench" in BENCHMARKS and "endpoint" in judge else None
+
+
+def preflight_inputs():
+    """name -> arguments of aoe.access.check_access, of all that is fetched."""
+    return {name: input_access(name, study.inputs[name]) for name in study.sources}
+
+
+def input_access(name, entry):
+    commit_ = locked[name].commit if is_locked(study) and locked else None
+    written = entry.get("source") or entry["sources"]
+    return {"kind": study.kind(name), "written": written, "patterns": entry.get("files"), "commit": commit_}
+
+
+def preflight_stages():
+    """stage -> the checks that it depends on, or None if the study does not have it."""
+    stages = checks_of(workflow, slurm=not workflow.local_exec)
+    used = {"fetch": study.sources, "diff": study.compared(), "merge": PLANNED, "audit": study.audits}
+    return {stage: checks if used.get(stage, True) else None for stage, checks in stages.items()}
+
+
+def preflight_needs():
+    """folder -> bytes that are still to come; None as long as nobody knows."""
+    inputs, results = os.path.expanduser(config["inputs"]), f"results/{study.name}"
+    if not locked:
+        return {inputs: None, results: None}
+    cost = estimate(study, locked)
+    missing = sum(
+        locked[name].files[file]["size"]
+        for name in study.sources
+        for file in locked[name].needed
+        if not Path(directories[name], file).exists()
+    )
+    return {inputs: missing, results: int(cost.disk - sum(cost.fetched.values()))}
+
+
+def preflight_plan():
+    """What scripts/preflight.py has to know; see there."""
+    last = 1 + (workflow.execution_settings.retries or 0)
+    return {
+        "study": study.name,
+        "title": study.content["title"],
+        "folder": preflight_file(""),
+        "command": sys.orig_argv,
+        "conda": bool(workflow.deployment_settings.deployment_method),
+        "stages": preflight_stages(),
+        "asked": asked_by(workflow, attempt=1),
+        "asked_last": asked_by(workflow, attempt=last),
+        "unready": unready,
+        "jobs": PREFLIGHT_JOBS,
+        "needed": preflight_needs(),
+    }
 
 
 # for rules/crate.smk, and rule all

@@ -9,6 +9,7 @@ server_nodes = serving.get("nodes", 1)
 server_resources = {
     "mem_mb": memory(serving["mem_mb"], serving["gpus"]),
     "disk_mb": 10_000,
+    "flavour": serving["flavour"],
     "runtime": minutes(serving.get("minutes", 720), serving["gpus"]),
     "nodes": server_nodes,
     "start_minutes": serving.get("start_minutes", 60),

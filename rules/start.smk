@@ -5,6 +5,9 @@ verified_before = times(f"results/{study.name}/verified*/**/*.json")
 
 onstart:
     try:
+        if "preflight" in sys.argv:
+            # from here, as what it has Snakemake do may fail before any job begins
+            fly(preflight_plan())
         if "cost" not in sys.argv:  # which changes nothing
             elsewhere = hold(".")
             for job in cancel_left_jobs(".", elsewhere, slurm=not workflow.local_exec):

@@ -5,24 +5,43 @@ import json
 from pathlib import Path
 
 from aoe.loaded import check_same
+from aoe.node import Wanted, check, served_in_fp8
+from aoe.pins import family_of
 from aoe.serving import Server
 
 
 def server_of(job, name, options=None):
     """An aoe.serving.Server, not started yet, for what is called ``name``; job: the script's ``snakemake`` object;
-    options: of vLLM, which go before those of the study's section ``serving``."""
-    serving = job.params.serving
+    options: of vLLM, which go before those of the study's section ``serving``.
+
+    Raises AoeError if the node cannot serve, before anything is read.
+    """
+    serving, resources = job.params.serving, job.resources
+    options = serving["options"] | (options or {})
+    nodes = resources.get("nodes", 1)
+    check(
+        Wanted(
+            flavour=family_of(resources.flavour),
+            gpus=resources.get("gpu", 0),
+            options=options,
+            environment=serving["environment"],
+            nodes=nodes,
+            mem_mb=resources.mem_mb,
+            gpu_model=resources.get("gpu_model"),
+            fp8=served_in_fp8(next(iter(job.params.checkpoints.values())), options),
+        )
+    )
     return Server(
         name=name,
         checkpoints=job.params.checkpoints,
         plan=job.input.get("plan"),
         log=job.log.server,
-        options=serving["options"] | (options or {}),
+        options=options,
         environment=serving["environment"],
-        nodes=job.resources.get("nodes", 1),
+        nodes=nodes,
         threads=job.threads,
-        patience=60 * job.resources.start_minutes,
-        check=bool(job.resources.check_weights),
+        patience=60 * resources.start_minutes,
+        check=bool(resources.check_weights),
     )
 
 

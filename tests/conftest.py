@@ -9,7 +9,7 @@ from hub import Hub
 
 # Files whose tests share what takes minutes to make, by fixture.  With several processes (`make test`), they are one
 # process's, and begin first; all others go file by file.
-SMALL_STUDY = ("test_slurm.py", "test_interruption.py", "test_small_study.py")
+SMALL_STUDY = ("test_slurm.py", "test_interruption.py", "test_small_study.py", "test_preflight.py")
 SHARING = {"main_job": ("test_main_job.py", "test_paper.py"), "small_job": SMALL_STUDY, "cluster": SMALL_STUDY}
 
 

@@ -519,3 +519,18 @@ def test_a_figure_is_added_as_the_page_says(clone):
     (clone.folder / "figures").symlink_to(folder / "figures")
     done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
     assert "The highest score is B's, 90.0 %." in done.stdout
+
+
+@pytest.mark.workflow
+def test_the_first_days_commands_are_ones(clone):
+    """As far as there is no cluster: every target is one, and what the page says of site.yaml goes into it."""
+    text = page("first-day-on-a-cluster").read_text()
+    (site,) = blocks(page("first-day-on-a-cluster"), "yaml")
+    own = yaml.safe_load((clone.folder / "profiles/slurm/site.yaml").read_text())
+    check_schema(own | yaml.safe_load(site), SCHEMAS["config"], "site.yaml")
+    targets = re.findall(r"snakemake (?:--profile slurm|--cores 2) (\w+)$", text, re.MULTILINE)
+    assert targets == ["cost", "preflight", "preflight"]
+    for target in set(targets):
+        assert plan(clone, "paper", target) == {target: 1, "total": 1}
+    for check in re.findall(r"`results/\w+/([\w.]+)`", text):
+        assert check in (clone.folder / "scripts/preflight.py").read_text()

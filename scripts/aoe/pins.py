@@ -12,9 +12,14 @@ PINS = {
 }
 
 
+def family_of(flavour):
+    """``cpu``, ``cuda`` or ``rocm``: what a flavour's GPUs are; cuda12 is vLLM for another CUDA."""
+    return flavour.rstrip("0123456789")
+
+
 def unpinned(serving):
     """The first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
-    options, variables = PINS[serving["flavour"].rstrip("0123456789")]  # cuda12 is as cuda
+    options, variables = PINS[family_of(serving["flavour"])]
     given = dict(serving["options"])
     if given.get("attention-config", {}).get("backend"):
         given["attention-backend"] = given["attention-config"]["backend"]

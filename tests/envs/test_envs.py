@@ -185,7 +185,10 @@ def test_every_rule_names_its_environment_and_what_it_needs():
     for name, text in rules().items():
         if name not in IN_THE_LAUNCHER:
             (named,) = re.findall(r"^ +conda:\n +(.+)$", text, re.MULTILINE)
-            assert named == "serving_environment" or named.strip('"').removeprefix("../envs/") in environments, name
+            each = 'f"../envs/{environment}.yaml"'  # of the preflight's jobs, one an environment
+            assert (
+                named in ("serving_environment", each) or named.strip('"').removeprefix("../envs/") in environments
+            ), name
         assert re.search(r"^ +threads: \S", text, re.MULTILINE), name
         if "server_resources" not in text and "judge_resources" not in text:
             for resource in ("mem_mb", "disk_mb", "runtime"):

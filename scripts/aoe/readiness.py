@@ -1,0 +1,109 @@
+"""What a preflight found out: checks that were tried, what each found, and what that means for a study's stages.
+
+A check is a small JSON file, written by the job that tries something, or by the launcher on what became of the job.
+"""
+
+import json
+import platform
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from aoe import AoeError
+
+READY, WARNING, PROBLEM, UNUSED = "ready", "ready, with a warning", "not ready", "not in this study"
+MARKS = {READY: "✓", WARNING: "!", PROBLEM: "✗", UNUSED: "–"}
+
+
+@dataclass
+class Check:
+    """``title``: what was tried; ``findings``: [(sentence, whether the stage cannot work)]; ``facts``: sentences;
+    ``seconds``: phase -> s; ``host``: where; ``log``: path of what there is to read, or None."""
+
+    title: str
+    findings: list = field(default_factory=list)
+    facts: list = field(default_factory=list)
+    seconds: dict = field(default_factory=dict)
+    host: str = ""
+    log: str | None = None
+
+    def problem(self, sentence):
+        if (sentence, True) not in self.findings:
+            self.findings.append((sentence, True))
+
+    def warn(self, sentence):
+        self.findings.append((sentence, False))
+
+    def fact(self, sentence):
+        self.facts.append(sentence)
+
+    @contextmanager
+    def phase(self, name):
+        """Measure the seconds of a block."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - start, 2)
+
+    @property
+    def status(self):
+        return worst([PROBLEM if fatal else WARNING for _, fatal in self.findings])
+
+    def save(self, path):
+        """Write the check, all at once: whoever waits for the file never sees half of it."""
+        partial = Path(f"{path}.partial")
+        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path):
+        return cls(**json.loads(Path(path).read_text()))
+
+
+@contextmanager
+def trying(title, path, log):
+    """A Check for a block that tries something: whatever the block raises is what the check found, and is saved."""
+    check = Check(title, host=platform.node(), log=str(log))
+    try:
+        yield check
+    except AoeError as error:
+        check.problem(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        check.problem(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}; the log has more.")
+    print(*check.facts, *(sentence for sentence, _ in check.findings), sep="\n")
+    check.save(path)
+
+
+def worst(statuses):
+    """The status of something that has parts."""
+    return next((status for status in (PROBLEM, WARNING) if status in statuses), READY)
+
+
+def judge(stages, checks):
+    """[{stage, status, findings, checks}] of a study's stages: stage -> names of the checks that it depends on, or None
+    for a stage that the study does not have; checks: name -> Check."""
+    judged = []
+    for stage, names in stages.items():
+        tried = [checks[name] for name in names or []]
+        status = worst([check.status for check in tried]) if names is not None else UNUSED
+        found = {tuple(finding): None for check in tried for finding in check.findings}
+        findings = sorted(found, key=lambda finding: not finding[1])
+        judged.append({"stage": stage, "status": status, "findings": findings, "checks": [c.title for c in tried]})
+    return judged
+
+
+def is_ready(judged):
+    return all(row["status"] != PROBLEM for row in judged)
+
+
+def as_text(judged):
+    """Lines for a terminal."""
+    width = max(len(row["stage"]) for row in judged)
+    for row in judged:
+        yield f"{MARKS[row['status']]} {row['stage']:{width}}  {row['status']}"
+        for sentence, fatal in row["findings"]:
+            yield f"  {' ' * width}  {'' if fatal else 'Warning: '}{sentence}"

@@ -1,0 +1,35 @@
+"""Does an environment give what the scripts of its rules import?"""
+
+import ast
+import importlib
+from pathlib import Path
+
+from aoe.readiness import trying
+from joblog import logged
+
+
+def imported(script):
+    """The names of the modules that a script imports, wherever in it."""
+    for node in ast.walk(ast.parse(Path(script).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+with (
+    logged(snakemake.log[0]),
+    trying(snakemake.params.title, snakemake.output[0], snakemake.log[0]) as check,
+    check.phase("imports"),
+):
+    scripts = {script: list(dict.fromkeys(imported(script))) for script in snakemake.params.scripts}
+    for module in dict.fromkeys(module for modules in scripts.values() for module in modules):
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            needs = ", ".join(Path(script).name for script, modules in scripts.items() if module in modules)
+            check.problem(
+                f"{needs} cannot import {module} ({type(error).__name__}: {error}); make the environment "
+                f"{snakemake.params.file} anew."
+            )
+    check.fact(f"What {len(scripts)} scripts import is there.")
