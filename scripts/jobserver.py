@@ -18,19 +18,7 @@ def server_of(job, name, options=None):
     """
     serving, resources = job.params.serving, job.resources
     options = serving["options"] | (options or {})
-    nodes = resources.get("nodes", 1)
-    check(
-        Wanted(
-            flavour=family_of(resources.flavour),
-            gpus=resources.get("gpu", 0),
-            options=options,
-            environment=serving["environment"],
-            nodes=nodes,
-            mem_mb=resources.mem_mb,
-            gpu_model=resources.get("gpu_model"),
-            fp8=served_in_fp8(next(iter(job.params.checkpoints.values())), options),
-        )
-    )
+    check(wanted_of(job, options, next(iter(job.params.checkpoints.values()))))
     return Server(
         name=name,
         checkpoints=job.params.checkpoints,
@@ -38,10 +26,25 @@ def server_of(job, name, options=None):
         log=job.log.server,
         options=options,
         environment=serving["environment"],
-        nodes=nodes,
+        nodes=resources.get("nodes", 1),
         threads=job.threads,
         patience=60 * resources.start_minutes,
         check=bool(resources.check_weights),
+    )
+
+
+def wanted_of(job, options, checkpoint):
+    """What a server with these options of vLLM asks of its node; checkpoint: the folder whose config it has."""
+    environment, resources = job.params.serving["environment"], job.resources
+    return Wanted(
+        flavour=family_of(resources.flavour),
+        gpus=resources.get("gpu", 0),
+        options=options,
+        environment=environment,
+        nodes=resources.get("nodes", 1),
+        mem_mb=resources.mem_mb,
+        gpu_model=resources.get("gpu_model"),
+        fp8=served_in_fp8(checkpoint, options),
     )
 
 

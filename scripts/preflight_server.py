@@ -6,7 +6,7 @@ from pathlib import Path
 from inspect_ai.log import read_eval_log
 from aoe.checkpoint import Checkpoint
 from aoe.machine import hardware, in_words
-from aoe.node import Wanted, described, look, served_in_fp8
+from aoe.node import described, look
 from aoe.plan import make_plan
 from aoe.readiness import trying
 from aoe.recipe import read_recipe
@@ -16,26 +16,12 @@ from aoe.widening import widen
 from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of
 from joblog import logged
+from jobserver import wanted_of
 
 NAME = "trial"
 WEIGHTS = (0.25, 0.75)  # of the base and the other parent: a mixture that answers as well as the other
 QUESTIONS = {"questions": 16, "seed": 1}
 LEAST_RIGHT = 0.5  # of the answers; the mixture has 0.97, by vLLM on CPUs and on NVIDIA's GPUs
-
-
-def wanted(options, checkpoint):
-    """What the server asks of the node, as in a job of the study's; see jobserver."""
-    resources, serving = snakemake.resources, snakemake.params.serving
-    return Wanted(
-        flavour=resources.flavour,
-        gpus=resources.get("gpu", 0),
-        options=options,
-        environment=serving["environment"],
-        nodes=resources.get("nodes", 1),
-        mem_mb=resources.mem_mb,
-        gpu_model=resources.get("gpu_model"),
-        fp8=served_in_fp8(checkpoint, options),
-    )
 
 
 def share_right(server, folder):
@@ -56,7 +42,7 @@ with (
     options, changes = trial_options(serving["options"])
     with check.phase("node"):
         # what the study's own options ask for, too: its servers are larger
-        node, found = look(wanted(serving["options"], checkpoints[base]))
+        node, found = look(wanted_of(snakemake, serving["options"], checkpoints[base]))
         print("\n".join(described(node)))
         for finding in found:
             (check.problem if finding.fatal else check.warn)(finding.sentence)
@@ -88,10 +74,14 @@ with (
             nodes=nodes,
             threads=snakemake.threads,
             patience=60 * snakemake.resources.start_minutes,
+            check=bool(snakemake.resources.check_weights),
         )
         with check.phase("start"):
             server.__enter__()
         try:
+            server.loaded()  # raises if workers were given different weights
+            used = [f"{what}: {', '.join(names)}" for what, names in server.backends().items()]
+            check.fact(f"It computes with {'; '.join(used) or 'what its log does not name'}.")
             with check.phase("answers"):
                 share = share_right(server, f"{scratch}/answers")
         finally:
