@@ -100,7 +100,8 @@ class Flight:
     def ask_cluster(self):
         refused = refusals(self.plan["asked"], self.plan["asked_last"])
         for rule, sentence in refused:
-            self.refused[rule.removeprefix("preflight_")] = sentence
+            if rule.startswith("preflight_"):  # `download` is an environment, and a rule of the study
+                self.refused[rule.removeprefix("preflight_")] = sentence
         for stage, names in self.plan["stages"].items():
             if f"cluster:{stage}" in (names or []):
                 of_stage = [sentence for rule, sentence in refused if self.plan["asked"][rule]["stage"] == stage]
