@@ -20,7 +20,9 @@ OPTIONS = {
     "gpu-memory-utilization": 0.3,
     "enforce-eager": True,
     "disable-custom-all-reduce": True,
+    "moe-backend": "triton",
 }
+ENVIRONMENT = {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0"}  # neither needs a compiler of CUDA's
 OWN_LOADER = {"load-format": "safetensors", "model-loader-extra-config": {}}
 PATIENCE = 420  # seconds; the first start compiles kernels
 # dimensions of which two workers still get whole FP8 blocks
@@ -67,11 +69,11 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": gpus}
-    with Server("half", folders, plan, tmp_path / "plan.log", options, {}, patience=PATIENCE) as server:
+    with Server("half", folders, plan, tmp_path / "plan.log", options, ENVIRONMENT, patience=PATIENCE) as server:
         from_plan = answers(server)
         assert "load_format=aoe" in server.log.read_text()
     own = options | OWN_LOADER
-    with Server("half", {"half": merged}, None, tmp_path / "files.log", own, {}, patience=PATIENCE) as server:
+    with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT, patience=PATIENCE) as server:
         assert answers(server) == from_plan
         assert "load_format=safetensors" in server.log.read_text()
     assert len({text for text, _ in from_plan}) > 1
@@ -86,10 +88,12 @@ def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_p
     plan, merge = half_of(folders, tmp_path)
     merged = write(merge, tmp_path / "merged")
     settings = {"plan": str(plan), "checkpoints": {name: str(folder) for name, folder in folders.items()}}
-    options = {"gpu_memory_utilization": 0.2}
-    (from_plan,) = loaded(folders["v3-0324"], load_format="aoe", model_loader_extra_config=settings, **options)
-    (from_files,) = loaded(merged, load_format="safetensors", **options)
+    options = {"gpu_memory_utilization": 0.2, "moe_backend": "triton"}
+    (from_plan,) = loaded(
+        folders["v3-0324"], ENVIRONMENT, load_format="aoe", model_loader_extra_config=settings, **options
+    )
+    (from_files,) = loaded(merged, ENVIRONMENT, load_format="safetensors", **options)
     assert from_plan == from_files
-    assert [from_plan] != loaded(folders["v3-0324"], load_format="safetensors", **options)
+    assert [from_plan] != loaded(folders["v3-0324"], ENVIRONMENT, load_format="safetensors", **options)
     assert any("float8" in dtype for dtype, _, _ in from_plan.values())
     assert any("scale_inv" in name for name in from_plan)
