@@ -87,7 +87,9 @@ def faulty(clone, hub):
         name: {"label": name, "source": f"hf://us/{name}@main", "expected": expected} for name in ("v3-0324", "r1")
     }
     quiz = {"source": "hf://datasets/them/gated@main", "files": ["*.jsonl"], "expected": {"test.jsonl": 1000}}
-    serving = content["serving"] | {"flavour": "cuda", "gpus": 1, "options": {}, "environment": {}}
+    options = {"attention-backend": "FLASH_ATTN_MLA", "moe-backend": "deep_gemm"}
+    environment = {"VLLM_USE_DEEP_GEMM": "1", "VLLM_USE_FLASHINFER_SAMPLER": "1"}
+    serving = content["serving"] | {"flavour": "cuda", "gpus": 1, "options": options, "environment": environment}
     changes = {"models": models, "datasets": {"aime2024": quiz, "lmsys": quiz}, "serving": serving}
     changes |= {"lock": "config/studies/faulty.lock.json", "scores": content["scores"] | {"intelligence": ["aime2024"]}}
     judge = {"model": "them", "revision": "1", "endpoint": "http://127.0.0.1:9/v1"}
