@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -72,6 +73,7 @@ class Server:
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "HF_HUB_OFFLINE": "1",
+            "AOE_PARENT": str(os.getpid()) if nodes == 1 else "",  # over several nodes, srun ends its tasks
             "AOE_NODES": str(nodes),
             "AOE_ADDRESS": socket.gethostname(),
             "AOE_PORT": str(free_port()),
@@ -189,6 +191,21 @@ def command_line(options):
         elif value is not False:
             words += [f"--{option}", value if isinstance(value, str) else json.dumps(value)]
     return words
+
+
+def end_with(parent, grace=STOP_SECONDS, interval=1):
+    """From now on, end this process group ``grace`` seconds after the process ``parent``, which has started it.
+
+    SIGTERM, which Linux sends a server when its job is killed, may be lost while vLLM starts; it would then stay.
+    """
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(interval)
+        time.sleep(grace)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _die_with_parent():

@@ -13,6 +13,7 @@ import sys
 
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from aoe.serving import end_with
 
 
 def part_of(nodes, rank, address, port):
@@ -38,6 +39,8 @@ def own_address(first):
 
 
 def main(words):
+    if os.environ.get("AOE_PARENT"):
+        end_with(int(os.environ["AOE_PARENT"]))
     several = os.environ.get("AOE_NODES", "1") != "1"
     address = own_address(os.environ["AOE_ADDRESS"]) if several else "127.0.0.1"
     if address:

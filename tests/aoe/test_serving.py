@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import psutil
 import pytest
 from aoe import AoeError
 from aoe.serving import OWN_OPTIONS, Server, command_line, free_port
@@ -83,6 +85,36 @@ def test_the_first_error_of_a_servers_process_is_told(tmp_path):
     first, *lines = server.tail().split("\n  ")
     assert first == f"its first error was 'RuntimeError: expect weight to be bfloat16.'; the end of {server.log} reads"
     assert len(lines) == 15 and lines[-1] == ours[-1]
+
+
+DEAF = """
+import os, signal, subprocess, sys, time
+from aoe.serving import end_with
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+engine = subprocess.Popen([sys.executable, "-c", deaf])
+end_with(os.getppid(), grace=0.5, interval=0.1)
+print(os.getpid(), engine.pid, flush=True)
+time.sleep(60)
+"""
+JOB = """
+import subprocess, sys, time
+from aoe.serving import _die_with_parent
+server = subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True, preexec_fn=_die_with_parent)
+time.sleep(60)
+"""
+
+
+def test_a_server_that_does_not_hear_sigterm_ends_with_its_job_all_the_same(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    with subprocess.Popen([sys.executable, "-c", JOB, DEAF], env=environment, stdout=subprocess.PIPE, text=True) as job:
+        pids = [int(pid) for pid in job.stdout.readline().split()]
+        assert all(map(psutil.pid_exists, pids))
+        job.kill()
+    deadline = time.monotonic() + 20
+    while any(map(psutil.pid_exists, pids)):
+        assert time.monotonic() < deadline, "a server, or its engine, has outlived its job"
+        time.sleep(0.1)
 
 
 @pytest.mark.server
