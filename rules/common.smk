@@ -34,7 +34,9 @@ from verdicts import show_verdicts
 
 
 def read_schema(name):
-    return json.loads((Path(workflow.basedir) / "config" / "schemas" / f"{name}.schema.json").read_text())
+    return json.loads(
+        (Path(workflow.basedir) / "config" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+    )
 
 
 class NotLocked(dict):
@@ -61,7 +63,7 @@ def is_locked(study):
 
 try:
     check_schema(config, read_schema("config"), "config")
-    CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text())
+    CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text(encoding="utf-8"))
     check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
 except AoeError as error:

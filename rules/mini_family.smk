@@ -4,7 +4,7 @@
 
 import yaml
 
-with open(workflow.source_path("../config/mini_family.yaml")) as file:
+with open(workflow.source_path("../config/mini_family.yaml"), encoding="utf-8") as file:
     MINI_FAMILY = yaml.safe_load(file)
 
 

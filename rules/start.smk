@@ -51,5 +51,5 @@ def lock_study():
         logger.info(branches)
     path = Path(study.content["lock"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".partial").write_text(format_lock(entries))
+    path.with_suffix(".partial").write_text(format_lock(entries), encoding="utf-8")
     path.with_suffix(".partial").replace(path)

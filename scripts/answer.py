@@ -16,7 +16,9 @@ from jobserver import server_of, settings_of
 
 def digest(job):
     """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
-    recipes = [Path(job.input.get(kind)).read_text() for kind in ("plan", "merged") if job.input.get(kind)]
+    recipes = [
+        Path(job.input.get(kind)).read_text(encoding="utf-8") for kind in ("plan", "merged") if job.input.get(kind)
+    ]
     settings = [job.params.benchmarks, job.params.datasets, job.params.revisions, job.params.serving]
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -54,5 +56,5 @@ with logged(snakemake.log.job):
         Path(log).rename(folder / f"{name}.eval")
     ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
-    Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n")
+    Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(unfinished.parent)

@@ -32,14 +32,15 @@ with logged(snakemake.log[0]):
     rows = judge(rows, recovered, claim is not None)
     found = report(rows, audit, recovered, settings, claim)
     found |= {"revisions": snakemake.params.revisions, "digests": snakemake.params.digests}
-    Path(output.audit).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    Path(output.audit).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     recipe = (
         {"label": f"{settings['model']}, recovered", **recovered.entry, "publish": True} if recovered.entry else None
     )
     variants = {f"{snakemake.wildcards.audit}-recovered": recipe} if recipe else {}
     head = f"# Reproduces {len(recovered.mixtures):,} of {len(rows):,} weights; to be copied into a study.\n"
     Path(output.recipe).write_text(
-        head + yaml.safe_dump({"variants": variants}, sort_keys=False, default_flow_style=None, width=100)
+        head + yaml.safe_dump({"variants": variants}, sort_keys=False, default_flow_style=None, width=100),
+        encoding="utf-8",
     )
     to_frame(rows).to_parquet(output.weights, index=False)
     write_table(map_table(rows, names, recovered.mixtures), None, output.map)

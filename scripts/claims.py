@@ -12,11 +12,11 @@ from aoe.recipe import SPACES
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    content = yaml.safe_load(Path(snakemake.input.claims).read_text())
+    content = yaml.safe_load(Path(snakemake.input.claims).read_text(encoding="utf-8"))
     evidence = Evidence(
         folder=Path("results") / snakemake.wildcards.study,
-        architecture=json.loads(Path(snakemake.input.architecture).read_text()),
-        measured=json.loads(Path(snakemake.input.measured).read_text()),
+        architecture=json.loads(Path(snakemake.input.architecture).read_text(encoding="utf-8")),
+        measured=json.loads(Path(snakemake.input.measured).read_text(encoding="utf-8")),
         **snakemake.params.evidence,
     )
     table = evaluate(content, evidence)

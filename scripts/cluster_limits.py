@@ -52,7 +52,7 @@ def refusal(partition, account):
     place = [f"--{name}={value}" for name, value in (("partition", partition), ("account", account)) if value]
     command = ["sbatch", "--test-only", "--time=1", *place, "--wrap", "true"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        asked = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"sbatch cannot be called ({error}); call this on a login node of the cluster."
     if asked.returncode == 0:

@@ -18,11 +18,13 @@ with logged(snakemake.log[0]):
     study, name, file = snakemake.wildcards.study, snakemake.wildcards.name, snakemake.wildcards.file
     facts = snakemake.params.facts
     run = Path(f"results/{study}/fetching.json")  # written when the run began
-    progress = Progress(json.loads(run.read_text()) if run.exists() else {})
+    progress = Progress(json.loads(run.read_text(encoding="utf-8")) if run.exists() else {})
     stall_seconds = snakemake.resources.stall_seconds
     source = open_source(snakemake.params.source, name, snakemake.params.commit, stall_seconds)
     with progress.reported(say, f"results/{study}/logs/progress.mutex"):
         transferred = fetch(source, file, facts, Path(snakemake.params.directory) / file)
     if transferred:
         say(f"{file} of {name} is here.  Of all files: {progress}")
-    Path(snakemake.output[0]).write_text(json.dumps({"file": file, "source": str(source), **facts}) + "\n")
+    Path(snakemake.output[0]).write_text(
+        json.dumps({"file": file, "source": str(source), **facts}) + "\n", encoding="utf-8"
+    )

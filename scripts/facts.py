@@ -14,7 +14,7 @@ from joblog import logged
 with logged(snakemake.log[0]):
     study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))
     folder = Path(snakemake.output[0]).parent
-    claimed = yaml.safe_load(Path(snakemake.input.claims).read_text())
+    claimed = yaml.safe_load(Path(snakemake.input.claims).read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "claims.csv")
     rows, verdicts = paper.claims(table)
     deltas, norms = paper.norms(pd.read_csv(folder / "norms.csv"))
@@ -33,7 +33,9 @@ with logged(snakemake.log[0]):
         "audits": paper.audits(folder, snakemake.params.audits, snakemake.params.labels),
         "norm": paper.SPACES[settings["space"]] if "space" in settings else None,
         "software": software(("numpy", "pandas", "scipy", "matplotlib", "seaborn")),
-        "machines": paper.machines([json.loads(Path(file).read_text()) for file in snakemake.input.machines]),
+        "machines": paper.machines(
+            [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.machines]
+        ),
         "missing": paper.missing(drawn, snakemake.params.benchmarks, table),
         "variants": [],
         "transitions": [],
@@ -56,4 +58,4 @@ with logged(snakemake.log[0]):
         speed = pd.read_csv(folder / "latency.csv")
         facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}
         facts |= {"timed_on": listed(speed.machine.unique()), "token_rates": paper.token_rates(speed)}
-    Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -11,5 +11,5 @@ with logged(snakemake.log[0]):
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = pages.get_template(template.name).render(json.loads(Path(snakemake.input.facts).read_text()))
-    Path(snakemake.output[0]).write_text(page)
+    page = pages.get_template(template.name).render(json.loads(Path(snakemake.input.facts).read_text(encoding="utf-8")))
+    Path(snakemake.output[0]).write_text(page, encoding="utf-8")

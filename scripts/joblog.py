@@ -10,7 +10,7 @@ from aoe import AoeError
 @contextmanager
 def logged(path):
     """Send stdout and stderr to the log file ``path``; an AoeError becomes one sentence, there and on the screen."""
-    with open(path, "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    with open(path, "w", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:
             yield
         except AoeError as error:

@@ -56,7 +56,7 @@ def settings_of(server):
 def check_as_answered(job, server):
     """Raises AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
     same, computes with the same; job: the script's ``snakemake`` object, whose input ``answered`` is their record."""
-    answered = json.loads(Path(job.input.answered).read_text())
+    answered = json.loads(Path(job.input.answered).read_text(encoding="utf-8"))
     told_the_same = answered.get("settings") == settings_of(server)
     # with other options there may be other workers, who are given other parts
     if told_the_same or len(answered.get("loaded", [])) == len(server.loaded()):

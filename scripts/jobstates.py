@@ -94,7 +94,7 @@ def listed_jobs():
     """Ids of the user's jobs that Slurm's controller knows, ended ones too; None if it does not answer."""
     command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        asked = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if asked.returncode else set(asked.stdout.split())

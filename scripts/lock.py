@@ -15,4 +15,4 @@ with logged(snakemake.log[0]):
     for line in filter(None, [*compare(snakemake.params.old, entries), resolved(entries)]):
         print(line)
         print(line, file=sys.__stderr__)
-    Path(snakemake.output[0]).write_text(format_lock(entries))
+    Path(snakemake.output[0]).write_text(format_lock(entries), encoding="utf-8")

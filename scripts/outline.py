@@ -22,4 +22,4 @@ with logged(snakemake.log[0]):
         check_places(parents[base])
         print(f"{base} and {other} fit together")
     outline = {name: {"revision": locked[name].revision, "tensors": len(parents[name].files)} for name in models}
-    Path(snakemake.output[0]).write_text(json.dumps(outline, indent=1) + "\n")
+    Path(snakemake.output[0]).write_text(json.dumps(outline, indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import typst
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    style = Path(snakemake.input.style).read_text()
+    style = Path(snakemake.input.style).read_text(encoding="utf-8")
     for path, kind in ((snakemake.output.pdf, "pdf"), (snakemake.output.html, "html")):
         inputs = {"facts": f"/{snakemake.input.facts}", "format": kind}
         made = typst.compile(

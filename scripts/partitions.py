@@ -63,7 +63,7 @@ def read_partitions():
     """{name: Partition}, as Slurm says itself.  Raises AoeError if it cannot be asked."""
     command = ["sinfo", "--noheader", "--exact", "--format", FORMAT]
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AoeError(f"Slurm cannot be asked for its partitions ({error}); call this where `sinfo` works.") from error
     if listed.returncode:

@@ -16,7 +16,7 @@ def planned_jobs(config):
     """
     words = [f"{key}={value}" for key, value in config.items()]
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", *words]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if run.returncode:
         raise AoeError(f"The dry run failed: {run.stderr.strip()}")
     jobs = {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)}
@@ -26,7 +26,7 @@ def planned_jobs(config):
 def show_cost(study, locked, config, path):
     """Print the table of what a Study costs, and write it to ``path``; locked: name -> Locked, or expected."""
     table = "\n".join(cost_table(study, locked, config))
-    Path(path).write_text(f"{table}\n")
+    Path(path).write_text(f"{table}\n", encoding="utf-8")
     print(table)
 
 

@@ -115,7 +115,7 @@ class Flight:
         if not self.snakemake(names, "environments", "--conda-create-envs-only").returncode:
             return
         for name in names:
-            with open(self.folder / "environments.log", "a") as log:
+            with open(self.folder / "environments.log", "a", encoding="utf-8") as log:
                 print(f"\n{title_of(name)}", file=log)
             made = self.snakemake([name], "environments", "--conda-create-envs-only")
             if self.interrupted:
@@ -257,7 +257,7 @@ def page(plan, checks, judged):
 
 
 def main(path):
-    plan = json.loads(Path(path).read_text())
+    plan = json.loads(Path(path).read_text(encoding="utf-8"))
     flight = Flight(plan)
     print(f"Preflight of the study {plan['study']}", flush=True)
     flight.look_around()

@@ -10,7 +10,7 @@ from joblog import logged
 
 def imported(script):
     """The names of the modules that a script imports, wherever in it."""
-    for node in ast.walk(ast.parse(Path(script).read_text())):
+    for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

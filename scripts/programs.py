@@ -12,7 +12,7 @@ from joblog import logged
 
 with logged(snakemake.log[0]):
     sandbox, limits = from_settings(snakemake.params.sandbox)
-    solvable = json.loads(Path(snakemake.input.solvable).read_text())
+    solvable = json.loads(Path(snakemake.input.solvable).read_text(encoding="utf-8"))
     turns = [turn for turn, _ in turns_of(read_eval_log(snakemake.input.answers))]
     shown, tasks = [turn.shown for turn in turns], [turn.metadata for turn in turns]
     passed = bigcodebench.grade(shown, tasks, sandbox, limits, snakemake.threads)

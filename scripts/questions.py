@@ -11,4 +11,4 @@ with logged(snakemake.log[0]):
     for name, settings in snakemake.params.benchmarks.items():
         found[name] = check_dataset(name, settings, datasets[settings["dataset"]])
         print(f"{name}: {found[name]} questions")
-    Path(snakemake.output[0]).write_text(json.dumps(found) + "\n")
+    Path(snakemake.output[0]).write_text(json.dumps(found) + "\n", encoding="utf-8")

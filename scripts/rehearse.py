@@ -47,12 +47,14 @@ def write_parents(study, config):
         for file, holds in holdings(Checkpoint(folder, model)).items():
             files[file]["holds"] = holds
         locked.append(Locked(model, "models", files))
-    Path(study.content["lock"]).write_text(format_lock(locked))
+    Path(study.content["lock"]).write_text(format_lock(locked), encoding="utf-8")
     return locked
 
 
 def rehearse(config):
-    study = read_study(STUDY, "config/studies", json.loads(Path("config/schemas/study.schema.json").read_text()))
+    study = read_study(
+        STUDY, "config/studies", json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
+    )
     with timed("parameters") as result:
         count = count_parameters(config)
         result.append(f"{count.total:,}, {count.active:,} of them active, and {count.mtp:,} of MTP layers")
@@ -98,6 +100,6 @@ def rehearse(config):
 
 if __name__ == "__main__":
     try:
-        rehearse(json.loads(Path(sys.argv[1]).read_text()))
+        rehearse(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     except (AoeError, OSError, ValueError) as error:
         sys.exit(f"ERROR: {error}")

@@ -12,7 +12,7 @@ from joblog import logged
 
 def end_think_id(tokenizer):
     """The token id of </think> in a tokenizer.json."""
-    for token in json.loads(Path(tokenizer).read_text())["added_tokens"]:
+    for token in json.loads(Path(tokenizer).read_text(encoding="utf-8"))["added_tokens"]:
         if token["content"] == "</think>":
             return token["id"]
     raise AoeError(f"{tokenizer} has no token </think>.")

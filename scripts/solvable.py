@@ -12,5 +12,5 @@ with logged(snakemake.log[0]):
     tasks = bigcodebench.samples(*snakemake.params.dataset, mode="complete")
     passed = bigcodebench.solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)
     found = {task.id: solved for task, solved in zip(tasks, passed, strict=True)}
-    Path(snakemake.output[0]).write_text(json.dumps(found, indent=0))
+    Path(snakemake.output[0]).write_text(json.dumps(found, indent=0), encoding="utf-8")
     print(f"{sum(passed)} of {len(passed)} tasks can be graded here")

@@ -71,7 +71,7 @@ def _jobs_in(folder, slurm):
     if not shutil.which("squeue"):
         return []
     command = ["squeue", "--me", "--noheader", "--format", "%i|%j|%Z"]
-    listed = subprocess.run(command, capture_output=True, text=True)
+    listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if listed.returncode and slurm:
         raise AoeError(f"Slurm does not say what jobs there are ({listed.stderr.strip()}); call this again later.")
     jobs = [line.split("|", 2) for line in listed.stdout.splitlines() if line.count("|") >= 2]

@@ -18,7 +18,7 @@ def show_verdicts(study, path):
         lines += [f"{name}: {found['verdict']}. {' '.join(found['summary'])}", f"  {folder}/audit.html"]
         if found["verdict"] != VERIFIED:
             failed.append(f"{name}: {found['verdict']}")
-    Path(path).write_text("\n".join(lines) + "\n")
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     if failed:
         raise AoeError(f"Not everything is verified: {'; '.join(failed)}.")

@@ -14,4 +14,4 @@ with logged(snakemake.log[0]):
     )
     print(f"{name}: {len(files)} files, {size} bytes, as locked")
     receipt = {"name": name, "directory": directory, "bytes": size, "files": files}
-    Path(snakemake.output[0]).write_text(json.dumps(receipt, indent=1) + "\n")
+    Path(snakemake.output[0]).write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")

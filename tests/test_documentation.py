@@ -479,7 +479,7 @@ def test_an_architecture_is_added_as_the_page_says(clone):
     known = clone.folder / "scripts/aoe/inventory.py"
     edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
     edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
-    with open(clone.folder / "tests/aoe/test_inventory.py", "a") as tests:
+    with open(clone.folder / "tests/aoe/test_inventory.py", "a", encoding="utf-8") as tests:
         tests.write(f"\n\n{test}")
     (clone.folder / "config/studies/olmoe.yaml").write_text(study)
     clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_architecture.py", "tests/aoe/test_inventory.py")
@@ -497,7 +497,7 @@ def test_a_figure_is_added_as_the_page_says(clone):
     (clone.folder / "scripts/figure10.py").write_text(script)
     (clone.folder / "report/figure10.rst").write_text(caption)
     for file, text in (("rules/figures.smk", rule), ("scripts/aoe/findings.py", finding)):
-        with open(clone.folder / file, "a") as end:
+        with open(clone.folder / file, "a", encoding="utf-8") as end:
             end.write(f"\n\n{text}")
     library = clone.folder / "scripts/aoe/paper.py"
     add_lines(library, "\nTITLES = {\n", title, "    ")

@@ -101,7 +101,7 @@ def _of_model(config, shards):
 
 def _read_config(path):
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AoeError(f"{path}, from which a model's files are expected, cannot be read: {error}.") from error
     if not isinstance(content, dict):

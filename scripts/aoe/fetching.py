@@ -208,7 +208,7 @@ def begin_fetching(files, note):
         check_room(folder, size, "What this run fetches")
     if files:
         Path(note).parent.mkdir(parents=True, exist_ok=True)
-        Path(note).write_text(json.dumps(files))
+        Path(note).write_text(json.dumps(files), encoding="utf-8")
 
 
 def _existing(directory):
@@ -263,7 +263,7 @@ class Progress:
         done = threading.Event()
 
         def report():
-            with open(mutex, "w") as file:
+            with open(mutex, "w", encoding="utf-8") as file:
                 while not done.wait(interval):
                     with contextlib.suppress(OSError):
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -107,7 +107,7 @@ def read_lock(path, names, check=lambda content: None):
     lacks a model or dataset.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise AoeError(
             f"The lock file {path} cannot be read ({error.strerror}); "

@@ -43,7 +43,9 @@ def commit(folder):
         return None
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     asking_only = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # several jobs may ask at a time
-    described = subprocess.run(command, cwd=folder, env=asking_only, capture_output=True, text=True)
+    described = subprocess.run(
+        command, cwd=folder, env=asking_only, capture_output=True, encoding="utf-8", errors="replace"
+    )
     return described.stdout.strip() or None
 
 
@@ -56,7 +58,7 @@ def in_words(found):
 
 
 def _processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
@@ -65,7 +67,7 @@ def _gpus():
     if not shutil.which("nvidia-smi"):
         return []
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    asked = subprocess.run(command, capture_output=True, text=True)
+    asked = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if asked.returncode:
         return []
     return [(name, driver) for name, driver in csv.reader(asked.stdout.splitlines(), skipinitialspace=True)]

@@ -49,14 +49,16 @@ class Plan:
 
     def save(self, path):
         partial = Path(f"{path}.partial")
-        partial.write_text(json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}))
+        partial.write_text(
+            json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}), encoding="utf-8"
+        )
         partial.replace(path)
 
     @classmethod
     def load(cls, path):
         """The Plan in a file.  Raises AoeError if it is none."""
         try:
-            content = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
             plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"])
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")

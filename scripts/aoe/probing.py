@@ -141,7 +141,7 @@ def _nvidia(environment):
         chosen = [row[0] for row in rows] if visible is None else [word for word in visible.split(",") if word.strip()]
         return rows[0][5], tuple(_known(gpus, word.strip()) for word in chosen)
     path = Path(DRIVER_FILE)
-    release = re.search(r"\b(\d{3,}\.[\d.]+)\b", path.read_text()) if path.is_file() else None
+    release = re.search(r"\b(\d{3,}\.[\d.]+)\b", path.read_text(encoding="utf-8")) if path.is_file() else None
     return (release[1] if release else None), None
 
 
@@ -157,7 +157,7 @@ def _ask_nvidia(fields, environment):
         return []
     command = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS)
+        asked = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return []
     rows = list(csv.reader(asked.stdout.splitlines(), skipinitialspace=True))
@@ -174,7 +174,7 @@ def _amd(environment):
         if name in environment:
             number = min(number, len(list(filter(None, environment[name].split(",")))))
     module = Path("/sys/module/amdgpu/version")
-    return (module.read_text().strip() if module.is_file() else "unknown"), (Gpu(),) * number
+    return (module.read_text(encoding="utf-8").strip() if module.is_file() else "unknown"), (Gpu(),) * number
 
 
 def _number(text, kind):
@@ -222,7 +222,7 @@ def _packages(environment):
 
 def _available_memory():
     """MiB that the machine can give to new processes."""
-    text = Path("/proc/meminfo").read_text()
+    text = Path("/proc/meminfo").read_text(encoding="utf-8")
     return int(re.search(r"^MemAvailable: *(\d+) kB", text, re.MULTILINE)[1]) // 1024
 
 

@@ -55,12 +55,12 @@ class Check:
     def save(self, path):
         """Write the check, all at once: whoever waits for the file never sees half of it."""
         partial = Path(f"{path}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
 
     @classmethod
     def load(cls, path):
-        return cls(**json.loads(Path(path).read_text()))
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def _as_stranger():
     """Every program of root's is another user: the kernel counts processes by user, and none of root's."""
     if os.geteuid():
         return []
-    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()]
     stranger = max(int(start) + int(count) for start, _, count in mapped) - 2 - secrets.randbelow(STRANGERS)
     return ["setpriv", f"--reuid={stranger}", f"--regid={stranger}", "--clear-groups", "--no-new-privs", "--"]
 

@@ -51,7 +51,7 @@ class Found:
 
 def measured(name):
     """(summary, transitions, kinds of machine) of a study."""
-    schema = json.loads(Path("config/schemas/study.schema.json").read_text())
+    schema = json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
     study = read_study(name, "config/studies", schema)
     scores = pd.read_parquet(f"results/{name}/scores.parquet")
     transitions, _ = fit_transitions(scores, study.positions(over_lambda2=True), study.content["scores"])

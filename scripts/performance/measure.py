@@ -78,7 +78,7 @@ def in_a_process(job, *arguments):
 
 def peak_memory():
     """Of this process, in GiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 2**30
 
 

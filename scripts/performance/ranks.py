@@ -47,7 +47,7 @@ OURS_TO_SET = ("tensor-parallel-size", "pipeline-parallel-size", "enable-expert-
 def config_of(layers):
     """DeepSeek-V3's config.json with so many layers, one of them dense."""
     fewer = {"num_hidden_layers": layers, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0}
-    return json.loads(CONFIG.read_text()) | fewer
+    return json.loads(CONFIG.read_text(encoding="utf-8")) | fewer
 
 
 def plan_of(folder):

@@ -115,7 +115,7 @@ def choices(tmp_path):
         {"Record ID": f"rec{number}", "Question": f"Question {number}?", "Correct Answer": f"right {number}", **wrong}
         for number in range(40)
     ]
-    with open(tmp_path / "gpqa_diamond.csv", "w", newline="") as file:
+    with open(tmp_path / "gpqa_diamond.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, records[0])
         writer.writeheader()
         writer.writerows(records)

@@ -16,7 +16,7 @@ VERSION = "24.11.0"  # the oldest conda that Snakemake 9 accepts is 24.7.1
 
 async def create(environment, prefix, cache):
     """Solve and install an environment file's conda section, then hand its pip section to the environment's pip."""
-    content = yaml.safe_load(Path(environment).read_text())
+    content = yaml.safe_load(Path(environment).read_text(encoding="utf-8"))
     channels = [Channel(f"file://{os.environ['CONDA_CHANNELS']}/{c}") for c in content["channels"] if c != "nodefaults"]
     channels = [channel for channel in channels if Path(channel.base_url.removeprefix("file://")).is_dir()]
     specs = [spec for spec in content["dependencies"] if isinstance(spec, str)]

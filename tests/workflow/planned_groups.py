@@ -24,7 +24,7 @@ from snakemake.workflow import Workflow
 
 def planned(study, site):
     """What is planned under the profile of the clone that this is called in; site: keys over those of site.yaml."""
-    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())
+    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     groups = GroupSettings(overwrite_groups=profile["groups"], group_components=profile["group-components"])
     threads = ResourceSettings(cores=profile["cores"], nodes=100, overwrite_threads=profile["set-threads"])
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:

@@ -146,7 +146,7 @@ def test_a_model_that_is_not_there_does_not_keep_the_page_from_being_made(clone)
 def test_an_interrupted_preflight_makes_its_page(clone):
     command = clone.command("--omit-from", "preflight_server", "--", "preflight")
     log = clone.folder / "launcher.log"
-    with open(log, "w") as out:
+    with open(log, "w", encoding="utf-8") as out:
         process = subprocess.Popen(command, cwd=clone.folder, stdout=out, stderr=out, start_new_session=True)
         deadline = time.monotonic() + 120
         while "Running" not in log.read_text():

@@ -186,7 +186,7 @@ def test_a_server_that_dies_is_started_again_and_goes_on(clone, datasets):
     serving = {**clone.content()["serving"], "connections": 8}
     write(clone, "dying", {"arithmetic": {"questions": 256, "seed": 1}}, datasets, serving=serving)
     command = clone.command("--config", "study=dying", "--", "results/dying/answers/r1/arithmetic.eval")
-    with open(clone.folder / "dying.log", "w") as log:
+    with open(clone.folder / "dying.log", "w", encoding="utf-8") as log:
         job = subprocess.Popen(command, cwd=clone.folder, stdout=log, stderr=log)
         answers = clone.folder / "results/dying/answers/r1"
         while job.poll() is None and not any(

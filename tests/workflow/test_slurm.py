@@ -43,7 +43,7 @@ def undisturbed(cluster):
     content = clone.content()
     audits = {"audits": {"r1t": content["audits"]["r1t"]}}
     clone.study("small", **SMALL, **audits, serving=content["serving"] | {"gpus": 1})
-    with open(clone.folder / "profiles/slurm/site.yaml", "a") as site:
+    with open(clone.folder / "profiles/slurm/site.yaml", "a", encoding="utf-8") as site:
         site.write("gpu_partition: gpu\ngpu_model: h200\nmost_minutes: 600\n")
     cluster.run(clone, "--config", "study=small")
     return clone.folder / "results/small", cluster.slurm.jobs(clone.folder), cluster.log(clone)
@@ -238,7 +238,7 @@ def test_jobs_that_slurm_has_forgotten_are_not_waited_for(cluster):
 
 def test_what_a_partition_cannot_give_is_said_before_the_first_job(cluster):
     clone = cluster.clone("too_much")
-    with open(clone.folder / "profiles/slurm/site.yaml", "a") as site:
+    with open(clone.folder / "profiles/slurm/site.yaml", "a", encoding="utf-8") as site:
         site.write("gpu_partition: gpu\ngpu_model: h100\ngpu_request: gres\n")
     serving = clone.content()["serving"]
     clone.study("small", **SMALL, serving=serving | {"gpus": 1})
