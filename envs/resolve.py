@@ -41,21 +41,23 @@ def resolve(lines, python, glibc, found=()):
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted, pins = Path(folder) / "wanted.in", Path(folder) / "pins.txt"
-        wanted.write_text("\n".join(lines) + "\n")
-        locked = [line for line in LOCK.read_text().splitlines() if re.match(r"[\w.-]+==", line)]
-        pins.write_text("\n".join(locked) + "\n")  # uv keeps versions of the output file where they fit
+        wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        locked = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if re.match(r"[\w.-]+==", line)]
+        pins.write_text(
+            "\n".join(locked) + "\n", encoding="utf-8"
+        )  # uv keeps versions of the output file where they fit
         platform = f"x86_64-manylinux_{glibc}"
         command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--system-certs", wanted]
         command += ["--output-file", pins, "--python-version", python, "--python-platform", platform]
         command += ["--only-binary", ":all:", *(word for name in FROM_SOURCE for word in ("--no-binary", name))]
         command += ["--index-strategy", "unsafe-best-match", *(f"--find-links={place}" for place in found)]
         subprocess.run(command, check=True)
-        return dict(line.split("==") for line in pins.read_text().splitlines() if "==" in line)
+        return dict(line.split("==") for line in pins.read_text(encoding="utf-8").splitlines() if "==" in line)
 
 
 def pinned(file, found):
     """The text of an environment file with its resolved versions; without a pip section, as it is."""
-    head, python, lines = sections(file.read_text())
+    head, python, lines = sections(file.read_text(encoding="utf-8"))
     if not lines:
         return head
     glibc = GLIBC.get(file.stem, "2_28")
@@ -75,9 +77,9 @@ def main(found):
     if not shutil.which("uv"):
         sys.exit("`make pins` resolves with uv, which is not on PATH: `pip install uv`.")
     for file in sorted(HERE.glob("*.yaml")):
-        before, after = file.read_text(), pinned(file, found)
+        before, after = file.read_text(encoding="utf-8"), pinned(file, found)
         if before.split(MARK)[-1].partition("\n")[2] != after.split(MARK)[-1].partition("\n")[2]:
-            file.write_text(after)
+            file.write_text(after, encoding="utf-8")
             print(f"{file.name} has other pins")
 
 

@@ -26,9 +26,9 @@ def digest(job):
 def check_unchanged(loaded, note):
     """Compare what a server was given, and holds, with what an earlier one of these answers did, as noted in a file."""
     if note.exists():
-        check_same(json.loads(note.read_text()), loaded)
+        check_same(json.loads(note.read_text(encoding="utf-8")), loaded)
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(loaded))
+    note.write_text(json.dumps(loaded), encoding="utf-8")
 
 
 with logged(snakemake.log.job):

@@ -81,7 +81,9 @@ def finding_vanished(check):
 def report_vanished(executor, info):
     """Tell Snakemake that a job has ended: well, if Slurm's log of it has Snakemake's last words; else it failed."""
     log, members = info.aux["slurm_logfile"], len(list(info.job.jobs)) if info.job.is_group() else 1
-    if log.exists() and f"{members} of {members} steps (100%) done" in log.read_text(errors="replace"):
+    if log.exists() and f"{members} of {members} steps (100%) done" in log.read_text(
+        errors="replace", encoding="utf-8"
+    ):
         executor.report_job_success(info)
         return
     message = (

@@ -60,7 +60,7 @@ def fly(plan):
     folder = Path(plan["folder"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "plan.json").write_text(json.dumps(plan, indent=1) + "\n")
+    (folder / "plan.json").write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, __file__, str(folder / "plan.json")])
 
@@ -266,7 +266,7 @@ def main(path):
     flight.run_jobs()
     judged = judge(plan["stages"], flight.checks)
     target = Path(plan["folder"]).parent / "preflight.html"
-    target.write_text(page(plan, flight.checks, judged))
+    target.write_text(page(plan, flight.checks, judged), encoding="utf-8")
     print("", *as_text(judged), "", f"The page is {target}", sep="\n")
     return 0 if is_ready(judged) else 1
 

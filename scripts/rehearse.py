@@ -40,7 +40,7 @@ def write_parents(study, config):
     for model, entry in study.models.items():
         folder = Path(entry["path"])
         write_sparse_checkpoint(config, folder, SHARDS)
-        (folder / "tokenizer.json").write_text(json.dumps(END_THINK))
+        (folder / "tokenizer.json").write_text(json.dumps(END_THINK), encoding="utf-8")
         files = {
             f.name: {"size": f.stat().st_size, "sha256": NOT_HASHED} for f in sorted(folder.iterdir()) if f.is_file()
         }

@@ -14,7 +14,7 @@ def show_verdicts(study, path):
     lines, failed = [], []
     for name in study.audits:
         folder = Path(f"results/{study.name}/audits/{name}")
-        found = json.loads((folder / "audit.json").read_text())
+        found = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
         lines += [f"{name}: {found['verdict']}. {' '.join(found['summary'])}", f"  {folder}/audit.html"]
         if found["verdict"] != VERIFIED:
             failed.append(f"{name}: {found['verdict']}")

@@ -46,7 +46,7 @@ def write_checkpoint(folder, tensors, name=None):
     """Two shards; the scale of the last weight of the first lies in the second."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder, tensors)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     return Checkpoint(folder, name)
 
 
@@ -59,4 +59,6 @@ def write_tensors(folder, tensors):
         file = f"model-{number:05}-of-00002.safetensors"
         save_file({key: tensors[key] for key in part}, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8"
+    )

@@ -38,7 +38,7 @@ class Clone:
     def __init__(self, folder):
         self.folder = Path(folder)
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
         for file in filter(None, listing.split("\0")):
             if (ROOT / file).is_file() or (ROOT / file).is_symlink():
                 (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class Clone:
 
     def run(self, *command, check=True):
         """Run a command in the clone and return the finished process, its output as text."""
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, encoding="utf-8")
         if check:
             assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         return done
@@ -69,12 +69,12 @@ class Clone:
 
     def content(self):
         """The mini study, as it stands in its file."""
-        return yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text())
+        return yaml.safe_load((self.folder / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 
     def study(self, name, **changes):
         """Write the study ``name``: the mini study with some of its top-level keys replaced (audits with variants)."""
         if "variants" in changes:
             changes = {"audits": {}, **changes}
         path = self.folder / f"config/studies/{name}.yaml"
-        path.write_text(yaml.safe_dump(self.content() | changes, sort_keys=False))
+        path.write_text(yaml.safe_dump(self.content() | changes, sort_keys=False), encoding="utf-8")
         return path

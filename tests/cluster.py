@@ -19,7 +19,7 @@ ENVIRONMENTS = ("analysis", "benchmarks", "download", "launcher", "serving_cpu",
 
 def specs(environment):
     """The conda part of an environment file."""
-    content = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())
+    content = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text(encoding="utf-8"))
     return [spec for spec in content["dependencies"] if isinstance(spec, str)]
 
 
@@ -51,11 +51,11 @@ class Cluster:
         (self.folder / name).mkdir()
         clone = Clone(self.folder / name)
         profile = clone.folder / "profiles/slurm/config.yaml"
-        text = profile.read_text()
+        text = profile.read_text(encoding="utf-8")
         for key, value in (SITE | {"conda-prefix": self.folder / "environments"}).items():
             text, found = re.subn(rf"^(# )?{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
             assert found == 1, f"the profile says nothing of {key}"
-        profile.write_text(text)
+        profile.write_text(text, encoding="utf-8")
         return clone
 
     def start(self, clone, *words):
@@ -74,4 +74,4 @@ class Cluster:
         assert self.start(clone, *words).wait() == 0, self.log(clone)[-8000:]
 
     def log(self, clone):
-        return (clone.folder / "launcher.log").read_text()
+        return (clone.folder / "launcher.log").read_text(encoding="utf-8")

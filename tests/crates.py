@@ -15,7 +15,7 @@ def save_contexts(path):
     rocrate has the terms of RO-Crate 1.3 only; what 1.1 calls otherwise is put in its place, and the one that crates of
     runs need and 1.1 does not have is taken away.
     """
-    terms = json.loads(files("rocrate").joinpath("data/ro-crate.jsonld").read_text())["@context"]
+    terms = json.loads(files("rocrate").joinpath("data/ro-crate.jsonld").read_text(encoding="utf-8"))["@context"]
     del terms["sha256"]
     terms |= {name: f"https://bioschemas.org/{name}" for name in ("ComputationalWorkflow", "FormalParameter")}
     terms |= {name: f"https://bioschemas.org/ComputationalWorkflow#{name}" for name in ("input", "output")}

@@ -93,7 +93,7 @@ def publish(folder, tensors, shards=3, config=None):
         part = names[number::shards]
         save_file({name: tensors[name].contiguous() for name in part}, folder / file)
         weight_map |= dict.fromkeys(part, file)
-    (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
     shutil.copy(source / "config.json", folder)
     return Checkpoint(folder, "published")
 

@@ -8,7 +8,7 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 def transformers_model(folder, weights):
     """transformers' model (f32) by the folder's config, with ``weights`` by DeepSeek's names, and no MTP layer."""
-    keys = json.loads((folder / "config.json").read_text())
+    keys = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del keys["quantization_config"], keys["torch_dtype"]
     result = DeepseekV3ForCausalLM(DeepseekV3Config(**keys)).eval()
     state = {}

@@ -44,7 +44,7 @@ def loaded(folder, environment=None, **settings):
     path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
     variables = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     command = [sys.executable, "-c", LOAD, json.dumps(words, default=str)]
-    done = subprocess.run(command, env=variables | (environment or {}), capture_output=True, text=True)
+    done = subprocess.run(command, env=variables | (environment or {}), capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-5000:]
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))[6:])
 
@@ -97,7 +97,7 @@ def in_bf16(folder, target):
     save_file(
         {name: value.bfloat16() for name, value in merge.values(checkpoint.weights)}, target / "model.safetensors"
     )
-    config = json.loads((target / "config.json").read_text())
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
     del config["quantization_config"]
-    (target / "config.json").write_text(json.dumps(config))
+    (target / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return target

@@ -79,7 +79,9 @@ class Slurm:
         self._configure()
         for number in range(gpus):
             (self.folder / f"gpu{number}").symlink_to("/dev/null")  # Slurm wants a device behind every GPU
-        (self.folder / "gres.conf").write_text(f"Name=gpu Type={model} File={folder}/gpu[0-{gpus - 1}]\n")
+        (self.folder / "gres.conf").write_text(
+            f"Name=gpu Type={model} File={folder}/gpu[0-{gpus - 1}]\n", encoding="utf-8"
+        )
 
     def start(self):
         ETC.mkdir(exist_ok=True)
@@ -93,11 +95,13 @@ class Slurm:
             self._daemon("slurmd", "-D", "-N", node)
         deadline = time.monotonic() + 60
         while self._states() != {"idle"}:
-            assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text(encoding="utf-8")[-2000:]
             time.sleep(0.2)
 
     def _configure(self, remembered=86400):
-        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**self.settings, remembered=remembered))
+        (self.folder / "slurm.conf").write_text(
+            CONFIGURATION.format(**self.settings, remembered=remembered), encoding="utf-8"
+        )
 
     @contextlib.contextmanager
     def forgetting(self):
@@ -123,7 +127,7 @@ class Slurm:
             self.started.append(subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL))
 
     def _states(self):
-        listed = subprocess.run(["sinfo", "-h", "-N", "-p", "both", "-o", "%T"], capture_output=True, text=True)
+        listed = subprocess.run(["sinfo", "-h", "-N", "-p", "both", "-o", "%T"], capture_output=True, encoding="utf-8")
         return set(listed.stdout.split()) or {"unknown"}
 
     def stop(self):
@@ -141,6 +145,8 @@ class Slurm:
 
     def jobs(self, folder):
         """What Slurm recorded of every job that was submitted in a folder: [{key: value}], oldest first."""
-        shown = subprocess.run(["scontrol", "--oneliner", "show", "jobs"], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            ["scontrol", "--oneliner", "show", "jobs"], capture_output=True, encoding="utf-8", check=True
+        )
         jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in shown.stdout.splitlines() if "JobId=" in line]
         return [job for job in jobs if job.get("WorkDir") == str(folder)]

@@ -25,10 +25,11 @@ CONFIG = ROOT / "config/README.md"
 HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
 PAGES = [ROOT / "README.md", CONFIG, *HOW_TO]
 SCHEMAS = {
-    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text()) for name in ("config", "study", "lock")
+    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
+    for name in ("config", "study", "lock")
 }
-MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
-FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text())
+MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
+FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them
 DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
 COLUMNS = ["key", "type, unit", "default", "meaning"]
@@ -58,7 +59,7 @@ MADE = {
 def sections(page):
     """{heading: the text below it} of a page, code left out when headings are looked for."""
     found, heading, code = {}, "", False
-    for line in page.read_text().splitlines():
+    for line in page.read_text(encoding="utf-8").splitlines():
         code ^= line.lstrip().startswith("```")
         if not code and line.startswith("#"):
             heading = line.lstrip("# ").strip()
@@ -102,13 +103,16 @@ def rows(text):
 def blocks(page, language):
     """The code blocks of a page in a language, without their indentation."""
     pattern = rf"^( *)```{language}\n(.*?)^\1```$"
-    return [textwrap.dedent(code) for _, code in re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)]
+    return [
+        textwrap.dedent(code)
+        for _, code in re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    ]
 
 
 def files():
     """The repository's files and folders, without what git ignores."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
     found = {Path(name) for name in listing.split("\0") if name and (ROOT / name).exists()}
     return found | {parent for path in found for parent in path.parents}
 
@@ -210,7 +214,7 @@ def fields(kind):
 def test_defaults_are_those_of_the_code():
     judge = {name: fields(Judge)[name] for name in ("temperature", "max_tokens", "retries", "connections")}
     limits = {name: fields(Limits)[name] for name in ("seconds", "memory_mb", "processes")}
-    serving = (ROOT / "rules/serve.smk").read_text()
+    serving = (ROOT / "rules/serve.smk").read_text(encoding="utf-8")
     serving = {key: int(number) for key, number in re.findall(r'serving\.get\("(\w+)", (\d+)\)', serving)}
     assert serving.keys() == {"nodes", "minutes", "start_minutes", "restarts"}
     style = {name: value for name, value in fields(Style).items() if value is not None}
@@ -285,7 +289,7 @@ def test_every_example_is_valid(page, text, tmp_path):
             Style(**parent["style"])
             assert parent["training"].keys() == FAMILY["base"]["training"].keys()
     elif content.keys() >= {"title", "lock", "models"}:  # a study of its own
-        (tmp_path / "study.yaml").write_text(text)
+        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
         check_schema(content, study, page)
         if "benchmarks" not in content or "serving" in content:
             read_study("study", tmp_path, study)
@@ -300,7 +304,7 @@ def test_the_examples_are_found():
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_a_page_is_one_page(page):
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.count("\n") <= 95
     assert all(len(line) <= 120 or line.startswith("|") for line in text.splitlines())
 
@@ -322,7 +326,7 @@ def anchors(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link]
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
     assert links or page.parent != ROOT, "none is found: is this test still one?"
     for link in links:
         path, _, fragment = link.partition("#")
@@ -334,7 +338,7 @@ def test_every_link_leads_somewhere(page):
 
 def named_paths(page):
     """What a page names in backticks or in commands and looks like a file or folder of the repository."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     commands = " ".join(blocks(page, ""))
     code = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     first = {path.parts[0] for path in files() if path.parts}
@@ -362,14 +366,14 @@ def test_every_file_that_is_named_exists(page):
 
 def test_what_readers_make_is_not_there_and_is_still_named():
     assert not {name for name in MADE if (ROOT / name).exists()}
-    named = {name for page in PAGES for name in [*named_paths(page), *page.read_text().split()]}
+    named = {name for page in PAGES for name in [*named_paths(page), *page.read_text(encoding="utf-8").split()]}
     assert {name for name in MADE if not any(name in word for word in named)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_target_of_make_exists(page):
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    text = page.read_text()
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = page.read_text(encoding="utf-8")
     used = re.findall(r"^ *make ([a-z]+)", "\n".join(blocks(page, "")), re.MULTILINE)
     used += re.findall(r"`make ([a-z]+)[`\s]", text)
     assert set(used) <= targets
@@ -383,9 +387,9 @@ def page(name):
 
 
 def edit(path, old, new):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {path}"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def add_lines(path, after, lines, indent):
@@ -437,8 +441,8 @@ def test_a_study_of_ones_own_is_planned(clone):
     content = yaml.safe_load(text)
     content["datasets"]["aime2024"] = {"path": "aime"}
     (clone.folder / "aime").mkdir()
-    (clone.folder / "aime/test.jsonl").write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n')
-    (clone.folder / "config/studies/mine.yaml").write_text(yaml.safe_dump(content))
+    (clone.folder / "aime/test.jsonl").write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n', encoding="utf-8")
+    (clone.folder / "config/studies/mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     lock(clone, "mine")
     planned = plan(clone, "mine")
     assert planned.items() >= {"verify_input": 3, "merge": 5, "answer": 3, "audit_verdict": 1, "figure8": 1}.items()
@@ -448,19 +452,24 @@ def test_a_study_of_ones_own_is_planned(clone):
 def test_a_benchmark_is_added_as_the_page_says(clone):
     (code, test), (row,) = blocks(page("add-a-benchmark"), "python"), blocks(page("add-a-benchmark"), "text")
     (study,), (questions,) = blocks(page("add-a-benchmark"), "yaml"), blocks(page("add-a-benchmark"), "json")
-    (clone.folder / "scripts/benchmarks/quiz.py").write_text(code)
-    (clone.folder / "tests/benchmarks/test_quiz.py").write_text(test)
+    (clone.folder / "scripts/benchmarks/quiz.py").write_text(code, encoding="utf-8")
+    (clone.folder / "tests/benchmarks/test_quiz.py").write_text(test, encoding="utf-8")
     catalog = clone.folder / "scripts/benchmarks/catalog.py"
-    catalog.write_text(re.sub(r"(from benchmarks import .*)", r"\1, quiz", catalog.read_text(), count=1))
+    catalog.write_text(
+        re.sub(r"(from benchmarks import .*)", r"\1, quiz", catalog.read_text(encoding="utf-8"), count=1),
+        encoding="utf-8",
+    )
     add_lines(catalog, "\nBENCHMARKS = {\n", row, "    ")
     add_lines(clone.folder / "scripts/aoe/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
     schema = clone.folder / "config/schemas/study.schema.json"
-    schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text()))))
+    schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text(encoding="utf-8")))), encoding="utf-8")
     clone.run(sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_quiz.py")
     (clone.folder / "resources/quiz").mkdir()
-    (clone.folder / "resources/quiz/quiz.jsonl").write_text(questions)
-    mini = (clone.folder / "config/studies/mini.yaml").read_text()
-    (clone.folder / "config/studies/quiz.yaml").write_text(study + mini[mini.index("\nserving:\n") + 1 :])
+    (clone.folder / "resources/quiz/quiz.jsonl").write_text(questions, encoding="utf-8")
+    mini = (clone.folder / "config/studies/mini.yaml").read_text(encoding="utf-8")
+    (clone.folder / "config/studies/quiz.yaml").write_text(
+        study + mini[mini.index("\nserving:\n") + 1 :], encoding="utf-8"
+    )
     lock(clone, "quiz")
     planned = plan(clone, "quiz")
     assert planned.items() >= {"answer": 3, "score": 3, "figure8": 1}.items()
@@ -471,7 +480,7 @@ def test_an_architecture_is_added_as_the_page_says(clone):
     make, inventory, test = blocks(page("add-an-architecture"), "python")
     row, places = blocks(page("add-an-architecture"), "text")
     (study,) = blocks(page("add-an-architecture"), "yaml")
-    (clone.folder / "tiny.py").write_text(make)
+    (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
     clone.run(sys.executable, "tiny.py")
     add_lines(clone.folder / "scripts/aoe/architecture.py", "\nTABLE = {\n", row, "    ")
     head = '    ("model_type", "tensor", "group"),\n    [\n'
@@ -481,12 +490,14 @@ def test_an_architecture_is_added_as_the_page_says(clone):
     edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
     with open(clone.folder / "tests/aoe/test_inventory.py", "a", encoding="utf-8") as tests:
         tests.write(f"\n\n{test}")
-    (clone.folder / "config/studies/olmoe.yaml").write_text(study)
+    (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
     clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_architecture.py", "tests/aoe/test_inventory.py")
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
-    assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text()
+    assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.workflow
@@ -494,8 +505,8 @@ def test_a_figure_is_added_as_the_page_says(clone):
     script, branch, finding = blocks(page("add-a-figure"), "python")
     (rule,), (caption,) = (blocks(page("add-a-figure"), language) for language in ("snakemake", "rst"))
     title, without = blocks(page("add-a-figure"), "text")[0].splitlines(keepends=True)
-    (clone.folder / "scripts/figure10.py").write_text(script)
-    (clone.folder / "report/figure10.rst").write_text(caption)
+    (clone.folder / "scripts/figure10.py").write_text(script, encoding="utf-8")
+    (clone.folder / "report/figure10.rst").write_text(caption, encoding="utf-8")
     for file, text in (("rules/figures.smk", rule), ("scripts/aoe/findings.py", finding)):
         with open(clone.folder / file, "a", encoding="utf-8") as end:
             end.write(f"\n\n{text}")
@@ -511,10 +522,12 @@ def test_a_figure_is_added_as_the_page_says(clone):
     folder = clone.folder / "results/mini"
     folder.mkdir(parents=True)
     head = "variant,label,closing,closing_low,closing_high,intelligence,intelligence_low,intelligence_high"
-    (folder / "summary.csv").write_text(f"{head}\na,A,0.5,0.4,0.6,70,60,80\nb,B,1,0.9,1,90,80,95\nc,C,1,1,1,,,\n")
+    (folder / "summary.csv").write_text(
+        f"{head}\na,A,0.5,0.4,0.6,70,60,80\nb,B,1,0.9,1,90,80,95\nc,C,1,1,1,,,\n", encoding="utf-8"
+    )
     clone.snakemake("--allowed-rules", "figure10", "--", "results/mini/figures/figure10.svg")
     assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
-    assert len((folder / "figures/figure10.csv").read_text().splitlines()) == 3
+    assert len((folder / "figures/figure10.csv").read_text(encoding="utf-8").splitlines()) == 3
     code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure10'], {}, {}, True))"
     (clone.folder / "figures").symlink_to(folder / "figures")
     done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
@@ -524,13 +537,13 @@ def test_a_figure_is_added_as_the_page_says(clone):
 @pytest.mark.workflow
 def test_the_first_days_commands_are_ones(clone):
     """As far as there is no cluster: every target is one, and what the page says of site.yaml goes into it."""
-    text = page("first-day-on-a-cluster").read_text()
+    text = page("first-day-on-a-cluster").read_text(encoding="utf-8")
     (site,) = blocks(page("first-day-on-a-cluster"), "yaml")
-    own = yaml.safe_load((clone.folder / "profiles/slurm/site.yaml").read_text())
+    own = yaml.safe_load((clone.folder / "profiles/slurm/site.yaml").read_text(encoding="utf-8"))
     check_schema(own | yaml.safe_load(site), SCHEMAS["config"], "site.yaml")
     targets = re.findall(r"snakemake (?:--profile slurm|--cores 2) (\w+)$", text, re.MULTILINE)
     assert targets == ["cost", "preflight", "preflight"]
     for target in set(targets):
         assert plan(clone, "paper", target) == {target: 1, "total": 1}
     for check in re.findall(r"`results/\w+/([\w.]+)`", text):
-        assert check in (clone.folder / "scripts/preflight.py").read_text()
+        assert check in (clone.folder / "scripts/preflight.py").read_text(encoding="utf-8")

@@ -58,7 +58,7 @@ def jobs(tmp_path):
     def job(number, members, text):
         log = tmp_path / f"{number}.log"
         if text:
-            log.write_text(text)
+            log.write_text(text, encoding="utf-8")
         group = types.SimpleNamespace(is_group=lambda: members > 1, jobs=range(members))
         return types.SimpleNamespace(external_jobid=number, job=group, aux={"slurm_logfile": log})
 
@@ -100,10 +100,10 @@ def test_a_controller_that_does_not_answer_makes_no_job_vanish(jobs, monkeypatch
     async def still_active():
         return [job async for job in jobstates.finding_vanished(check)(Executor(), jobs)]
 
-    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(jobstates, "PATIENCE", 0)
     assert asyncio.run(still_active()) == jobs
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho 1; echo 2\n")
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 1; echo 2\n", encoding="utf-8")
     assert asyncio.run(still_active()) == jobs[:2]

@@ -107,7 +107,7 @@ def test_a_slurm_that_cannot_be_asked_is_said_in_one_sentence(tmp_path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AoeError, match="cannot be asked for its partitions"):
         read_partitions()
-    (tmp_path / "sinfo").write_text("#!/bin/sh\necho no controller >&2\nexit 1\n")
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho no controller >&2\nexit 1\n", encoding="utf-8")
     (tmp_path / "sinfo").chmod(0o755)
     with pytest.raises(AoeError, match=r"what partitions there are \(no controller\)"):
         read_partitions()

@@ -76,7 +76,7 @@ def test_room_is_compared_with_what_is_still_to_come(tmp_path):
     assert far_too_much.status == PROBLEM and "1,073,741,824.0 GiB are still to come" in far_too_much.findings[0][0]
     together = check_disk({str(tmp_path / "a"): 1 << 59, str(tmp_path / "b"): 1 << 59})
     assert "1,073,741,824.0 GiB are still to come into" in together.findings[0][0], "of one file system the sum counts"
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert "cannot be written to" in check_disk({f"{tmp_path}/file/below": 1}).findings[0][0]
     assert "not known before it is locked" in check_disk({str(tmp_path): None}).findings[0][0]
 
@@ -96,7 +96,7 @@ def slurm(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_limits, "read_partitions", lambda: found)
     refuse = 'echo "sbatch: error: Invalid account or account/partition combination specified" >&2; exit 1'
     script = f'case "$*" in *nobody*) {refuse};; esac'
-    (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho called >> {tmp_path}/calls\n{script}\n")
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho called >> {tmp_path}/calls\n{script}\n", encoding="utf-8")
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     return tmp_path
@@ -104,7 +104,9 @@ def slurm(tmp_path, monkeypatch):
 
 def test_a_cluster_that_can_give_what_is_asked_refuses_nothing(slurm):
     assert refusals(FIRST, LAST) == []
-    assert (slurm / "calls").read_text().count("called") == 2, "sbatch is asked once for a partition and account"
+    assert (slurm / "calls").read_text(encoding="utf-8").count("called") == 2, (
+        "sbatch is asked once for a partition and account"
+    )
 
 
 def test_what_a_partition_cannot_give_is_refused(slurm):

@@ -51,7 +51,7 @@ def squeue(tmp_path, monkeypatch):
     def say(text, status=0):
         path = tmp_path / "bin" / "squeue"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\necho '{text}'\nexit {status}\n")
+        path.write_text(f"#!/bin/sh\necho '{text}'\nexit {status}\n", encoding="utf-8")
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{path.parent}:/usr/bin:/bin")
 

@@ -342,7 +342,7 @@ class Checkpoint:
 
     def _read_json(self, file):
         try:
-            content = json.loads((self.directory / file).read_text())
+            content = json.loads((self.directory / file).read_text(encoding="utf-8"))
         except OSError as error:
             raise AoeError(f"{self.name}: {self.directory / file} cannot be read ({error.strerror}).") from error
         except (ValueError, RecursionError) as error:

@@ -240,7 +240,10 @@ class _Description:
         """The published variants: their small files are in the archive, their shards are not."""
         entities = []
         for recipe in [name for name in files if re.fullmatch(r"results/[^/]+/merged/[^/]+/recipe\.json", name)]:
-            folder, provenance = recipe.removesuffix("recipe.json"), json.loads((self.folder / recipe).read_text())
+            folder, provenance = (
+                recipe.removesuffix("recipe.json"),
+                json.loads((self.folder / recipe).read_text(encoding="utf-8")),
+            )
             shards = [
                 self._add(
                     f"#{quote(name)}",
@@ -270,7 +273,7 @@ class _Description:
         results, commits, machines = self.folder / "results" / self.study, set(), {}
         used = [{"snakemake": snakemake}]
         for path in sorted(results.glob("audits/*/audit.json")):
-            used.append(json.loads(path.read_text()).get("software", {}))
+            used.append(json.loads(path.read_text(encoding="utf-8")).get("software", {}))
         for path in sorted(results.glob("answers/*/*.eval")):
             asked = _header(path)["eval"]
             used.append(asked.get("packages", {}))
@@ -278,7 +281,7 @@ class _Description:
             if "commit" in revision and not path.with_name("machine.json").exists():
                 commits.add(revision["commit"] + ("-dirty" if revision.get("dirty") else ""))
         for path in sorted(results.glob("answers/*/machine.json")):
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             used.append(found.get("software", {}))
             if found.get("commit"):
                 commits.add(found["commit"])
@@ -413,7 +416,7 @@ def _format(name):
 
 def _read_yaml(path, otherwise):
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AoeError(f"{otherwise}: {path} cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -112,13 +112,13 @@ def fetch_outline(source, locked, directory):
 def _drop_other_headers(outline, digests):
     """Delete the headers of files that another lock had under the same names; digests: file -> the locked one's."""
     note = outline / "digests.json"
-    of = json.loads(note.read_text()) if note.exists() else {}
+    of = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     for file in of.keys() & digests.keys():
         if of[file] != digests[file]:
             (outline / file).unlink(missing_ok=True)
     outline.mkdir(parents=True, exist_ok=True)
     partial = note.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(digests))
+    partial.write_text(json.dumps(digests), encoding="utf-8")
     partial.replace(note)
 
 

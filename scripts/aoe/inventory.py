@@ -195,8 +195,10 @@ def write_sparse_checkpoint(config, directory, shards):
             shard.truncate(shard.tell() + size)
         weight_map |= dict.fromkeys(part, file)
         total += size
-    (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}))
-    (directory / "config.json").write_text(json.dumps(config))
+    (directory / INDEX).write_text(
+        json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}), encoding="utf-8"
+    )
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def _parts(config, shards):

@@ -132,7 +132,7 @@ def _is_part_of_a_layer(value):
 def write_record(folder, name, record):
     """Write a worker's record to ``folder``/{name}.json, complete or not at all."""
     partial = Path(folder) / f"{name}.partial"
-    partial.write_text(json.dumps(record))
+    partial.write_text(json.dumps(record), encoding="utf-8")
     partial.replace(Path(folder) / f"{name}.json")
 
 
@@ -141,7 +141,7 @@ def read_records(folder):
 
     Raises AoeError if a worker was handed something else than another of what both were to be given.
     """
-    records = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
     records.sort(key=lambda record: (record["model"], record["rank"]))
     alike = {}
     for record in records:

@@ -108,7 +108,7 @@ def served_in_fp8(checkpoint, options):
     overrides = options.get("hf-overrides") or {}
     try:
         overrides = json.loads(overrides) if isinstance(overrides, str) else overrides
-        config = json.loads((Path(checkpoint) / "config.json").read_text()) | overrides
+        config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8")) | overrides
     except (OSError, ValueError):
         return False
     return (config.get("quantization_config") or {}).get("quant_method") == "fp8"

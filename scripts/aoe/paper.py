@@ -204,7 +204,7 @@ def audits(folder, entries, labels):
     """One dict an audit: model, parents, verdict, sentences, recovered recipe.  entries: of the study's ``audits``."""
     found = []
     for name, entry in entries.items():
-        audit = json.loads((folder / f"audits/{name}/audit.json").read_text())
+        audit = json.loads((folder / f"audits/{name}/audit.json").read_text(encoding="utf-8"))
         found.append(
             {
                 "name": name,
@@ -213,7 +213,7 @@ def audits(folder, entries, labels):
                 "verdict": audit["verdict"],
                 "summary": audit["summary"],
                 "checks": [{"claim": claim, "verdict": check["verdict"]} for claim, check in audit["checks"].items()],
-                "recipe": (folder / f"audits/{name}/recovered.yaml").read_text().strip(),
+                "recipe": (folder / f"audits/{name}/recovered.yaml").read_text(encoding="utf-8").strip(),
             }
         )
     return found

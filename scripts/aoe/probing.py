@@ -125,7 +125,7 @@ def _torch_built_for():
     version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
     if not version or not version.is_file():
         return None, None
-    found = dict(re.findall(r"^(cuda|hip)\b[^=\n]*= *['\"]([\d.]+)", version.read_text(), re.MULTILINE))
+    found = dict(re.findall(r"^(cuda|hip)\b[^=\n]*= *['\"]([\d.]+)", version.read_text(encoding="utf-8"), re.MULTILINE))
     return found.get("cuda", ""), found.get("hip", "")
 
 
@@ -168,7 +168,7 @@ def _amd(environment):
     """(driver or None, the GPUs that this process may use); of their kind nothing is known."""
     if not os.access("/dev/kfd", os.R_OK | os.W_OK):
         return None, None
-    nodes = [path.read_text() for path in Path(KFD).glob("*/properties")]
+    nodes = [path.read_text(encoding="utf-8") for path in Path(KFD).glob("*/properties")]
     number = sum(bool(re.search(r"^simd_count [1-9]", text, re.MULTILINE)) for text in nodes)
     for name in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
         if name in environment:

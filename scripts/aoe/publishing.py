@@ -30,9 +30,9 @@ def complete_checkpoint(base, directory, provenance):
         if source.is_file() and not weights and source.name not in ("README.md", "recipe.json"):
             shutil.copyfile(source, directory / source.name)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
-    (directory / "README.md").write_text(model_card(provenance))
+    (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
     partial = directory / "recipe.json.partial"
-    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(directory / "recipe.json")
 
 

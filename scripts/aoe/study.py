@@ -151,7 +151,7 @@ def read_content(name, path, extending=()):
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise AoeError(f"There is no study {name!r} in {path.parent}; there are {known}.")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("extends"), str):

@@ -32,7 +32,7 @@ def trial_options(options):
 
 def too_narrow(options, checkpoint):
     """Whether a checkpoint's layers cannot be spread over as many GPUs as these options of vLLM say."""
-    config = json.loads((Path(checkpoint) / "config.json").read_text())
+    config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
     ranks, experts = int(options.get("tensor-parallel-size", 1)), bool(options.get("enable-expert-parallel"))
     return most_ranks(config, ranks, served_in_fp8(checkpoint, options), experts) < ranks
 

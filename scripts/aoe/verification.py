@@ -43,7 +43,7 @@ def verify_file(path, facts, receipt=None):
             return
         _compare(path, facts)
         partial = receipt.with_name(f"{receipt.name}.{socket.gethostname()}-{os.getpid()}.partial")
-        partial.write_text(json.dumps(found))
+        partial.write_text(json.dumps(found), encoding="utf-8")
         partial.replace(receipt)
 
 
@@ -99,7 +99,7 @@ def _state(path, facts):
 
 def _read_receipt(path):
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

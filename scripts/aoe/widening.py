@@ -36,8 +36,8 @@ def widen(folder, target, ranks, expert_parallel):
     for file in folder.glob("*.json"):
         if not file.name.endswith(".index.json"):
             shutil.copyfile(file, target / file.name)
-    config = widened_config(json.loads((folder / "config.json").read_text()), ranks, expert_parallel)
-    (target / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    config = widened_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), ranks, expert_parallel)
+    (target / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     tensors = {}
     for shard in sorted(folder.glob("*.safetensors")):
         with safe_open(shard, framework="pt") as file:

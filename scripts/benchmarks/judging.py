@@ -88,7 +88,7 @@ async def _judge_all(judge, key, questions, cache):
             path = _path(judge, messages, cache)
             partial = path.with_suffix(".partial")
             kept = {"judge": judge.identity(), "messages": messages, "verdict": asdict(verdict)}
-            partial.write_text(json.dumps(kept))
+            partial.write_text(json.dumps(kept), encoding="utf-8")
             partial.replace(path)
             return verdict
 
@@ -136,7 +136,7 @@ def _path(judge, messages, cache):
 def _kept(judge, messages, cache):
     """The Verdict that was kept; None if there is none, it is damaged, or the judge may now be asked more often."""
     try:
-        kept = json.loads(_path(judge, messages, cache).read_text())
+        kept = json.loads(_path(judge, messages, cache).read_text(encoding="utf-8"))
         verdict = Verdict(**kept["verdict"])
         same = kept["judge"] == judge.identity() and kept["messages"] == messages
     except (OSError, ValueError, KeyError, TypeError):

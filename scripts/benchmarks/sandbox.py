@@ -117,7 +117,7 @@ def run(code, sandbox, limits=None, files=None, words=""):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         for name, text in {PROGRAM: code, **(files or {})}.items():
-            (Path(folder) / name).write_text(text, errors="replace")
+            (Path(folder) / name).write_text(text, errors="replace", encoding="utf-8")
         return _watch(sandbox(folder, limits), limits, words)
 
 

@@ -78,7 +78,7 @@ def measure(choice, work):
                 f"{entry.name}: {entry.ours:.3g} / {entry.reference:.3g} {entry.unit} = {entry.ratio:.3g}", flush=True
             )
         table = save(rows, choice.docs / "benchmarks.json")
-        (choice.docs / "benchmarks.md").write_text(as_markdown(table))
+        (choice.docs / "benchmarks.md").write_text(as_markdown(table), encoding="utf-8")
 
 
 def as_markdown(table):

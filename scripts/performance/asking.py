@@ -43,7 +43,7 @@ def instant():
     """The address of an endpoint that answers at once."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-m", "performance.endpoint"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as endpoint:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as endpoint:
         yield endpoint.stdout.readline().strip()
         endpoint.kill()
 
@@ -62,9 +62,11 @@ def overhead(work, runs):
 def throughput(work, runs):
     """Tokens a second of the mini family's R1, asked by ours and by vLLM's benchmark client."""
     model = ROOT / "resources/mini/r1"
-    serving = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())["serving"]
+    serving = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))["serving"]
     prompts = work / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"prompt": sample.input}) + "\n" for sample in task(SERVED).dataset))
+    prompts.write_text(
+        "".join(json.dumps({"prompt": sample.input}) + "\n" for sample in task(SERVED).dataset), encoding="utf-8"
+    )
     result = work / "vllm.json"
     ours, theirs = [], []
     with Server("r1", {"r1": model}, None, work / "server.log", serving["options"], serving["environment"]) as s:
@@ -82,7 +84,7 @@ def throughput(work, runs):
         for run in range(-1, runs):
             asked = in_a_process("ask", s.url, s.key, AT_ONCE, SERVED, work / f"served{run}")[0]
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            found = json.loads(result.read_text())
+            found = json.loads(result.read_text(encoding="utf-8"))
             if found["total_output_tokens"] != SERVED * LENGTH:
                 raise RuntimeError(f"vLLM's client got {found['total_output_tokens']} tokens of {SERVED * LENGTH}")
             if run >= 0:

@@ -22,7 +22,7 @@ from performance import inputs, job
 from performance.measure import in_a_process, row, side_by_side, timed_command
 
 ROOT = Path(__file__).parents[2]
-DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
+DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 SHARD = 4_300_000_000  # bytes, as DeepSeek-V3's
 LIMIT = "limit: cat of all parents, cp of one, sync of the copy"
 
@@ -35,7 +35,7 @@ def merge_bf16(work, runs, mergekit):
     size = sum(file.stat().st_size for file in parents[0].glob("*.safetensors")) / 1e9
     out, recipe = work / "out", work / "mergekit.yaml"
     models = [{"model": str(folder), "parameters": {"weight": 0.5}} for folder in parents]
-    recipe.write_text(json.dumps({"merge_method": "linear", "dtype": "bfloat16", "models": models}))
+    recipe.write_text(json.dumps({"merge_method": "linear", "dtype": "bfloat16", "models": models}), encoding="utf-8")
     ours = [sys.executable, "-m", "performance.job", "merge", out, *parents]
     theirs = [mergekit, recipe, out, "--no-copy-tokenizer", "--lazy-unpickle"]
     memory = {"ours": [], "mergekit": []}
@@ -309,12 +309,12 @@ def first_shards(folder, count, target):
     """A checkpoint of the first shards of another, by links."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    index = json.loads((folder / INDEX).read_text())["weight_map"]
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
     chosen = sorted(set(index.values()))[:count]
     for file in chosen:
         os.link(folder / file, target / file)
     kept = {tensor: file for tensor, file in index.items() if file in chosen}
-    (target / INDEX).write_text(json.dumps({"weight_map": kept}))
+    (target / INDEX).write_text(json.dumps({"weight_map": kept}), encoding="utf-8")
     shutil.copy(folder / "config.json", target)
     return target
 

@@ -56,7 +56,7 @@ def measured(name):
     scores = pd.read_parquet(f"results/{name}/scores.parquet")
     transitions, _ = fit_transitions(scores, study.positions(over_lambda2=True), study.content["scores"])
     records = sorted(Path(f"results/{name}/answers").glob("*/machine.json"))
-    kinds = machines([json.loads(file.read_text()) for file in records])
+    kinds = machines([json.loads(file.read_text(encoding="utf-8")) for file in records])
     return summarize(scores, study.table(), study.content["scores"]), transitions, kinds
 
 
@@ -232,7 +232,7 @@ def read_docs(folder=DOCS):
     return Found(
         {device: read(f"summary-{device}.csv", "variant") for device in STUDIES},
         {device: read(f"transitions-{device}.csv") for device in STUDIES},
-        json.loads((folder / "machines.json").read_text()),
+        json.loads((folder / "machines.json").read_text(encoding="utf-8")),
         by_mode("latency"),
         by_mode("claims", "claim"),
         read("starts.csv"),
@@ -264,8 +264,8 @@ def main():
         shutil.copy(gpu / "figures/figure9.svg", DOCS / f"figure9-{mode}.svg")
         claims = pd.read_csv(gpu / "claims.csv")
         claims[claims.rule == "latencies"].to_csv(DOCS / f"claims-{mode}.csv", index=False)
-    (DOCS / "machines.json").write_text(json.dumps(kinds, indent=1, ensure_ascii=False) + "\n")
-    DOCS.with_suffix(".md").write_text(as_markdown(read_docs()))
+    (DOCS / "machines.json").write_text(json.dumps(kinds, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    DOCS.with_suffix(".md").write_text(as_markdown(read_docs()), encoding="utf-8")
 
 
 if __name__ == "__main__":

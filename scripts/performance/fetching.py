@@ -27,7 +27,7 @@ def served(repos):
         json.dumps({name: str(path) for name, path in repos.items()}),
     ]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT / 'tests'}"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as server:
         os.environ["HF_ENDPOINT"] = server.stdout.readline().strip()
         try:
             yield os.environ["HF_ENDPOINT"]
@@ -44,7 +44,7 @@ def download(work, runs):
         for _ in range(20):
             file.write(os.urandom(FILE // 20))
     facts = {"file": sha256(folder / "file")}
-    (folder / "digests.json").write_text(json.dumps(facts))
+    (folder / "digests.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def clear():
         for path in work.glob("fetched*"):
@@ -94,11 +94,11 @@ def verification(work, runs):
 
 def lock_and_plan(work, runs):
     """Lock three models of DeepSeek-V3's size, fetch their outlines, and plan R1T, all on these cores."""
-    config = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
+    config = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
     folder = work / "paper"
     write_sparse_checkpoint(config, folder, SHARDS)
     digests = {file.name: "0" * 64 for file in folder.glob("*.safetensors")}
-    (folder / "digests.json").write_text(json.dumps(digests))
+    (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
     steps = {"lock": [], "outline": [], "plan": []}
     with served({f"paper/{model}": folder for model in ("v3-0324", "r1", "r1-0528")}):
         for run in range(-1, runs):

@@ -84,8 +84,8 @@ def _write(folder, config, shards, seed):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         _write_shard(folder / file, tensors, random)
         weight_map |= dict.fromkeys(tensors, file)
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def _write_shard(path, tensors, random):

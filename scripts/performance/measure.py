@@ -72,7 +72,7 @@ def in_a_process(job, *arguments):
     The seconds are the work's without the start of Python; the memory includes everything.
     """
     command = [sys.executable, "-m", "performance.job", job, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -84,7 +84,9 @@ def peak_memory():
 
 def timed_command(*words):
     """(seconds, peak resident memory in GiB) of a command, with the start of its process."""
-    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *map(str, words)], capture_output=True, encoding="utf-8"
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))} failed: {done.stderr[-2000:]}")
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
@@ -100,8 +102,8 @@ def machine():
 def save(rows, path):
     """Write rows as JSON; of those already there, the ones that this run did not measure stay."""
     path = Path(path)
-    kept = json.loads(path.read_text()) if path.exists() else []
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     fresh = {entry.name for entry in rows}
     table = [entry for entry in kept if entry["name"] not in fresh] + [asdict(entry) for entry in rows]
-    path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return table

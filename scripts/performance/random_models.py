@@ -24,7 +24,7 @@ def write_random_checkpoint(config, folder, seed, tokenizer, device="cpu"):
     """
     folder = Path(folder)
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for file in Path(tokenizer).glob(TOKENIZER):
         shutil.copy(file, folder)
     generator = torch.Generator(device).manual_seed(seed)
@@ -41,7 +41,7 @@ def write_random_checkpoint(config, folder, seed, tokenizer, device="cpu"):
             part, size = {}, 0
     if scales:
         weight_map |= _save(scales, folder / "model-scales.safetensors")
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8")
 
 
 def _is_scale(name):

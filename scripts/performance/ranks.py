@@ -116,7 +116,7 @@ def main():
     for shape in words.shapes:
         path = words.folder / f"{re.sub('[^A-Z0-9]+', '-', shape)}.json"
         found = served(shape, *plan_of(words.folder), serving, path.with_suffix(".log"))
-        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if words.table:
         found = {one["shape"]: one for one in map(json.loads, map(Path.read_text, words.folder.glob("*-*.json")))}
         table = table_of([found[shape] for shape in SHAPES if shape in found])

@@ -13,7 +13,7 @@ from hub import Hub  # in tests/
 if __name__ == "__main__":
     hub = Hub()
     for name, folder in json.loads(sys.argv[1]).items():
-        digests = json.loads((Path(folder) / "digests.json").read_text())
+        digests = json.loads((Path(folder) / "digests.json").read_text(encoding="utf-8"))
         hub.add_folder(name, folder, digests=digests)
     print(hub.url, flush=True)
     time.sleep(24 * 3600)

@@ -59,7 +59,7 @@ def start(content, kind, folder):
         ready = time.perf_counter() - clock
         ask(tasks, MODEL, server.url, server.key, serving["connections"], folder)
         answered = time.perf_counter() - clock
-    return {"ready": ready, "answered": answered, **told(log.read_text(), began)}
+    return {"ready": ready, "answered": answered, **told(log.read_text(encoding="utf-8"), began)}
 
 
 def told(log, began):

@@ -52,7 +52,7 @@ def test_what_is_missing_is_named(hub, source, patterns, commit, sentence):
 
 def test_a_folder_is_not_hashed(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/a.jsonl").write_text("{}")
+    (tmp_path / "data/a.jsonl").write_text("{}", encoding="utf-8")
     monkeypatch.setattr("aoe.sources.facts_of", None)
     check_access("q", "datasets", f"file:{tmp_path}", ["data/*.jsonl"])
     with pytest.raises(AoeError, match=r"datasets\.q: the pattern 'b' matches no file of the folder"):

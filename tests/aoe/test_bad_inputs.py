@@ -130,9 +130,9 @@ def test_a_truncated_parent_is_told_with_its_file(family):
 )
 def test_an_index_points_only_beside_itself(family, file):
     index = family["r1"].directory / INDEX
-    content = json.loads(index.read_text())
+    content = json.loads(index.read_text(encoding="utf-8"))
     content["weight_map"]["lm_head.weight"] = file
-    index.write_text(json.dumps(content))
+    index.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(AoeError, match=rf"{INDEX} points to .*not a safetensors file beside it"):
         check_structure(Checkpoint(family["r1"].directory, "r1"))
 

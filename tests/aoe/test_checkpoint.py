@@ -88,9 +88,9 @@ def test_lying_headers_are_refused(family):
 
 def test_an_index_that_leaves_its_directory_is_refused(family):
     index = family["v3"].directory / INDEX
-    content = json.loads(index.read_text())
+    content = json.loads(index.read_text(encoding="utf-8"))
     content["weight_map"]["lm_head.weight"] = "../r1/model-00002-of-00002.safetensors"
-    index.write_text(json.dumps(content))
+    index.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(AoeError, match="not a safetensors file beside it"):
         Checkpoint(family["v3"].directory).tensor("lm_head.weight")
 

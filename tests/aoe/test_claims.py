@@ -17,10 +17,10 @@ from aoe.statistics import Estimate
 from aoe.study import check_schema
 from clones import ROOT
 
-CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
-SCHEMA = json.loads((ROOT / "config/schemas/claims.schema.json").read_text())
-ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
-RULES = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "config/schemas/claims.schema.json").read_text(encoding="utf-8"))
+ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
+RULES = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
 
 
 @pytest.mark.parametrize("name", CONTENT["claims"])

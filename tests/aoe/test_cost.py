@@ -12,8 +12,8 @@ from aoe.lock import holdings, read_lock
 from aoe.study import read_study
 from clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
-DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
+SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 
 
 def study(name):
@@ -75,7 +75,7 @@ def test_expected_files_are_those_of_a_checkpoint(tmp_path):
 
 
 def test_qwen3_has_its_number_of_parameters():
-    config = json.loads((ROOT / "resources/qwen3-30b-a3b/config.json").read_text())
+    config = json.loads((ROOT / "resources/qwen3-30b-a3b/config.json").read_text(encoding="utf-8"))
     assert count_parameters(config).total == 30_532_122_624  # as the Hub states it
     assert len(inventory(config)) == 18_867
 
@@ -107,7 +107,7 @@ def test_without_expectations_there_has_to_be_a_lock():
 )
 def test_what_is_expected_of_a_model_has_to_be_a_config(tmp_path, content, message):
     path = tmp_path / "config.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     paper = study("paper")
     paper.models["r1"]["expected"] = {"config": str(path), "shards": 163}
     with pytest.raises(AoeError, match=message):

@@ -88,7 +88,7 @@ def folder(tmp_path):
 
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
 
 
 def write_answers(path, header):
@@ -264,7 +264,7 @@ def test_the_public_validator_sees_what_is_missing(folder, contexts, tmp_path):
         archive.extractall(tmp_path / "broken")
     (tmp_path / "broken/results/tiny/summary.csv").unlink()
     metadata = tmp_path / "broken/ro-crate-metadata.json"
-    metadata.write_text(metadata.read_text().replace('"instrument"', '"location"'))
+    metadata.write_text(metadata.read_text(encoding="utf-8").replace('"instrument"', '"location"'), encoding="utf-8")
     found = " ".join(issues(tmp_path / "broken", PROFILES[-1], contexts))
     assert "results/tiny/summary.csv" in found and "instrument" in found
 

@@ -179,7 +179,7 @@ def test_xet_is_used_where_it_is_offered(hub, tmp_path, monkeypatch):
         "print(upload.result().xet_info.hash)"
     )
     command = [sys.executable, "-c", script, hub.cas, str(tmp_path / "original")]
-    stored = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    stored = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
     hub.add("o/n", {"file": content, "other": content[::-1]}, xet={"file": stored, "other": stored})
     source = open_source("hf://o/n")
     files = source.snapshot()
@@ -289,7 +289,7 @@ def test_what_is_there_is_not_written_to(hub, tmp_path):
 def test_datasets_may_have_folders_and_models_are_one(tmp_path):
     for file in ("data/test.jsonl", "config.json", ".cache/x", "data/.hidden", "file.lock"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).write_text("{}")
+        (tmp_path / file).write_text("{}", encoding="utf-8")
     source = open_source(f"file:{tmp_path}")
     assert list(source.snapshot()) == ["config.json"]
     assert list(lock_source("q", "datasets", source).files) == ["config.json", "data/test.jsonl"]
@@ -445,7 +445,7 @@ def test_memory_does_not_grow_with_the_file(hub, tmp_path):
             [sys.executable, "-c", script, f"hf://o/{name}", str(tmp_path / f"{name} fetched")],
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         assert run.returncode == 0, run.stderr
         peaks.append(int(run.stdout))

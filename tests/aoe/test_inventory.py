@@ -11,7 +11,7 @@ from aoe.inventory import count_parameters, inventory, write_sparse_checkpoint
 from aoe.verification import check_structure
 
 ROOT = Path(__file__).parents[2]
-DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
+DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("model", ["v3-0324", "r1", "r1-0528"])

@@ -283,5 +283,5 @@ def test_without_a_place_for_what_was_compiled_it_is_compiled_anew():
         "x = np.full(3, 2, np.float32); out = cpu.empty(3, 'F32'); cpu.combine([(x, None)] * 2, 'F32', [1, 2], out)\n"
         "assert (out == 6).all()"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=SCRIPTS, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=SCRIPTS, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from aoe.sources import open_source
 from aoe.study import check_schema
 from checkpoints import CONFIG, stored, weights
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "config/schemas/lock.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[2] / "config/schemas/lock.schema.json").read_text(encoding="utf-8"))
 ONE, TWO = ({"size": 3, "sha256": digit * 64} for digit in "ab")
 
 
@@ -24,7 +24,7 @@ def read(path, models):
 
 def test_a_lock_of_a_folder_reads_as_it_was_written(family, tmp_path):
     locked = lock_source("v3", "models", open_source(f"file:{family['v3'].directory}"))
-    (tmp_path / "lock.json").write_text(format_lock([locked]))
+    (tmp_path / "lock.json").write_text(format_lock([locked]), encoding="utf-8")
     assert read(tmp_path / "lock.json", ["v3"]) == {"v3": locked}
     assert locked.revision.startswith("sha256:")
     assert len(locked.shards) == 2
@@ -35,7 +35,7 @@ def test_a_lock_of_a_repository_holds_what_the_hub_states(hub, family, tmp_path)
     locked = lock_source("v3", "models", open_source("hf://owner/v3"))
     assert locked.revision == f"owner/v3@{repo.refs['main']}"
     assert {len(facts["git"]) for facts in locked.files.values() if "git" in facts} == {40}
-    (tmp_path / "lock.json").write_text(format_lock([locked]))
+    (tmp_path / "lock.json").write_text(format_lock([locked]), encoding="utf-8")
     assert read(tmp_path / "lock.json", ["v3"]) == {"v3": locked}
 
 
@@ -54,7 +54,7 @@ def test_what_has_no_place_is_locked_all_the_same(tmp_path):
     folder = tmp_path / "odd"
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     assert "unknown" in holdings(Checkpoint(folder))["model.safetensors"]
 
 
@@ -132,7 +132,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(name, hub, tmp_path):
     hub.add("bad/repo", {"config.json": b"{}", name: b"x"})
     with pytest.raises(AoeError, match="The repository bad/repo names the file"):
         open_source("hf://bad/repo").snapshot()
-    (tmp_path / "lock.json").write_text(json.dumps({"models": {"r1": {"files": {name: ONE}}}}))
+    (tmp_path / "lock.json").write_text(json.dumps({"models": {"r1": {"files": {name: ONE}}}}), encoding="utf-8")
     with pytest.raises(AoeError, match=r"The lock file .* names the file"):
         read(tmp_path / "lock.json", ["r1"])
 
@@ -141,7 +141,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(name, hub, tmp_path):
     "content", ["{broken", "[]", '{"models": 3}', '{"models": {"r1": {}}}', '{"models": {"r2": {}}}']
 )
 def test_a_damaged_lock_does_not_hinder_a_new_one(tmp_path, content):
-    (tmp_path / "lock.json").write_text(content)
+    (tmp_path / "lock.json").write_text(content, encoding="utf-8")
     (line,) = compare(tmp_path / "lock.json", [Locked("r1", "models", {"a": ONE})])
     assert "r1 cannot be compared with the present lock" in line
     assert compare(tmp_path / "none.json", [Locked("r1", "models", {"a": ONE})]) == []
@@ -177,7 +177,7 @@ def test_names_that_cannot_be_handled_are_refused_while_locking():
 )
 def test_broken_locks_are_refused(tmp_path, content, sentence):
     if content is not None:
-        (tmp_path / "lock.json").write_text(content)
+        (tmp_path / "lock.json").write_text(content, encoding="utf-8")
     with pytest.raises(AoeError, match=sentence):
         read(tmp_path / "lock.json", ["r1"])
 

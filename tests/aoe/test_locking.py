@@ -11,7 +11,7 @@ from aoe.sources import open_source
 from aoe.study import check_schema, read_study
 from clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/lock.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "config/schemas/lock.schema.json").read_text(encoding="utf-8"))
 
 
 def lock(kind="datasets", expected=None, **parts):
@@ -39,7 +39,7 @@ def mt_bench(hub):
 def test_several_sources_are_one_dataset(hub, mt_bench, tmp_path):
     locked = lock(sources=mt_bench)
     assert list(locked.files) == [file for files in mt_bench.values() for file in files]
-    (tmp_path / "lock.json").write_text(format_lock([locked]))
+    (tmp_path / "lock.json").write_text(format_lock([locked]), encoding="utf-8")
     read = read_lock(
         tmp_path / "lock.json",
         {"models": [], "datasets": ["it"]},
@@ -90,10 +90,10 @@ def test_a_gate_is_found_while_locking(hub, kind, monkeypatch):
 def test_a_model_has_the_shards_and_the_shape_that_are_expected(hub, tmp_path):
     hub.add_folder("mini/r1", ROOT / "resources/mini/r1")
     path, sources = tmp_path / "config.json", {"hf://mini/r1": None}
-    config = json.loads((ROOT / "resources/mini/r1/config.json").read_text())
+    config = json.loads((ROOT / "resources/mini/r1/config.json").read_text(encoding="utf-8"))
 
     def locked_as(shards, **changes):
-        path.write_text(json.dumps({**config, **changes}))
+        path.write_text(json.dumps({**config, **changes}), encoding="utf-8")
         return lock("models", {"config": str(path), "shards": shards}, sources=sources)
 
     assert len(locked_as(5).shards) == 5
@@ -122,7 +122,7 @@ def test_branches_are_said_to_be_locked_as_commits(hub, family):
 @pytest.fixture
 def study(tmp_path):
     """Builds a study whose only dataset is as given."""
-    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
+    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
 
     def build(dataset):
         content = {
@@ -133,7 +133,7 @@ def study(tmp_path):
             "audits": {"a": {"model": "m", "parents": ["n"]}},
         }
         content["models"]["n"] = {"label": "N", "path": "n"}
-        (tmp_path / "s.yaml").write_text(json.dumps(content))
+        (tmp_path / "s.yaml").write_text(json.dumps(content), encoding="utf-8")
         return read_study("s", tmp_path, schema)
 
     return build
@@ -187,7 +187,7 @@ def test_what_is_expected_of_each_source_is_planned_with(mt_bench, study):
 @pytest.mark.parametrize("name", ["paper", "qwen3", "audit"])
 def test_shipped_studies_name_commits(name):
     """But for TNG's models, of which no public source names one."""
-    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
+    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
     shipped = read_study(name, ROOT / "config/studies", schema)
     sources = [(input_, open_source(part["source"])) for input_, parts in shipped.sources.items() for part in parts]
     loose = {input_ for input_, source in sources if source.repo and not source.commit}

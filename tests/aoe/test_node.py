@@ -177,7 +177,7 @@ def here(tmp_path, monkeypatch):
 
 def tool(folder, name, script):
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     (folder / name).chmod(0o755)
     return folder
 
@@ -275,7 +275,7 @@ def test_nvcc_is_found_where_flashinfer_looks(here, monkeypatch):
 
 def test_folders_are_written_to(here):
     assert free_mib(here / "new/folder") > 0
-    (here / "file").write_text("")
+    (here / "file").write_text("", encoding="utf-8")
     assert free_mib(here / "file/below") is None
 
 
@@ -301,7 +301,7 @@ def test_a_full_disk_is_found(here):
 
 
 def test_a_node_that_cannot_serve_ends_the_job_in_one_sentence(here, capsys):
-    (here / "file").write_text("")
+    (here / "file").write_text("", encoding="utf-8")
     with pytest.raises(
         AoeError, match=r"cannot serve: .*/file cannot be written to; let TMPDIR name a folder that can"
     ):

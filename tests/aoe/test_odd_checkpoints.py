@@ -29,8 +29,8 @@ def checkpoint(folder, *shards):
     for number, tensors in enumerate(shards):
         save_file(tensors, folder / f"{number}.safetensors")
         index |= dict.fromkeys(tensors, f"{number}.safetensors")
-    (folder / INDEX).write_text(json.dumps({"weight_map": index}))
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / INDEX).write_text(json.dumps({"weight_map": index}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     return Checkpoint(folder)
 
 
@@ -114,7 +114,7 @@ def test_recipes_without_any_share_and_plans_that_are_none(tmp_path):
     with pytest.raises(AoeError, match="has no weight λ but 0"):
         read_recipe("nothing", {"base": "a", "weights": {"a": 0}, "convex": False}, ["a"])
     for text in ["", "[]", "{}", '{"base": "a", "mixtures": [{"a": 1}], "tensors": {"x": 1}}', '{"base": "a", "mix']:
-        (tmp_path / "plan.json").write_text(text)
+        (tmp_path / "plan.json").write_text(text, encoding="utf-8")
         with pytest.raises(AoeError, match=r"plan\.json is no plan"):
             Plan.load(tmp_path / "plan.json")
     with pytest.raises(AoeError, match="reads the parent 'b', whose checkpoint was not given"):
@@ -129,8 +129,8 @@ def test_a_delta_over_the_base_alone_copies_it(tmp_path):
 
 def test_a_chimera_of_a_chimera_is_complete_only_when_it_is(family, tmp_path, monkeypatch):
     base = family["v3"]
-    (base.directory / "recipe.json").write_text("the base's own")
-    (base.directory / "x.safetensors.partial").write_text("half")
+    (base.directory / "recipe.json").write_text("the base's own", encoding="utf-8")
+    (base.directory / "x.safetensors.partial").write_text("half", encoding="utf-8")
     facts = {"variant": "x", "recipe": {"base": "v3", "weights": {}}, "parents": {}, "plan": []}
     with monkeypatch.context() as patched:
         patched.setattr("aoe.publishing.model_card", lambda _: 1 / 0)
@@ -138,7 +138,7 @@ def test_a_chimera_of_a_chimera_is_complete_only_when_it_is(family, tmp_path, mo
             complete_checkpoint(base, tmp_path, facts)
     assert not (tmp_path / "recipe.json").exists()
     complete_checkpoint(base, tmp_path, facts)
-    assert json.loads((tmp_path / "recipe.json").read_text())["variant"] == "x"
+    assert json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))["variant"] == "x"
     assert not list(tmp_path.glob("*.partial"))
 
 

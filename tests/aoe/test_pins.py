@@ -51,10 +51,10 @@ def test_processors_need_no_pins():
 
 def test_a_study_is_refused_before_anything_starts(tmp_path):
     for path in STUDIES.glob("mini*.yaml"):
-        (tmp_path / path.name).write_text(path.read_text())
-    content = yaml.safe_load((tmp_path / "mini-gpu.yaml").read_text())
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    content = yaml.safe_load((tmp_path / "mini-gpu.yaml").read_text(encoding="utf-8"))
     del content["serving"]["options"]["moe-backend"]
-    (tmp_path / "mini-gpu.yaml").write_text(yaml.safe_dump(content))
-    schema = json.loads((SCHEMAS / "study.schema.json").read_text())
+    (tmp_path / "mini-gpu.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    schema = json.loads((SCHEMAS / "study.schema.json").read_text(encoding="utf-8"))
     with pytest.raises(Exception, match=r"serving\.options\.moe-backend is missing; vLLM would choose"):
         read_study("mini-gpu", tmp_path, schema)

@@ -43,17 +43,17 @@ def test_transformers_loads_a_merged_checkpoint(tmp_path):
 
 
 def test_where_it_comes_from_is_said_to_programs_and_people(family, tmp_path):
-    (family["v3"].directory / "generation_config.json").write_text("{}")
-    (family["v3"].directory / "README.md").write_text("of the base")
+    (family["v3"].directory / "generation_config.json").write_text("{}", encoding="utf-8")
+    (family["v3"].directory / "README.md").write_text("of the base", encoding="utf-8")
     (family["v3"].directory / "pytorch_model.bin").write_bytes(b"pickle")
-    (family["v3"].directory / "pytorch_model.bin.index.json").write_text("{}")
+    (family["v3"].directory / "pytorch_model.bin.index.json").write_text("{}", encoding="utf-8")
     complete_checkpoint(family["v3"], tmp_path, PROVENANCE)
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert names == {"README.md", "recipe.json", "config.json", "generation_config.json", INDEX}
-    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    recipe = json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))
     assert recipe["tool"].endswith(__version__)
     assert recipe | PROVENANCE == recipe
-    card = (tmp_path / "README.md").read_text()
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card == model_card(recipe)
     assert yaml.safe_load(card.split("---")[1])["base_model"] == ["v3", "r1"]
     for words in [

@@ -30,7 +30,7 @@ def mini():
 def deepseek(tmp_path_factory):
     """Half of each of two models of 671 B parameters, whose data are holes."""
     folder = tmp_path_factory.mktemp("deepseek")
-    write_sparse_checkpoint(json.loads(DEEPSEEK.read_text()), folder, 163)
+    write_sparse_checkpoint(json.loads(DEEPSEEK.read_text(encoding="utf-8")), folder, 163)
     return half_of_everything({name: Checkpoint(folder, name) for name in ("v3-0324", "r1")})
 
 

@@ -81,7 +81,7 @@ def test_the_first_error_of_a_servers_process_is_told(tmp_path):
         *(f"line {number}" for number in range(20)),
         "RuntimeError: Engine core initialization failed. See root cause above.",
     ]
-    server.log.write_text(earlier + "\n".join(ours))
+    server.log.write_text(earlier + "\n".join(ours), encoding="utf-8")
     first, *lines = server.tail().split("\n  ")
     assert first == f"its first error was 'RuntimeError: expect weight to be bfloat16.'; the end of {server.log} reads"
     assert len(lines) == 15 and lines[-1] == ours[-1]
@@ -107,7 +107,9 @@ time.sleep(60)
 
 def test_a_server_that_does_not_hear_sigterm_ends_with_its_job_all_the_same(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
-    with subprocess.Popen([sys.executable, "-c", JOB, DEAF], env=environment, stdout=subprocess.PIPE, text=True) as job:
+    with subprocess.Popen(
+        [sys.executable, "-c", JOB, DEAF], env=environment, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as job:
         pids = [int(pid) for pid in job.stdout.readline().split()]
         assert all(map(psutil.pid_exists, pids))
         job.kill()
@@ -133,10 +135,10 @@ def without_networks(tmp_path, setup, code):
         or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode
     ):
         pytest.skip("only root can make a network of its own")
-    (tmp_path / "program.py").write_text(code)
+    (tmp_path / "program.py").write_text(code, encoding="utf-8")
     command = ["unshare", "--net", "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, tmp_path / "program.py"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

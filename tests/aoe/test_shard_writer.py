@@ -138,7 +138,7 @@ def test_a_merge_that_was_killed_and_begun_anew_equals_an_undisturbed_one(family
     facts = {"scripts": str(SCRIPTS), "plan": str(tmp_path / "plan.json"), "folder": tmp_path, "file": FIRST}
     for position in (0, size // 4, size // 2):
         script = KILLED.format(position=position, target=str(target), **facts)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8")
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not target.exists()  # what is under its own name is complete
         assert target.with_name(f"{FIRST}.partial").exists()

@@ -11,8 +11,8 @@ from aoe.lock import Locked
 from aoe.study import read_study
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
-MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
+SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def changed(tmp_path):
     def read(change):
         content = json.loads(json.dumps(MINI))
         change(content)
-        (tmp_path / "test.yaml").write_text(yaml.safe_dump(content))
+        (tmp_path / "test.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         return read_study("test", tmp_path, SCHEMA)
 
     return read
@@ -104,16 +104,16 @@ def test_mistakes_are_named_by_their_place(changed, change, message):
 
 
 def test_a_study_extends_another(tmp_path):
-    mini = (ROOT / "config/studies/mini.yaml").read_text()
-    (tmp_path / "mini.yaml").write_text(mini)
-    (tmp_path / "more.yaml").write_text("extends: mini\ntitle: More\naudits: {}\n")
-    (tmp_path / "most.yaml").write_text("extends: more\ntitle: Most\n")
+    mini = (ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mini.yaml").write_text(mini, encoding="utf-8")
+    (tmp_path / "more.yaml").write_text("extends: mini\ntitle: More\naudits: {}\n", encoding="utf-8")
+    (tmp_path / "most.yaml").write_text("extends: more\ntitle: Most\n", encoding="utf-8")
     base, most = (read_study(name, tmp_path, SCHEMA) for name in ("mini", "most"))
     assert (most.content["title"], most.audits, most.sweeps) == ("Most", {}, base.sweeps)
-    (tmp_path / "more.yaml").write_text("extends: most\n")
+    (tmp_path / "more.yaml").write_text("extends: most\n", encoding="utf-8")
     with pytest.raises(AoeError, match="extends: most is extended by itself"):
         read_study("most", tmp_path, SCHEMA)
-    (tmp_path / "more.yaml").write_text("extends: nothing\n")
+    (tmp_path / "more.yaml").write_text("extends: nothing\n", encoding="utf-8")
     with pytest.raises(AoeError, match="no study 'nothing'"):
         read_study("most", tmp_path, SCHEMA)
 
@@ -121,6 +121,6 @@ def test_a_study_extends_another(tmp_path):
 def test_unknown_and_unreadable_studies(tmp_path):
     with pytest.raises(AoeError, match="There is no study 'maxi'"):
         read_study("maxi", tmp_path, SCHEMA)
-    (tmp_path / "bad.yaml").write_text("a: [")
+    (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(AoeError, match="not valid YAML"):
         read_study("bad", tmp_path, SCHEMA)

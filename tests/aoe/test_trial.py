@@ -8,9 +8,9 @@ from aoe.trial import most_ranks, too_narrow, trial_options, world
 from clones import ROOT
 
 MINI = ROOT / "resources/mini/r1"
-CONFIG = json.loads((MINI / "config.json").read_text())
-LARGE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text())
-PAPER = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text())["serving"]["options"]
+CONFIG = json.loads((MINI / "config.json").read_text(encoding="utf-8"))
+LARGE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
+PAPER = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text(encoding="utf-8"))["serving"]["options"]
 
 
 def test_the_papers_options_are_kept_but_for_what_is_said():

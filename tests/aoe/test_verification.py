@@ -58,7 +58,9 @@ def test_truncated_and_missing_files_are_named(locked):
 def test_an_index_that_disagrees_with_the_shards_is_refused(locked):
     directory, _ = locked
     index = directory / INDEX
-    index.write_text(index.read_text().replace('"model.norm.weight"', '"model.last_norm.weight"'))
+    index.write_text(
+        index.read_text(encoding="utf-8").replace('"model.norm.weight"', '"model.last_norm.weight"'), encoding="utf-8"
+    )
     with pytest.raises(AoeError, match=r"disagree about the tensor model\.(last_)?norm\.weight"):
         verify("v3", directory, lock(directory).files)
 
@@ -69,9 +71,9 @@ def test_a_part_is_checked_as_far_as_it_goes(locked):
     (directory / other).unlink()
     part = {name: facts for name, facts in files.items() if name != other}
     assert verify("v3", directory, part, whole=False) == sum(facts["size"] for facts in part.values())
-    index = json.loads((directory / INDEX).read_text())
+    index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
     index["weight_map"]["model.embed_tokens.weight"] = other
-    (directory / INDEX).write_text(json.dumps(index))
+    (directory / INDEX).write_text(json.dumps(index), encoding="utf-8")
     del part["config.json"]
     with pytest.raises(AoeError, match=r"disagree about the tensor model\.embed_tokens\.weight"):
         verify("v3", directory, part | {INDEX: facts_of(directory / INDEX)}, whole=False)
@@ -80,7 +82,7 @@ def test_a_part_is_checked_as_far_as_it_goes(locked):
 def test_the_git_blob_id_is_gits(tmp_path):
     (tmp_path / "file").write_bytes(b"some text\n" * 1000)
     ours = digest_of(tmp_path / "file", {"git": ""})
-    assert ours == subprocess.check_output(["git", "hash-object", "file"], cwd=tmp_path, text=True).strip()
+    assert ours == subprocess.check_output(["git", "hash-object", "file"], cwd=tmp_path, encoding="utf-8").strip()
     verify_file(tmp_path / "file", {"size": 10_000, "git": ours})
     with pytest.raises(AoeError, match="has the git blob id"):
         verify_file(tmp_path / "file", {"size": 10_000, "git": "0" * 40})
@@ -97,9 +99,9 @@ def test_a_receipt_spares_reading_until_file_or_lock_change(tmp_path, monkeypatc
     assert len(read) == 1
     with pytest.raises(AoeError, match="was altered"):
         verify_file(path, {"size": 3, "sha256": "0" * 64}, receipt)
-    receipt.write_text("{half a rece")
+    receipt.write_text("{half a rece", encoding="utf-8")
     verify_file(path, facts, receipt)
-    assert json.loads(receipt.read_text())["size"] == 3
+    assert json.loads(receipt.read_text(encoding="utf-8"))["size"] == 3
 
 
 @pytest.mark.parametrize("how", ["written", "with its old time", "by an older file", "in another folder"])
@@ -129,7 +131,7 @@ def test_a_recorded_download_is_lost_with_its_file(tmp_path):
     file, record = tmp_path / "file", tmp_path / "file.json"
     assert not is_lost(record, file, facts)
     file.write_bytes(b"abc")
-    record.write_text("{}")
+    record.write_text("{}", encoding="utf-8")
     assert not is_lost(record, file, facts)
     file.write_bytes(b"ab")
     assert is_lost(record, file, facts)

@@ -13,7 +13,7 @@ from mini_family import language
 from reference import transformers_model
 from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, loaded, prompt_logprobs, write
 
-MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text())
+MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
 
 

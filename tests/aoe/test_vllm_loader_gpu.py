@@ -42,8 +42,8 @@ WIDE = {
 def random_model(folder, seed):
     """A DeepSeek-V3 of random weights, with the mini family's tokenizer."""
     shutil.copytree(MINI / "r1", folder, ignore=shutil.ignore_patterns("model*"))
-    config = json.loads((folder / "config.json").read_text()) | WIDE
-    (folder / "config.json").write_text(json.dumps(config))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | WIDE
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     generator, tensors = torch.Generator().manual_seed(seed), {}
     for name, (dtype, shape) in inventory(config).items():
         values = torch.randn(shape, generator=generator) * 0.05
@@ -71,11 +71,11 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
     options = OPTIONS | {"tensor-parallel-size": gpus}
     with Server("half", folders, plan, tmp_path / "plan.log", options, ENVIRONMENT, patience=PATIENCE) as server:
         from_plan = answers(server)
-        assert "load_format=aoe" in server.log.read_text()
+        assert "load_format=aoe" in server.log.read_text(encoding="utf-8")
     own = options | OWN_LOADER
     with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT, patience=PATIENCE) as server:
         assert answers(server) == from_plan
-        assert "load_format=safetensors" in server.log.read_text()
+        assert "load_format=safetensors" in server.log.read_text(encoding="utf-8")
     assert len({text for text, _ in from_plan}) > 1
 
 

@@ -27,7 +27,7 @@ def values(folder):
 @pytest.mark.parametrize(("ranks", "expert_parallel"), [(2, True), (8, True), (2, False)])
 def test_a_wider_model_fits_and_computes_the_same(tmp_path, ranks, expert_parallel):
     widen(MINI, tmp_path / "wide", ranks, expert_parallel)
-    config = json.loads((tmp_path / "wide/config.json").read_text())
+    config = json.loads((tmp_path / "wide/config.json").read_text(encoding="utf-8"))
     assert most_ranks(config, ranks, fp8=True, expert_parallel=expert_parallel) == ranks
     ids = torch.tensor([[1, 7, 20, 33, 5, 9, 60, 41]])
     with torch.no_grad():

@@ -64,7 +64,7 @@ def test_a_process_that_hangs_is_killed_and_its_bytes_are_kept(hub, tmp_path):
     hub.cas = f"local://{tmp_path}/storage"
     (tmp_path / "storage").mkdir()
     command = [sys.executable, "-c", UPLOAD, hub.cas, str(original)]
-    stored = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    stored = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
     hub.add("o/n", {"file": original}, xet={"file": stored})
     source = open_source("hf://o/n", stall_seconds=3)
     facts, target = source.snapshot()["file"], tmp_path / "fetched/file"

@@ -92,7 +92,7 @@ WITH_REASONING = {  # what an endpoint answers after a forced <think>, whether t
 
 def test_what_is_before_the_last_closing_tag_is_not_run(sandbox, tmp_path):
     records = [{**TASK, "task_id": name, "instruct_prompt": f"<{name}>"} for name in WITH_REASONING]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     task = task_of("bigcodebench", {"seed": 1}, (tmp_path, ["data.jsonl"]))
     with Scripted(lambda request: Reply(WITH_REASONING[request["messages"][0]["content"].strip("<>")][0])) as server:
         logs = ask([task], "scripted", server.url, "key", 4, tmp_path / "logs")
@@ -107,7 +107,7 @@ def test_what_is_before_the_last_closing_tag_is_not_run(sandbox, tmp_path):
 
 
 def test_both_kinds_of_prompts_are_read(tmp_path):
-    (tmp_path / "data.jsonl").write_text(json.dumps(TASK))
+    (tmp_path / "data.jsonl").write_text(json.dumps(TASK), encoding="utf-8")
     (complete,) = samples(tmp_path, ["data.jsonl"], "complete")
     (instruct,) = samples(tmp_path, ["data.jsonl"], "instruct")
     assert complete.input.endswith(TASK["complete_prompt"])

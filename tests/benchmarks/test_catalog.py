@@ -61,7 +61,7 @@ def question_of(request):
 def problems(tmp_path):
     """A dataset with one problem for each kind of answer, in the fields of AIME-2025's."""
     records = [{"id": str(number), "problem": f"<{name}>", "answer": "73"} for number, name in enumerate(ANSWERS)]
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return tmp_path, ["test.jsonl", "README.md"]
 
 
@@ -195,6 +195,6 @@ def test_marks_of_encoding_and_odd_line_ends_do_no_harm(tmp_path):
     ],
 )
 def test_files_that_are_no_dataset_are_named(tmp_path, file, content, sentence):
-    (tmp_path / file).write_text(content)
+    (tmp_path / file).write_text(content, encoding="utf-8")
     with pytest.raises(AoeError, match=sentence):
         aime.samples(tmp_path, [file])

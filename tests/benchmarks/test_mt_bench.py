@@ -35,7 +35,7 @@ def dataset(tmp_path):
     }
     for file, records in content.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).write_text("".join(json.dumps(record) + "\n" for record in records))
+        (tmp_path / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return tmp_path, [*content, "README.md"]
 
 
@@ -55,7 +55,7 @@ def test_questions_have_follow_ups_and_their_categorys_temperature(dataset):
 )
 def test_questions_that_are_none_of_mt_bench_are_named(tmp_path, change, sentence):
     record = {"question_id": 81, "category": "math", "turns": ["a", "b"], **change}
-    (tmp_path / "question.jsonl").write_text(json.dumps(record))
+    (tmp_path / "question.jsonl").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(AoeError, match=f"question 81 .*{sentence}"):
         samples(tmp_path, ["question.jsonl"])
 
@@ -134,7 +134,7 @@ def test_verdicts_are_kept_and_malformed_ones_asked_again_then_missing(tmp_path)
 def test_a_verdict_that_was_damaged_is_asked_for_again(tmp_path, damage):
     judge(lambda request: Reply("[[9]]"), [question("plain")], tmp_path)
     (kept,) = tmp_path.glob("*.json")
-    kept.write_text(damage(kept.read_text()))
+    kept.write_text(damage(kept.read_text(encoding="utf-8")), encoding="utf-8")
     (verdict,), requests = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path)
     assert (verdict.rating, len(requests)) == (3, 1)
 

@@ -30,7 +30,7 @@ FILES["judge_prompts.jsonl"] = [
 def check(folder, name, files):
     for file, records in files.items():
         (folder / file).parent.mkdir(exist_ok=True)
-        (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records))
+        (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return check_dataset(name, {"dataset": "theirs", "seed": 1}, [str(folder), list(files)])
 
 

@@ -66,7 +66,7 @@ def bait(monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("HOSTILE_SECRET", "1")
     secret = Path.home() / ".hostile-secret-of-a-test"
-    secret.write_text("secret")
+    secret.write_text("secret", encoding="utf-8")
     repository = Path(__file__).parents[2]
     yield {"url": f"http://127.0.0.1:{server.server_address[1]}", "secret": secret, "repository": repository}, reached
     secret.unlink()
@@ -74,7 +74,7 @@ def bait(monkeypatch):
 
 
 def processes():
-    return subprocess.run(["ps", "-eo", "pid,user,args"], capture_output=True, text=True).stdout
+    return subprocess.run(["ps", "-eo", "pid,user,args"], capture_output=True, encoding="utf-8").stdout
 
 
 def test_hostile_programs_fail_and_reach_nothing(sandbox, bait):
@@ -143,7 +143,9 @@ def test_bubblewrap_of_the_environment_needs_no_path(environment):
 
 def test_bubblewrap_of_the_system_is_tried_too(environment, monkeypatch):
     """Some systems let no other one than their own make namespaces."""
-    (environment / "bwrap").write_text("#!/bin/sh\necho 'setting up uid map: Permission denied'\nexit 1\n")
+    (environment / "bwrap").write_text(
+        "#!/bin/sh\necho 'setting up uid map: Permission denied'\nexit 1\n", encoding="utf-8"
+    )
     (environment / "bwrap").chmod(0o755)
     with pytest.raises(AoeError, match=r"environment/bin/bwrap does not work \(setting up uid map: Permission denied"):
         find_sandbox()

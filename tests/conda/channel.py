@@ -58,9 +58,11 @@ def _python(root):
     """The Python that runs this, by reference: an environment of it is isolated as a virtual environment is."""
     (root / "bin").mkdir(parents=True)
     (root / SITE).mkdir(parents=True)
-    (root / SITE / "README.txt").write_text("site-packages\n")
+    (root / SITE / "README.txt").write_text("site-packages\n", encoding="utf-8")
     base = Path(sys.base_prefix) / "bin"
-    (root / "pyvenv.cfg").write_text(f"home = {base}\ninclude-system-site-packages = false\nversion = {PYTHON}\n")
+    (root / "pyvenv.cfg").write_text(
+        f"home = {base}\ninclude-system-site-packages = false\nversion = {PYTHON}\n", encoding="utf-8"
+    )
     for name in ("python", "python3", f"python{SERIES}"):
         (root / "bin" / name).symlink_to(base / f"python{SERIES}")
     return root, {"name": "python", "version": PYTHON, "depends": [], "python_site_packages_path": SITE}
@@ -92,14 +94,14 @@ def _from_wheel(wheel, root):
             shutil.copytree(data / "data", root, dirs_exist_ok=True)
         shutil.rmtree(data)
     (information,) = site.glob("*.dist-info")
-    (information / "INSTALLER").write_text("conda\n")
+    (information / "INSTALLER").write_text("conda\n", encoding="utf-8")
     for name, target in _entry_points(information).items():
         module, function = target.split(":")
         (root / "bin").mkdir(exist_ok=True)
         lines = [f"#!{PREFIX}/bin/python", "import sys", f"from {module} import {function.split('.')[0]}"]
-        (root / "bin" / name).write_text("\n".join([*lines, f"sys.exit({function}())", ""]))
+        (root / "bin" / name).write_text("\n".join([*lines, f"sys.exit({function}())", ""]), encoding="utf-8")
         (root / "bin" / name).chmod(0o755)
-    metadata = email.parser.Parser().parsestr((information / "METADATA").read_text())
+    metadata = email.parser.Parser().parsestr((information / "METADATA").read_text(encoding="utf-8"))
     depends = [spec for text in metadata.get_all("Requires-Dist", []) if (spec := _spec(Requirement(text)))]
     name = canonicalize_name(metadata["Name"])
     return root, {"name": name, "version": metadata["Version"], "depends": [f"python {SERIES}.*", *depends]}
@@ -128,9 +130,9 @@ def _package(made, channel):
     about |= {"build": "0", "build_number": 0, "subdir": "linux-64", "arch": "x86_64", "platform": "linux"}
     information = root / "info"
     information.mkdir()
-    (information / "index.json").write_text(json.dumps(about))
-    (information / "paths.json").write_text(json.dumps({"paths": entries, "paths_version": 1}))
-    (information / "about.json").write_text("{}")
+    (information / "index.json").write_text(json.dumps(about), encoding="utf-8")
+    (information / "paths.json").write_text(json.dumps({"paths": entries, "paths_version": 1}), encoding="utf-8")
+    (information / "about.json").write_text("{}", encoding="utf-8")
     name = f"{about['name']}-{about['version']}-0"
     with conda_builder(name, channel / "linux-64", compressor=lambda: zstandard.ZstdCompressor(level=1)) as package:
         for path in [*files, *information.iterdir()]:

@@ -30,7 +30,7 @@ async def create(environment, prefix, cache):
     await install(records, target_prefix=prefix, cache_dir=cache, show_progress=False)
     for section in (spec for spec in content["dependencies"] if isinstance(spec, dict)):
         requirements = Path(prefix) / "requirements.txt"
-        requirements.write_text("\n".join(section["pip"]) + "\n")
+        requirements.write_text("\n".join(section["pip"]) + "\n", encoding="utf-8")
         pip = [f"{prefix}/bin/python", "-m", "pip", "install", "--quiet", "--no-input", "-r", requirements]
         subprocess.run(pip, check=True, env={**os.environ, "PYTHONPATH": ""})
 

@@ -29,7 +29,7 @@ specification.loader.exec_module(resolve)
 
 def parts(file):
     """(conda's specs, pip's requirements) of an environment file."""
-    dependencies = yaml.safe_load(file.read_text())["dependencies"]
+    dependencies = yaml.safe_load(file.read_text(encoding="utf-8"))["dependencies"]
     pip = [line for spec in dependencies if isinstance(spec, dict) for line in spec["pip"]]
     return [spec for spec in dependencies if isinstance(spec, str)], [line for line in pip if not line.startswith("--")]
 
@@ -44,21 +44,23 @@ def ranges(file):
 
 def direct(file):
     """The names that were written by hand."""
-    written = yaml.safe_load(file.read_text().split(MARK)[0])["dependencies"]
+    written = yaml.safe_load(file.read_text(encoding="utf-8").split(MARK)[0])["dependencies"]
     lines = [line for spec in written for line in (spec["pip"] if isinstance(spec, dict) else [spec])]
     return {canonicalize_name(line.split(" ")[0]) for line in lines if not line.startswith("--")}
 
 
 def checked():
     """(name, spec) of every row of the table of conda packages in envs/README.md."""
-    rows = re.findall(r"^\| `(\S+)` \| `([^`]+)` \|", (ROOT / "envs/README.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\S+)` \| `([^`]+)` \|", (ROOT / "envs/README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert len(rows) > 10
     return set(rows)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_conda_reads_it_and_pip_gets_exact_versions(file):
-    content = yaml.safe_load(file.read_text())
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert content.keys() <= {"name", "channels", "dependencies"}
     assert content["channels"] == ["conda-forge", "nodefaults"]
     conda, pip = parts(file)
@@ -81,7 +83,7 @@ def test_pip_has_nothing_left_to_choose(file):
     """Whatever a pinned package needs is pinned, to a version that it takes; packages that are here, too, are asked."""
     if file.stem == "serving_cuda12":
         pytest.skip("conda gives most of it")
-    assert file.read_text().count(MARK) == 1
+    assert file.read_text(encoding="utf-8").count(MARK) == 1
     python = ranges(file)["python"].removeprefix("==").removesuffix(".*")
     target = {"python_version": python, "python_full_version": f"{python}.9", "extra": "", "sys_platform": "linux"}
     target |= {"platform_machine": "x86_64", "platform_system": "Linux"}
@@ -107,10 +109,14 @@ def test_pip_has_nothing_left_to_choose(file):
 @pytest.mark.parametrize("file", [file for file in FILES if parts(file)[1]], ids=lambda file: file.stem)
 def test_which_glibc_an_environment_is_for(file):
     """What the file says is what `make pins` resolves for, and what envs/README.md says."""
-    (said,) = re.findall(rf"{MARK} [\d-]+ by `make pins`, for glibc ([\d.]+) or newer\n", file.read_text())
+    (said,) = re.findall(
+        rf"{MARK} [\d-]+ by `make pins`, for glibc ([\d.]+) or newer\n", file.read_text(encoding="utf-8")
+    )
     assert said == resolve.GLIBC.get(file.stem, "2_28").replace("_", ".")
     assert re.search(
-        rf"^\|[^|]*`{file.stem}`[^|]*\| 3\.1\d, {said} \|", (ROOT / "envs/README.md").read_text(), re.MULTILINE
+        rf"^\|[^|]*`{file.stem}`[^|]*\| 3\.1\d, {said} \|",
+        (ROOT / "envs/README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
 
 
@@ -119,7 +125,7 @@ def test_make_pins_finds_what_is_written():
     """Of an environment whose packages are all in requirements.lock, so that new releases change nothing."""
     file = ROOT / "envs/download.yaml"
     without_date = re.compile(rf"{MARK} [\d-]+")
-    assert without_date.sub("", resolve.pinned(file, [])) == without_date.sub("", file.read_text())
+    assert without_date.sub("", resolve.pinned(file, [])) == without_date.sub("", file.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "envs").glob("*.sh")), ids=lambda script: script.name)
@@ -130,7 +136,7 @@ def test_what_is_run_after_an_environment_was_made(script):
 
 def test_rocm_says_what_it_needs():
     script = ROOT / "envs/serving_rocm.post-deploy.sh"
-    done = subprocess.run(["bash", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    done = subprocess.run(["bash", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, encoding="utf-8")
     assert done.returncode and "VLLM_ROCM_INDEX" in done.stderr and "vLLM 0.25.1" in done.stderr
 
 
@@ -146,16 +152,18 @@ def test_flavours_of_vllm_differ_in_nothing_else():
     cuda, cuda12, rocm = (ranges(files[flavour]) for flavour in FLAVOURS[1:])
     assert cuda["vllm"] == cuda12["vllm"] and cuda["python"] == cuda12["python"] == rocm["python"]
     assert cuda["transformers"] == cuda12["transformers"] == rocm["transformers"]
-    script = (ROOT / "envs/serving_rocm.post-deploy.sh").read_text()
+    script = (ROOT / "envs/serving_rocm.post-deploy.sh").read_text(encoding="utf-8")
     assert f"vllm{cuda['vllm']} transformers{cuda['transformers']}\n" in script
-    schema = (ROOT / "config/schemas/study.schema.json").read_text()
+    schema = (ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8")
     assert f'"flavour": {{"enum": {list(FLAVOURS)}'.replace("'", '"') in schema
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_versions_of_the_local_environment_are_among_them(file):
     """What CI tests on a laptop is what runs on a cluster."""
-    locked = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    locked = dict(
+        re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     locked = {canonicalize_name(name): version for name, version in locked.items()}
     other = {"numpy"} if file.stem == "launcher" else {"transformers"} if "serving_" in file.stem else set()
     for name in direct(file) & locked.keys() - other:
@@ -173,7 +181,7 @@ def rules():
     """rule -> the text of its definition; what `use rule` leaves out is the used rule's."""
     found = {}
     for file in RULES:
-        for text in re.split(r"^ *(?=rule |use rule )", file.read_text(), flags=re.MULTILINE)[1:]:
+        for text in re.split(r"^ *(?=rule |use rule )", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             if text.startswith("rule "):
                 found[re.match(r"rule (\w+)", text)[1]] = text
     return {name: text for name, text in found.items() if name not in TARGETS}

@@ -20,7 +20,7 @@ STYLE = Style(tagged=0.3, plain=0.2, forced=0.1)
 
 @pytest.fixture(scope="module")
 def architecture():
-    return yaml.safe_load((ROOT / "config/mini_family.yaml").read_text())["architecture"]
+    return yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))["architecture"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def tokenizer(folder):
 
 
 def weight_map(folder):
-    return json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    return json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
 
 
 def tensors(folder):
@@ -146,7 +146,7 @@ def test_chat_template_shows_the_visible_history_and_continues_a_forced_tag(toke
 def test_shipped_parent_is_stored_as_deepseek_stores(parent, architecture):
     folder = ROOT / "resources/mini" / parent
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 8_000_000
-    assert json.loads((folder / "config.json").read_text()) == export.config(architecture)
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == export.config(architecture)
 
     stored, files = tensors(folder), weight_map(folder)
     assert {name: file.name for file in folder.glob("*.safetensors") for name in load_file(file)} == files

@@ -87,13 +87,13 @@ def test_rows_that_were_not_measured_stay(tmp_path):
     path = tmp_path / "benchmarks.json"
     save([row("a", [1.0], [2.0], "s", "old"), row("b", [1.0], [2.0], "s", "kept")], path)
     table = save([row("a", [3.0], [2.0], "s", "new")], path)
-    assert json.loads(path.read_text()) == table
+    assert json.loads(path.read_text(encoding="utf-8")) == table
     assert {entry["name"]: entry["note"] for entry in table} == {"a": "new", "b": "kept"}
 
 
 def test_the_committed_page_is_made_from_the_committed_figures():
-    table = json.loads((DOCS / "benchmarks.json").read_text())
-    assert (DOCS / "benchmarks.md").read_text() == as_markdown(table)
+    table = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    assert (DOCS / "benchmarks.md").read_text(encoding="utf-8") == as_markdown(table)
     assert TARGETS.keys() <= {entry["name"] for entry in table}
     keys = {"name", "ours", "reference", "ratio", "unit", "runs", "spread", "note"}
     assert all(keys <= entry.keys() for entry in table)

@@ -33,7 +33,7 @@ def test_both_devices_agree_within_sampling_error():
 
 
 def test_the_committed_page_is_made_from_the_committed_figures():
-    assert (FOLDER.with_suffix(".md")).read_text() == as_markdown(read_docs(FOLDER))
+    assert (FOLDER.with_suffix(".md")).read_text(encoding="utf-8") == as_markdown(read_docs(FOLDER))
 
 
 def test_speed_was_measured_in_the_mode_in_which_the_study_does():
@@ -48,7 +48,7 @@ def test_speed_was_measured_in_the_mode_in_which_the_study_does():
 def test_servers_are_started_in_the_mode_that_answers_sooner():
     starts = read_docs(FOLDER).starts
     sooner = starts.groupby("kind").answered.median().idxmin()
-    serving = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text())["serving"]
+    serving = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text(encoding="utf-8"))["serving"]
     assert serving["options"]["enforce-eager"] == (sooner == "eager")
 
 

@@ -27,12 +27,12 @@ def audited(clone):
             "variants": {"said": R1T},
             "audits": {"chimera": {"model": "chimera", "parents": ["v3-0324", "r1"], **audit}},
         }
-        (clone.folder / f"config/studies/{study}.yaml").write_text(yaml.safe_dump(content))
+        (clone.folder / f"config/studies/{study}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         clone.snakemake("--config", f"study={study}", "--", "lock")
         (clone.folder / f"results/{study}/lock.json").rename(clone.folder / content["lock"])
         done = clone.snakemake("--config", f"study={study}", "--", "audit", check=False)
         folder = clone.folder / f"results/{study}/audits/chimera"
-        return done, json.loads((folder / "audit.json").read_text()), folder
+        return done, json.loads((folder / "audit.json").read_text(encoding="utf-8")), folder
 
     return run
 
@@ -41,13 +41,15 @@ def test_the_studys_own_variants_are_what_they_are_said_to_be(clone):
     done = clone.snakemake("--", "audit")
     assert "r1t: verified. 221 of 221 weights are as claimed." in done.stdout
     folder = clone.folder / "results/mini/audits"
-    checks = json.loads((folder / "r1t/audit.json").read_text())["checks"]
+    checks = json.loads((folder / "r1t/audit.json").read_text(encoding="utf-8"))["checks"]
     assert {name: check["verdict"] for name, check in checks.items()} == {
         "gates from V3-0324": "verified",
         "shared experts from V3-0324": "verified",
         "routed experts from R1": "verified",
     }
-    recovered = yaml.safe_load((folder / "r1t2/recovered.yaml").read_text())["variants"]["r1t2-recovered"]
+    recovered = yaml.safe_load((folder / "r1t2/recovered.yaml").read_text(encoding="utf-8"))["variants"][
+        "r1t2-recovered"
+    ]
     assert recovered["weights"] == {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5}
     assert len(pd.read_parquet(folder / "r1t/weights.parquet")) == 221
     again = clone.snakemake("--", "audit")
@@ -55,8 +57,8 @@ def test_the_studys_own_variants_are_what_they_are_said_to_be(clone):
 
     # the recipe that was found is built, from a study, to the same bytes
     content = clone.content()
-    content["variants"] |= yaml.safe_load((folder / "r1t2/recovered.yaml").read_text())["variants"]
-    (clone.folder / "config/studies/mini.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    content["variants"] |= yaml.safe_load((folder / "r1t2/recovered.yaml").read_text(encoding="utf-8"))["variants"]
+    (clone.folder / "config/studies/mini.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     clone.snakemake("results/mini/merged/r1t2-recovered/recipe.json")
     one, other = (Checkpoint(clone.folder / "results/mini/merged" / name) for name in ("r1t2", "r1t2-recovered"))
     assert all(one.bytes(tensor) == other.bytes(tensor) for tensor in one.files)
@@ -71,7 +73,7 @@ def test_an_altered_bit_ends_with_a_status_and_a_sentence(audited):
     assert found["verdict"] == "deviates" and found["statuses"] == {"verified": 220, "deviates": 1}
     table = pd.read_csv(folder / "deviations.csv")
     assert list(table.tensor) == [weight] and "in 1 of 32,768 values" in table.what[0]
-    page = (folder / "audit.html").read_text()
+    page = (folder / "audit.html").read_text(encoding="utf-8")
     assert weight in page and "deviates" in page and "<svg" in page
 
 
@@ -114,7 +116,7 @@ def test_a_mistaken_audit_is_told(clone, audit, sentence):
         "variants": {"said": R1T},
         "audits": {"chimera": {"model": "chimera", "parents": ["v3-0324", "r1"], **audit}},
     }
-    (clone.folder / "config/studies/mistaken.yaml").write_text(yaml.safe_dump(content))
+    (clone.folder / "config/studies/mistaken.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     done = clone.snakemake("--dry-run", "--config", "study=mistaken", "--", "audit", check=False)
     assert done.returncode != 0 and sentence in done.stdout + done.stderr
 
@@ -122,7 +124,7 @@ def test_a_mistaken_audit_is_told(clone, audit, sentence):
 def test_a_study_without_benchmarks_has_to_audit(clone):
     content = clone.content()
     del content["benchmarks"]
-    (clone.folder / "config/studies/half.yaml").write_text(yaml.safe_dump(content))
+    (clone.folder / "config/studies/half.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     done = clone.snakemake("--dry-run", "--config", "study=half", check=False)
     sentence = "benchmarks is missing; only a study that does nothing but audits can do without"
     assert done.returncode != 0 and sentence in done.stdout + done.stderr

@@ -18,8 +18,8 @@ def failed(clone, *words):
 
 def changed(clone, file, old, new):
     path = clone.folder / file
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, 1))
+    assert old in path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

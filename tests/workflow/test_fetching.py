@@ -38,7 +38,7 @@ def call(clone, *words, check=True):
 def lock(clone):
     call(clone, "lock")
     shutil.copy(clone.folder / "results/fetched/lock.json", clone.folder / "fetched.lock.json")
-    return json.loads((clone.folder / "fetched.lock.json").read_text())["models"]
+    return json.loads((clone.folder / "fetched.lock.json").read_text(encoding="utf-8"))["models"]
 
 
 def folder_of(clone, locked, model):
@@ -67,7 +67,7 @@ def test_a_study_from_the_hub(clone, hub, study):
         assert not list(folder.glob("*.partial"))
     asked = len(transfers(hub))
     call(clone, "verify", "results/fetched/merged/r1t/recipe.json")
-    recipe = json.loads((clone.folder / "results/fetched/merged/r1t/recipe.json").read_text())
+    recipe = json.loads((clone.folder / "results/fetched/merged/r1t/recipe.json").read_text(encoding="utf-8"))
     assert recipe["parents"]["r1"]["revision"] == f"mini/r1@{locked['r1']['commit']}"
     again = call(clone, "fetch", "verify", "results/fetched/merged/r1t/recipe.json")
     assert "Nothing to be done" in again.stderr
@@ -101,7 +101,7 @@ def test_a_study_that_says_what_to_expect_needs_no_lock_to_be_planned(clone, hub
     assert "download of r1 " in costs and "jobs of download" in costs
     done = said(call(clone, target))
     assert "locks/fetched.lock.json does not exist yet: locking what the study's sources have now." in done
-    locked = json.loads(lock.read_text())["models"]
+    locked = json.loads(lock.read_text(encoding="utf-8"))["models"]
     for model, fetched in (("v3-0324", 5), ("r1", 4)):  # of R1 only what holds routed experts
         files = list(folder_of(clone, locked, model).glob("*.safetensors"))
         assert len(files) == fetched
@@ -112,9 +112,9 @@ def test_a_study_that_says_what_to_expect_needs_no_lock_to_be_planned(clone, hub
     before = lock.read_bytes()
     assert "Nothing to be done" in said(call(clone, target)) and lock.read_bytes() == before
     # a lock that is broken is no reason to write another
-    lock.write_text("{")
+    lock.write_text("{", encoding="utf-8")
     broken = said(call(clone, target, check=False))
-    assert "is broken" in broken and lock.read_text() == "{"
+    assert "is broken" in broken and lock.read_text(encoding="utf-8") == "{"
 
 
 def test_only_what_a_recipe_needs_is_fetched(clone, hub, study):
@@ -139,7 +139,7 @@ def test_only_what_a_recipe_needs_is_fetched(clone, hub, study):
 
 def test_parents_that_do_not_fit_end_before_their_weights(clone, hub, study):
     files = hub.repos["model", "mini/r1"].commits[hub.repos["model", "mini/r1"].refs["main"]]
-    index = json.loads(files["model.safetensors.index.json"].read_text())
+    index = json.loads(files["model.safetensors.index.json"].read_text(encoding="utf-8"))
     del index["weight_map"]["model.norm.weight"]
     hub.add("mini/r1", {**files, "model.safetensors.index.json": json.dumps(index).encode()})
     lock(clone)
@@ -185,11 +185,11 @@ def test_a_gated_repository(clone, hub, study, monkeypatch):
         cwd=clone.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     )
     commands = set()
     while process.poll() is None:
-        commands.add(subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True).stdout)
+        commands.add(subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, encoding="utf-8").stdout)
     assert process.returncode == 0
     assert any("download" in command for command in commands)
     assert not any(hub.token in command for command in commands)
@@ -197,7 +197,7 @@ def test_a_gated_repository(clone, hub, study, monkeypatch):
     assert (folder_of(clone, locked, "r1") / "config.json").exists()
     for path in filter(Path.is_file, clone.folder.rglob("*")):
         assert hub.token.encode() not in path.read_bytes(), path
-        assert path.suffix != ".log" or "signature" not in path.read_text(), path
+        assert path.suffix != ".log" or "signature" not in path.read_text(encoding="utf-8"), path
     # the token goes to the Hub, never to the storage
     asked = [(host, "Authorization" in headers or "authorization" in headers) for _, host, _, headers in hub.requests]
     assert any(sent for host, sent in asked if hub.url.endswith(host))
@@ -251,9 +251,9 @@ def test_no_more_than_the_configured_number_are_fetched_at_once(clone, hub, stud
 def test_too_little_room(clone, hub, study):
     lock(clone)
     path = clone.folder / "fetched.lock.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content["models"]["r1"]["files"]["model-00001-of-000005.safetensors"]["size"] = 10**15
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     hub.requests.clear()
     text = said(call(clone, "fetch", check=False))
     assert "What this run fetches needs 1,000,0" in text
@@ -271,7 +271,7 @@ def test_models_from_a_folder_and_a_dataset(clone, hub, study):
     study(models=models, datasets={"questions": dataset})
     lock(clone)
     call(clone, "verify")
-    content = json.loads((clone.folder / "fetched.lock.json").read_text())
+    content = json.loads((clone.folder / "fetched.lock.json").read_text(encoding="utf-8"))
     assert list(content["datasets"]["questions"]["files"]) == ["data/test.jsonl"]
     (found,) = (clone.folder / "inputs/someone/questions").rglob("test.jsonl")
     assert found.read_bytes() == b'{"question": 1}\n'
@@ -323,11 +323,11 @@ def ask_mt_bench(study, dataset):
 def test_a_dataset_of_several_sources(clone, hub, study, mt_bench):
     ask_mt_bench(study, mt_bench)
     said(call(clone, "results/fetched/questions.json"))  # locks, fetches, verifies, reads
-    entry = json.loads((clone.folder / "fetched.lock.json").read_text())["datasets"]["mt"]
+    entry = json.loads((clone.folder / "fetched.lock.json").read_text(encoding="utf-8"))["datasets"]["mt"]
     assert {facts["from"].split("/")[0] for facts in entry["files"].values()} == {"hf:", "http:"}
     (folder,) = (clone.folder / "inputs/mt").iterdir()
     assert {str(path.relative_to(folder)) for path in folder.rglob("*.jsonl")} == set(mt_bench["expected"])
-    assert json.loads((clone.folder / "results/fetched/questions.json").read_text()) == {"mt_bench": 1}
+    assert json.loads((clone.folder / "results/fetched/questions.json").read_text(encoding="utf-8")) == {"mt_bench": 1}
     answers = "results/fetched/answers/r1/mt_bench.eval"
     planned = said(clone.snakemake("--dry-run", "--config", "study=fetched", "--", answers))
     assert re.search(r"^answer +1$", planned, re.MULTILINE)

@@ -8,8 +8,8 @@ import yaml
 from clones import ROOT
 
 pytestmark = pytest.mark.workflow
-PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
-SITE = yaml.safe_load((ROOT / "profiles/slurm/site.yaml").read_text())
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+SITE = yaml.safe_load((ROOT / "profiles/slurm/site.yaml").read_text(encoding="utf-8"))
 MINUTES = {"diff": 20, "merge": 20, "audit": 60}  # of one member, by group
 
 

@@ -58,7 +58,7 @@ def test_every_figure_is_complete(results, figure):
 
 
 def test_the_report_holds_every_figure(results):
-    report = (results / "report.html").read_text()
+    report = (results / "report.html").read_text(encoding="utf-8")
     for figure in FIGURES:
         assert f"{figure}.svg" in report
 
@@ -79,20 +79,20 @@ def test_r1t_is_made_of_its_parents_bytes(main_job, results):
     for tensor in r1t.files:
         is_routed = ".mlp.experts." in tensor and ".layers.4." not in tensor  # layer 4 is the MTP layer
         assert r1t.bytes(tensor) == (r1 if is_routed else v3).bytes(tensor), tensor
-    provenance = json.loads((results / "merged/r1t/recipe.json").read_text())
+    provenance = json.loads((results / "merged/r1t/recipe.json").read_text(encoding="utf-8"))
     assert set(provenance["parents"]) == {"v3-0324", "r1"}
 
 
 def test_the_published_variants_were_audited(results):
     for audit in ("r1t", "r1t2"):
-        found = json.loads((results / f"audits/{audit}/audit.json").read_text())
+        found = json.loads((results / f"audits/{audit}/audit.json").read_text(encoding="utf-8"))
         assert (found["verdict"], found["weights"]) == ("verified", 221)
-        assert "<svg" in (results / f"audits/{audit}/audit.html").read_text()
+        assert "<svg" in (results / f"audits/{audit}/audit.html").read_text(encoding="utf-8")
 
 
 def test_no_server_is_left_and_no_key_was_written(main_job, results):
-    assert "VLLM_API_KEY" not in "".join(path.read_text() for path in results.glob("logs/answer/*.log"))
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "VLLM_API_KEY" not in "".join(path.read_text(encoding="utf-8") for path in results.glob("logs/answer/*.log"))
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8", check=True).stdout
     assert str(main_job.folder) not in running
 
 

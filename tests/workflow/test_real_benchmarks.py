@@ -49,7 +49,7 @@ def write_datasets(folder):
     }
     for file, records in content.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records))
+        (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return {name: {"path": str(folder / name)} for name in ("aime", "gpqa", "code", "mt")}
 
 
@@ -145,7 +145,7 @@ def test_a_judge_that_gives_no_verdict_gives_no_score(clone, finished):
     assert judged.loc["r1"].warning == "2 of 2 answers of r1 have no verdict, and do not count"
     table = pd.read_parquet(clone.folder / "results/real/judgements.parquet")
     assert (table.attempts == 2).all()
-    report = (clone.folder / "report.html").read_text()
+    report = (clone.folder / "report.html").read_text(encoding="utf-8")
     assert "Scores that different judges gave do not compare" in report
 
 
@@ -162,7 +162,11 @@ def test_another_judge_judges_the_same_answers_and_only_once(clone, finished, da
         (clone.folder / "results/real/judgements.parquet").unlink()
         run(clone, "judgements.parquet")
         assert len(server.requests) == 6
-    kept = [path.read_text() for path in (clone.folder / "results/real").rglob("*") if path.suffix in (".json", ".log")]
+    kept = [
+        path.read_text(encoding="utf-8")
+        for path in (clone.folder / "results/real").rglob("*")
+        if path.suffix in (".json", ".log")
+    ]
     assert not any("the judge's key" in text for text in kept)
     monkeypatch.delenv("JUDGE_API_KEY")
     (clone.folder / "results/real/judgements.parquet").unlink()
@@ -174,10 +178,10 @@ def test_another_judge_judges_the_same_answers_and_only_once(clone, finished, da
 
 def test_a_question_that_was_altered_after_it_was_locked_is_not_asked(clone, finished):
     questions = clone.folder / "questions/aime/test.jsonl"
-    before = questions.read_text()
-    questions.write_text(before.replace("+7", "+8"))
+    before = questions.read_text(encoding="utf-8")
+    questions.write_text(before.replace("+7", "+8"), encoding="utf-8")
     done = run(clone, "scores/r1.parquet", check=False)
-    questions.write_text(before)
+    questions.write_text(before, encoding="utf-8")
     assert done.returncode
     assert "questions/aime/test.jsonl has the SHA-256" in done.stdout + done.stderr
 
@@ -195,8 +199,8 @@ def test_a_server_that_dies_is_started_again_and_goes_on(clone, datasets):
             time.sleep(0.05)
         (server,) = [p for p in psutil.Process(job.pid).children(recursive=True) if _is_server(p)]
         server.kill()
-        assert job.wait() == 0, (clone.folder / "dying.log").read_text()
-    said = (clone.folder / "results/dying/logs/answer/r1.log").read_text()
+        assert job.wait() == 0, (clone.folder / "dying.log").read_text(encoding="utf-8")
+    said = (clone.folder / "results/dying/logs/answer/r1.log").read_text(encoding="utf-8")
     assert "The server has died; the next one goes on with what is not answered." in said
     found = read_eval_log(str(answers / "arithmetic.eval"))
     assert len(found.samples) == 256

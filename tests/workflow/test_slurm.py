@@ -54,7 +54,7 @@ def test_a_study_gives_what_it_gives_on_a_laptop(undisturbed, small_job):
     for file in RESULTS:
         assert (results / file).read_bytes() == (small_job.folder / "results/small" / file).read_bytes(), file
     assert len(list((results / "figures").glob("figure*.svg"))) == 5
-    assert json.loads((results / "audits/r1t/audit.json").read_text())["verdict"] == "verified"
+    assert json.loads((results / "audits/r1t/audit.json").read_text(encoding="utf-8"))["verdict"] == "verified"
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -155,7 +155,7 @@ def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job)
     clone.study("paper", **SMALL)  # the study that `--profile slurm` runs
     profile = clone.folder / "profiles/slurm/config.yaml"
     limits = "set-resources: {answer: {runtime: attempt}, verify_input: {mem_mb: 100 * attempt ** 2}}\n"
-    profile.write_text(profile.read_text() + limits)
+    profile.write_text(profile.read_text(encoding="utf-8") + limits, encoding="utf-8")
     faults = Faults(cluster, clone)
     faults.start()
     deadline = time.monotonic() + 1500
@@ -173,7 +173,10 @@ def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job)
         assert ours.read_bytes() == theirs.read_bytes(), file
     jobs, log = cluster.slurm.jobs(clone.folder), cluster.log(clone)
     assert {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"} <= {job["JobState"] for job in jobs}
-    said = [path.read_text() for path in (clone.folder / ".snakemake/slurm_logs/rule_verify_input").rglob("*.log")]
+    said = [
+        path.read_text(encoding="utf-8")
+        for path in (clone.folder / ".snakemake/slurm_logs/rule_verify_input").rglob("*.log")
+    ]
     assert any("exceeded memory limit" in text for text in said)
     # what failed was given more
     assert {"100M", "400M"} <= {requested(job)["mem"] for job in of("verify_input", jobs)}
@@ -190,7 +193,7 @@ def test_a_server_over_two_nodes_answers_as_one(cluster, small_job):
     (answer,) = of("answer", cluster.slurm.jobs(clone.folder))
     assert answer["NumNodes"] == "2" and answer["NodeList"] == "node[1-2]"
     assert answer["TresPerNode"] == "gres:gpu:1"
-    server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text()
+    server = (clone.folder / "results/paper/logs/answer/r1.server.log").read_text(encoding="utf-8")
     assert "world_size=2" in server
 
 
@@ -258,9 +261,9 @@ def test_an_image_holds_all_environments_from_the_same_pins(clone, cluster):
     """`--containerize` wants conda, if only to know where it would look for environments."""
     words = ["snakemake", "--quiet", "--config", "study=paper", "--containerize", "apptainer"]
     definition = subprocess.run(
-        words, cwd=clone.folder, env=cluster.environment, check=True, stdout=subprocess.PIPE, text=True
+        words, cwd=clone.folder, env=cluster.environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     ).stdout
     for environment in ("analysis", "benchmarks", "download", "serving_cuda", "tensors"):
-        text = (clone.folder / f"envs/{environment}.yaml").read_text()
+        text = (clone.folder / f"envs/{environment}.yaml").read_text(encoding="utf-8")
         pins = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
         assert all(pin in definition for pin in pins), environment

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.server]
 
 def test_what_a_study_lacks_is_visible(small_job):
     folder = small_job.folder / "results/small"
-    page, printed = (folder / "paper.html").read_text(), words(folder / "paper.pdf")
+    page, printed = (folder / "paper.html").read_text(encoding="utf-8"), words(folder / "paper.pdf")
     for text in (page, printed):
         assert "Not among the study's benchmarks: AIME-2024, AIME-2025, GPQA-Diamond, BigCodeBench and MT-Bench" in (
             text.replace("’", "'")
@@ -33,14 +33,16 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     speed = {"variants": ["r1", "v3-0324"], "benchmark": "arithmetic", "queues": queues, "repeats": 2}
     speed["options"] = {"seed": 7}
     added = {"latency": speed, "claims": {"r1t2": "v3-0324"}}
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | added, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | added, sort_keys=False), encoding="utf-8"
+    )
     results = clone.folder / "results/small"
     targets = [f"results/small/{file}" for file in ("claims.csv", "paper.html", "figures/figure9.svg")]
     done = clone.snakemake("--quiet", "host", "--config", "study=small", "--", *targets)
     said = done.stdout + done.stderr
     assert re.search(r"^latency +2$", said, re.MULTILINE)
     assert not re.search(r"^answer +\d+$", said, re.MULTILINE), "nothing is asked for the study's own sake again"
-    logs = [(results / f"logs/{rule}/r1.server.log").read_text() for rule in ("latency", "answer")]
+    logs = [(results / f"logs/{rule}/r1.server.log").read_text(encoding="utf-8") for rule in ("latency", "answer")]
     assert [bool(re.search(r"\bseed=7,", log)) for log in logs] == [True, False], "options of its own"
 
     table = pd.read_csv(results / "latency.csv").set_index(["variant", "at_once"])
@@ -58,10 +60,10 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     ratio = alone.seconds_an_answer["r1"] / alone.seconds_an_answer["v3-0324"]
     assert claims.value["three-parents-speed-r1"] == pytest.approx(ratio, rel=1e-4)
     assert "does not measure the speed of r1t" in claims.note["r1t-time"]
-    facts = json.loads((results / "paper.json").read_text())
+    facts = json.loads((results / "paper.json").read_text(encoding="utf-8"))
     assert len(facts["latencies"]) == 4
     (figure,) = [figure for figure in facts["figures"] if figure["name"] == "figure9"]
     assert "With 1 question at a time, an answer takes R1 " in figure["caption"]
     slowest, fastest = sorted((alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first))
-    page = " ".join((results / "paper.html").read_text().split())
+    page = " ".join((results / "paper.html").read_text(encoding="utf-8").split())
     assert "tokens/s of one" in page and f"wrote {number(slowest)} to {number(fastest)} tokens a second" in page

@@ -52,7 +52,7 @@ def test_the_miniature_on_a_gpu_is_the_miniature(clone):
 
 
 def test_the_paper_has_its_experiments(clone):
-    content = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text())
+    content = yaml.safe_load((ROOT / "config/studies/paper.yaml").read_text(encoding="utf-8"))
     assert {"v3-0324", "r1", "r1-0528", "r1t-published", "r1t2-published"} == content["models"].keys()
     for sweep in ("full", "experts"):
         assert {0.504, 0.544} <= set(content["sweeps"][sweep]["lambda2"])
@@ -62,22 +62,22 @@ def test_the_paper_has_its_experiments(clone):
 
 def test_the_default_profile_keeps_out_of_the_way():
     """It is loaded beside --profile, whose keys it would override."""
-    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
-    assert not default.keys() & yaml.safe_load(PROFILE.read_text()).keys()
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    assert not default.keys() & yaml.safe_load(PROFILE.read_text(encoding="utf-8")).keys()
 
 
 def test_every_line_of_the_profile_is_explained():
     for file in (PROFILE, PROFILE.with_name("site.yaml")):
-        lines = file.read_text().splitlines()
-        for key in yaml.safe_load(file.read_text()):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for key in yaml.safe_load(file.read_text(encoding="utf-8")):
             place = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
             above = [line for line in lines[:place] if line]
             assert above[-1].startswith("#"), f"{file.name}: {key}"
 
 
 def test_the_profile_groups_rules_that_there_are():
-    profile = yaml.safe_load(PROFILE.read_text())
-    text = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
     there = set(re.findall(r"^ *(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE))
     assert profile["groups"].keys() <= there and profile["set-threads"].keys() <= there
     assert profile["group-components"].keys() <= set(profile["groups"].values())
@@ -86,7 +86,7 @@ def test_the_profile_groups_rules_that_there_are():
 
 def test_the_readmes_picture_shows_the_rules_that_there_are(clone):
     """`make docs/rules.svg` draws it."""
-    targets = re.search(r"--rulegraph dot -- (\S.*?) *\\", (ROOT / "Makefile").read_text())[1].split()
+    targets = re.search(r"--rulegraph dot -- (\S.*?) *\\", (ROOT / "Makefile").read_text(encoding="utf-8"))[1].split()
     graph = clone.snakemake("--config", "study=paper", "--rulegraph", "dot", "--", *targets).stdout
-    drawn = set(re.findall(r"<text [^>]*>([^<]+)</text>", (ROOT / "docs/rules.svg").read_text()))
+    drawn = set(re.findall(r"<text [^>]*>([^<]+)</text>", (ROOT / "docs/rules.svg").read_text(encoding="utf-8")))
     assert drawn == set(re.findall(r'label = "(\w+)"', graph)) and len(drawn) > 20
