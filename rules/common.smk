@@ -113,6 +113,7 @@ if study.asks:
         "transition_curves.csv",
         "comparisons.csv",
         "categories.csv",
+        "unreadable.csv",
     ]
 if "mt_bench" in BENCHMARKS:
     TABLES += ["judgements.parquet", "judge.csv"]

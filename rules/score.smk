@@ -74,6 +74,12 @@ rule summary:
             category="Tables",
             labels={"table": "By category and turn"},
         ),
+        unreadable=report(
+            "results/{study}/unreadable.csv",
+            caption="../report/unreadable.rst",
+            category="Tables",
+            labels={"table": "Answers that could not be read"},
+        ),
     log:
         "results/{study}/logs/summary.log",
     conda:

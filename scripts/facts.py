@@ -40,6 +40,7 @@ with logged(snakemake.log[0]):
         "variants": [],
         "transitions": [],
         "benchmarks": [],
+        "unreadable": {},
         "latencies": [],
     }
     if asks:
@@ -50,6 +51,7 @@ with logged(snakemake.log[0]):
             "key": paper.key_figures(summary, fitted, curves, settings, study["models"]),
             "variants": paper.variants(summary),
             "transitions": paper.transitions(fitted),
+            "unreadable": paper.unreadable(pd.read_csv(folder / "unreadable.csv"), snakemake.params.labels),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
             "intelligence": listed(map(benchmark_name, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],

@@ -251,6 +251,23 @@ def benchmarks(settings, scores):
     return rows
 
 
+def unreadable(table, labels):
+    """Return how many answers could not be read, in all and by variant and benchmark, as the pages show it.
+
+    table: unreadable.csv; labels: {variant: label}.  ``rows`` has the variants with such answers: the label, one cell a
+    benchmark, and how many of them were cut off.
+    """
+    benchmarks = list(table.benchmark.unique())
+    rows = []
+    for variant, own in table.groupby("variant", sort=False):
+        if own.unreadable.sum():
+            of = own.set_index("benchmark")
+            cells = [f"{of.unreadable[name]} of {of.answers[name]}" for name in benchmarks]
+            rows.append([labels[variant], *cells, str(own.cut_off.sum())])
+    totals = {name: int(table[name].sum()) for name in ("answers", "unreadable", "cut_off")}
+    return {**totals, "benchmarks": [benchmark_name(name) for name in benchmarks], "rows": rows}
+
+
 def missing(entries, settings, table):
     """Sentences on what the document lacks: figures, the paper's benchmarks, marks.
 

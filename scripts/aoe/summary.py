@@ -145,6 +145,17 @@ def categories(scores):
     )
 
 
+def unreadable(scores):
+    """Return one row a variant and benchmark: its ``answers``, how many are ``unreadable``, and how many of these were
+    ``cut_off`` at the token limit.
+
+    An unreadable answer gives no result, or several; a judge's verdict without a rating makes the answer unreadable.
+    """
+    marked = scores.assign(cut_off=scores.unreadable & (scores.finish == "max_tokens"))
+    counted = {"answers": ("unreadable", "size"), "unreadable": ("unreadable", "sum"), "cut_off": ("cut_off", "sum")}
+    return marked.groupby(["variant", "benchmark"], sort=False).agg(**counted).reset_index()
+
+
 def fit_transitions(scores, sweeps, settings):
     """(transitions, curves): a fitted step for each sweep over λ2 and measure, and its drawn curve with a band.
 

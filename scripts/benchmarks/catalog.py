@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from aoe import AoeError
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
@@ -30,43 +29,59 @@ class Turn:
     answered: list
 
 
-def _compared(is_right, turns, _marks):
-    return [is_right(turn.shown, turn.target) for turn in turns]
+def _mark_of(turn, marks):
+    return marks.get((turn.question, turn.sample, turn.number))
 
 
 def _given(turns, marks):
-    return [marks.get((turn.question, turn.sample, turn.number)) for turn in turns]
+    return [_mark_of(turn, marks) for turn in turns]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``grade(turns,
-    marks)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or
-    the sandbox gave, {(question, sample, turn): mark}; ``defaults`` are how it is asked if the study does not say;
-    ``check(*dataset)`` raises AoeError if what grading reads of the dataset is not there."""
+    """How a benchmark is asked and graded.
+
+    ``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None.  ``grade(turns, marks)``
+    gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or the sandbox
+    gave, {(question, sample, turn): mark}.  ``readable(turn, marks)`` tells whether an answer gives a result at all.
+    ``defaults`` are how it is asked if the study does not say.  ``check(*dataset)`` raises AoeError if grading lacks
+    something in the dataset.
+    """
 
     questions: Callable
     grade: Callable
+    readable: Callable
     defaults: dict = field(default_factory=lambda: DEEPSEEK)
     check: Callable = lambda *dataset: None
 
 
+def _compared(module, questions, **settings):
+    """A benchmark whose answers are compared with the right ones, as a module's ``read`` and ``is_right`` do."""
+    return Benchmark(
+        questions,
+        lambda turns, _: [module.is_right(turn.shown, turn.target) for turn in turns],
+        lambda turn, _: module.read(turn.shown) is not None,
+        **settings,
+    )
+
+
 BENCHMARKS = {
-    "arithmetic": Benchmark(
-        lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
+    "arithmetic": _compared(mini, lambda s, _: mini.arithmetic(s["questions"], s["seed"]), defaults=SMALL),
+    "dialogue": _compared(mini, lambda s, _: mini.dialogue(s["questions"], s["seed"]), defaults=SMALL),
+    "aime2024": _compared(aime, lambda _, dataset: aime.samples(*dataset)),
+    "aime2025": _compared(aime, lambda _, dataset: aime.samples(*dataset)),
+    "gpqa_diamond": _compared(gpqa, lambda s, dataset: gpqa.samples(*dataset, s["seed"])),
+    "bigcodebench": Benchmark(
+        lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")),
+        _given,
+        lambda turn, _: bigcodebench.program_in(turn.shown, bigcodebench.entry_point_of(turn.metadata)) is not None,
     ),
-    "dialogue": Benchmark(
-        lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
-    ),
-    "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
-    "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
-    "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), partial(_compared, gpqa.is_right)),
-    "bigcodebench": Benchmark(lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")), _given),
     "mt_bench": Benchmark(
         lambda _, dataset: mt_bench.samples(*dataset),
         _given,
-        {**DEEPSEEK, "temperature": None},
-        mt_bench.check_judging,
+        lambda turn, marks: _mark_of(turn, marks) is not None,
+        defaults={**DEEPSEEK, "temperature": None},
+        check=mt_bench.check_judging,
     ),
 }
 
@@ -127,13 +142,13 @@ def turns_of(log):
 
 def scored_rows(log, end_think, marks=None):
     """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
-    nobody can tell), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` for an answer that was cut
-    off), seconds, seconds_to_first (token), tokens_per_second.
+    nobody can tell), unreadable (whether the grader found no result in it), tokens, closing_tags, finish (Inspect's
+    stop reason: ``max_tokens`` for an answer that was cut off), seconds, seconds_to_first (token), tokens_per_second.
 
     end_think: the token id of ``</think>``; marks: of a judge or the sandbox, for the benchmarks that need them.
     """
-    found = list(turns_of(log))
-    shares = BENCHMARKS[log.eval.task].grade([turn for turn, _ in found], marks or {})
+    found, marks, benchmark = list(turns_of(log)), marks or {}, BENCHMARKS[log.eval.task]
+    shares = benchmark.grade([turn for turn, _ in found], marks)
     for (turn, answer), right in zip(found, shares, strict=True):
         yield {
             "benchmark": log.eval.task,
@@ -142,6 +157,7 @@ def scored_rows(log, end_think, marks=None):
             "sample": turn.sample,
             "turn": turn.number,
             "right": None if right is None else float(right),
+            "unreadable": not benchmark.readable(turn, marks),
             "tokens": len(answer["token_ids"]),
             "closing_tags": answer["token_ids"].count(end_think),
             "finish": answer["finish"],

@@ -4,14 +4,24 @@ import asyncio
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from aoe import AoeError
+from benchmarks.plaintext import plain_characters, plain_text, prose_of
 
-RATING = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))  # the published one, and its fallback
+SCORE = r"\s*(?:rating\s*:\s*)?(\d+(?:\.\d*)?)\s*(?:(?:/|out of)\s*10\s*)?"
+MARKED = re.compile(rf"\brating\s*(?:is|of|:|=)*\s*[\"']?\[\[?{SCORE}\]?\]", re.IGNORECASE)  # FastChat takes [8], too
+BRACKETED = re.compile(rf"\[\[{SCORE}\]\]", re.IGNORECASE)
+ONLY = re.compile(
+    rf"\W*(?:(?:the\s+|my\s+)?(?:final\s+|overall\s+)?(?:rating|score)\W*)?\[?\[{SCORE}\]\]?\W*", re.IGNORECASE
+)
+QUOTED = re.compile(r"\"[^\"\n]*\"|(`+)[^`\n]+\1")
+THINKING = re.compile(r"(?s)\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z")
+FENCED = re.compile(r"(?s)(`{3,}|~{3,}).*?\1")
+CUT_OFF = "length"  # OpenAI's finish reason of an answer that reached its token limit
 LOWEST, HIGHEST = 1, 10
 TOO_LONG = (400, 413, 422)  # HTTP statuses of a question that the judge cannot take
 
@@ -40,21 +50,44 @@ class Judge:
 @dataclass(frozen=True)
 class Verdict:
     """``rating`` from 1 to 10, or None if the judge gave none in ``attempts``; ``text`` is what it said last, or, where
-    the endpoint ``refused`` the question (it may be too long for the judge), why."""
+    the endpoint ``refused`` the question (it may be too long for the judge), why; ``finish`` is why it stopped."""
 
     rating: float | None
     text: str
     attempts: int
     refused: bool = False
+    finish: str = "stop"
 
 
-def rating_of(text):
-    """The rating in a judge's answer, or None if there is none, or one that is no rating."""
-    for pattern in RATING:
-        if found := pattern.search(text):
-            rating = float(found[1])
-            return rating if LOWEST <= rating <= HIGHEST else None
-    return None
+def rating_of(text, finish="stop"):
+    """Return the rating that a judge's answer concludes with, from 1 to 10, or None.
+
+    A conclusion is the last ``Rating: [[8]]``, else the last ``[[8]]``.  What the judge thought, quoted or cited is no
+    conclusion.  Several ratings at once are none, and a judge that was cut off (``length``) gave none.
+    """
+    lines = [] if finish == CUT_OFF else _own_words(text)
+    for pattern in (MARKED, BRACKETED):
+        for line in reversed(lines):
+            if first := pattern.search(line):
+                ratings = [match[1] for match in BRACKETED.finditer(line, first.start())] or [first[1]]
+                return _valid(first[1]) if len(set(map(float, ratings))) == 1 else None
+    return next((_valid(match[1]) for line in reversed(lines) if (match := ONLY.fullmatch(line))), None)
+
+
+def _own_words(text):
+    """The lines that a judge says itself: no reasoning, code, or quotation, and nothing of how it is set.
+
+    A quotation that is all of its line is the judge's way to set its rating.
+    """
+    text = FENCED.sub(" ", THINKING.sub("", text))
+    prose = [line for part in prose_of(text) for line in part.split("\n") if not line.lstrip().startswith(">")]
+    bare = [line.replace("\\[", "[").replace("\\]", "]") for line in prose]
+    own = [line if ONLY.fullmatch(plain_text(line)) else QUOTED.sub(" ", line) for line in map(plain_characters, bare)]
+    return [plain_text(line) for line in own]
+
+
+def _valid(rating):
+    return float(rating) if LOWEST <= float(rating) <= HIGHEST else None
 
 
 def judge_all(judge, key, questions, cache):
@@ -105,7 +138,7 @@ async def _judge_all(judge, key, questions, cache):
 
 
 async def _ask(client, judge, messages):
-    text = ""
+    text = finish = ""
     for attempt in range(1, judge.retries + 2):
         try:
             completion = await client.chat.completions.create(
@@ -120,12 +153,13 @@ async def _ask(client, judge, messages):
                 raise
             return Verdict(None, str(error), attempt, refused=True)
         try:
-            text = str(completion.choices[0].message.content or "")
+            choice = completion.choices[0]
+            text, finish = str(choice.message.content or ""), str(choice.finish_reason or "stop")
         except (AttributeError, IndexError, TypeError):
             raise AoeError(f"The judge {judge.model} does not answer as OpenAI's protocol says.") from None
-        if (rating := rating_of(text)) is not None:
-            return Verdict(rating, text, attempt)
-    return Verdict(None, text, judge.retries + 1)
+        if (rating := rating_of(text, finish)) is not None:
+            return Verdict(rating, text, attempt, finish=finish)
+    return Verdict(None, text, judge.retries + 1, finish=finish)
 
 
 def _path(judge, messages, cache):
@@ -141,7 +175,8 @@ def _kept(judge, messages, cache):
         same = kept["judge"] == judge.identity() and kept["messages"] == messages
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if verdict.rating is None:
-        return verdict if same and verdict.attempts > judge.retries else None
-    valid = isinstance(verdict.rating, float) and LOWEST <= verdict.rating <= HIGHEST
-    return verdict if same and valid else None
+    if verdict.rating is not None and not (isinstance(verdict.rating, float) and LOWEST <= verdict.rating <= HIGHEST):
+        return None
+    # the judge's words count: a rating that was read out of them in another way is read again
+    verdict = replace(verdict, rating=rating_of(verdict.text, verdict.finish))
+    return verdict if same and (verdict.rating is not None or verdict.attempts > judge.retries) else None

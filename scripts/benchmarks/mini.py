@@ -41,6 +41,11 @@ def _draw(benchmark, seed, questions, shortest, longest):
 
 
 def is_right(shown, target):
-    """Whether the visible part of an answer ends in the target integer."""
+    """Return whether the visible part of an answer ends in the target integer."""
+    return read(shown) == int(target)
+
+
+def read(shown):
+    """Return the integer that an answer ends in, or None."""
     found = re.findall(r"Answer: *(-?\d+)", shown)
-    return bool(found) and int(found[-1]) == int(target)
+    return int(found[-1]) if found else None

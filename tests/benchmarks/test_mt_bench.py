@@ -77,7 +77,7 @@ def test_the_judge_is_asked_with_the_prompt_of_category_and_turn(dataset):
     [
         ("Good. Rating: [[8]]", 8),
         ("[[7.5]]", 7.5),
-        ("[[10]] or [[2]]", 10),
+        ("[[10]] or [[2]]", None),
         ("Rating: [6]", 6),
         ("[[11]]", None),
         ("[[0]]", None),
