@@ -56,10 +56,19 @@ class Benchmark:
 
 
 def _compared(module, questions, **settings):
-    """A benchmark whose answers are compared with the right ones, as a module's ``read`` and ``is_right`` do."""
+    """A benchmark whose answers are compared with the right ones.
+
+    module: its ``read(shown)`` gives an answer's result, or None; its ``is_right(shown, target)``, if it has one, knows
+    more results to be right than the target itself.
+    """
+
+    def equals(shown, target):
+        return module.read(shown) == target
+
+    is_right = getattr(module, "is_right", equals)
     return Benchmark(
         questions,
-        lambda turns, _: [module.is_right(turn.shown, turn.target) for turn in turns],
+        lambda turns, _: [is_right(turn.shown, turn.target) for turn in turns],
         lambda turn, _: module.read(turn.shown) is not None,
         **settings,
     )

@@ -58,11 +58,6 @@ def samples(folder, files, seed):
     return found
 
 
-def is_right(shown, target):
-    """Return whether the visible part of an answer chooses the letter ``target``."""
-    return read(shown) == target
-
-
 def read(shown):
     """Return the letter that an answer concludes with, or None if it names none, or several at once.
 

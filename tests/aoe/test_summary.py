@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from aoe import AoeError
-from aoe.summary import Answers, categories, compare, fit_transitions, summarize
+from aoe import AoeError, paper
+from aoe.summary import Answers, categories, compare, fit_transitions, summarize, unreadable
 
 SETTINGS = {"intelligence": ["a", "b"], "reference": "r1", "resamples": 200, "seed": 1}
 
@@ -119,3 +119,29 @@ def test_questions_that_nobody_could_grade_do_not_count():
     assert summary.intelligence.tolist() == [50, 50]
     compared = compare(table, [("a", "b")], SETTINGS | {"intelligence": ["x"]}).set_index("measure")
     assert compared.loc["x"].questions == 2 and compared.loc["tokens"].questions == 3
+
+
+def test_unreadable_answers_are_counted_for_every_variant_and_benchmark():
+    places = [("half", "gpqa_diamond"), ("half", "gpqa_diamond"), ("half", "mt_bench"), ("r1", "gpqa_diamond")]
+    table = pd.DataFrame(places, columns=["variant", "benchmark"])
+    table = unreadable(
+        table.assign(unreadable=[True, True, False, False], finish=["max_tokens", "stop", "stop", "stop"])
+    )
+    assert table.to_numpy().tolist() == [
+        ["half", "gpqa_diamond", 2, 2, 1],
+        ["half", "mt_bench", 1, 0, 0],
+        ["r1", "gpqa_diamond", 1, 0, 0],
+    ]
+
+
+def test_the_page_lists_the_variants_with_unreadable_answers():
+    columns = ["variant", "benchmark", "answers", "unreadable", "cut_off"]
+    table = pd.DataFrame([["half", "mt_bench", 4, 1, 1], ["r1", "mt_bench", 4, 0, 0]], columns=columns)
+    shown = paper.unreadable(table, {"half": "Half", "r1": "R1"})
+    assert shown == {
+        "answers": 8,
+        "unreadable": 1,
+        "cut_off": 1,
+        "benchmarks": ["MT-Bench"],
+        "rows": [["Half", "1 of 4", "1"]],
+    }

@@ -76,6 +76,17 @@ def test_every_kind_of_answer_is_scored_as_by_hand(problems, tmp_path):
     }
     assert {name: row["closing_tags"] for name, row in found.items()} == {name: n for name, (*_, n) in ANSWERS.items()}
     assert {name for name, row in found.items() if row["finish"] == "max_tokens"} == {"cut off"}
+    unreadable = {name for name, row in found.items() if row["unreadable"]}
+    assert unreadable == {
+        "two numbers",
+        "many open boxes",
+        "only while thinking",
+        "an open box",
+        "no box",
+        "empty",
+        "refusal",
+        "cut off",
+    }
     for request in requests:
         assert request["messages"][-1] == {"role": "assistant", "content": "<think>\n"}
         assert request["continue_final_message"] and not request["add_generation_prompt"]
@@ -172,7 +183,7 @@ def test_both_years_of_aime_are_read_whatever_their_fields(tmp_path):
     "shown", ["**ANSWER:** C", "ANSWER: \\boxed{C}", "ANSWER: $\\boxed{\\text{C}}$", "`ANSWER: C`", "answer: c"]
 )
 def test_letters_are_read_in_whatever_dress(shown):
-    assert gpqa.is_right(shown, "C") and not gpqa.is_right(shown, "A")
+    assert gpqa.read(shown) == "C"
 
 
 def test_marks_of_encoding_and_odd_line_ends_do_no_harm(tmp_path):

@@ -146,6 +146,25 @@ def test_a_judge_that_may_be_asked_more_often_is(tmp_path):
     assert verdict.rating == 3
 
 
+def test_a_judge_that_is_cut_off_has_given_no_rating(tmp_path):
+    def script(request):
+        return Reply("First, [[2]] would be", finish="length") if request["seed"] == 1 else Reply("Rating: [[9]]")
+
+    (verdict,), requests = judge(script, [question("plain")], tmp_path)
+    assert (verdict.rating, verdict.attempts, len(requests)) == (9, 2, 2)
+
+
+def test_a_kept_verdict_is_read_as_verdicts_are_read_now(tmp_path):
+    judge(lambda request: Reply("It cites [[2]]. Rating: [[9]]"), [question("plain")], tmp_path)
+    (kept,) = tmp_path.glob("*.json")
+    content = json.loads(kept.read_text(encoding="utf-8"))
+    content["verdict"]["rating"] = 2.0  # as the first brackets say
+    del content["verdict"]["finish"]  # verdicts of older releases have none
+    kept.write_text(json.dumps(content), encoding="utf-8")
+    (verdict,), requests = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path)
+    assert (verdict.rating, requests) == (9, [])
+
+
 def test_a_proxy_is_not_for_a_judge_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     (verdict,), _ = judge(lambda request: Reply("[[3]]"), [question("plain")], tmp_path)
