@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from datetime import date
 from pathlib import Path
 
@@ -29,8 +30,15 @@ def _strict_integer(checker, value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _strict_pattern(validator, pattern, value, schema):
+    """Where a pattern ends with $, the text has to end, too; Python's $ lets a line break follow."""
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
+    {"pattern": _strict_pattern},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _strict_integer),
 )
 
@@ -65,7 +73,7 @@ def _check_values(value, path, place):
         for key, entry in value.items():
             if not isinstance(key, str) and "options" not in place[:-1]:
                 text = as_written(_file_of(path, [*place, key]), [*place, key], key=True)[0] or str(key)
-                _refuse(path, place, f"YAML reads the name {text} as {_kind(key)}; put it in quotes, '{text}'")
+                _refuse(path, place, f"YAML reads the name {text} as {_kind(key, text)}; put it in quotes, '{text}'")
             _check_values(entry, path, [*place, key])
     elif isinstance(value, list):
         for position, entry in enumerate(value):
@@ -86,18 +94,20 @@ def _in_words(error, path):
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
         strange = [key for key in error.instance if key not in known]
-        close = difflib.get_close_matches(strange[0], known, 1) if strange else []
-        return error.message + (f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}")
+        close = difflib.get_close_matches(str(strange[0]), known, 1, 0.7) if strange else []
+        return error.message + (f"; perhaps you mean {close[0]!r}" if close else f"; known are {', '.join(known)}")
+    if error.validator == "pattern" and "description" in error.schema:
+        return f"{error.message}: {error.schema['description'].rstrip('.')}"
     if error.validator == "required" and isinstance(error.instance, dict):
         known, missing = (
             error.schema.get("properties", {}),
             [key for key in error.validator_value if key not in error.instance],
         )
         close = [key for key in error.instance if key not in known and difflib.get_close_matches(str(key), missing, 1)]
-        return error.message + (f"; did you mean it by {close[0]!r}?" if close else "")
+        return error.message + (f"; perhaps you mean it by {close[0]!r}" if close else "")
     if error.validator == "enum" and isinstance(error.instance, str):
         close = difflib.get_close_matches(error.instance, [one for one in error.validator_value if one], 1)
-        return error.message + (f"; did you mean {close[0]!r}?" if close else "")
+        return error.message + (f"; perhaps you mean {close[0]!r}" if close else "")
     return error.message
 
 
@@ -108,7 +118,7 @@ def of_another_type(value, wanted, file, place):
     if value is None:
         return f"{message}: there is no value; write one, or leave the key out"
     if wanted == "string" and isinstance(value, (bool, int, float, date)) and text:
-        return f"{message}: YAML reads {text} as {_kind(value)}; put it in quotes, '{text}'"
+        return f"YAML reads {text} as {_kind(value, text)}, not as text; put it in quotes, '{text}'"
     if wanted in ("number", "integer") and isinstance(value, (str, float)):
         try:
             number = float(value)
@@ -120,7 +130,10 @@ def of_another_type(value, wanted, file, place):
     return message
 
 
-def _kind(value):
+def _kind(value, text):
     """What YAML has made of a text, in words."""
-    kinds = {bool: "true or false", int: f"the number {value}", float: f"the number {value}", type(None): "nothing"}
-    return kinds.get(type(value), f"the date {value}" if isinstance(value, date) else "something else than text")
+    kinds = [(bool, "true or false"), ((int, float), "number"), (date, "date"), (type(None), "nothing")]
+    kind = next((words for types, words in kinds if isinstance(value, types)), "something else than text")
+    if kind not in ("number", "date"):
+        return kind
+    return f"a {kind}" if str(value) == text else f"the {kind} {value}"

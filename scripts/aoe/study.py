@@ -161,6 +161,10 @@ def read_content(name, path, extending=()):
     other = content.pop("extends")
     if not isinstance(other, str):
         raise AoeError(f"{path}: at extends: {of_another_type(other, 'string', path, ['extends'])}.")
+    if Path(other).name != other:
+        raise AoeError(
+            f"{path}: at extends: {other!r} is no name of a study; write the name of a file beside this one."
+        )
     if other in (name, *extending):
         raise AoeError(f"{path}: extends: {other} is extended by itself.")
     extended = read_content(other, path.with_name(f"{other}.yaml"), (name, *extending))
@@ -177,7 +181,7 @@ def _renamed(name, path):
     if path.with_suffix(".yml").is_file():
         return f" Rename {name}.yml to {name}.yaml."
     close = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.yaml")], 1)
-    return f" Did you mean {close[0]}?" if close else ""
+    return f" Perhaps you mean {close[0]}." if close else ""
 
 
 def check_locked(name, parts, locked):
