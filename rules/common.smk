@@ -274,6 +274,11 @@ def model_sources():
     return {name: parts[0]["source"] for name, parts in study.sources.items() if name in study.models}
 
 
+def recipes_by_names():
+    """variant -> its recipe, of those that select by tensor names, which only the headers show."""
+    return {variant: study.entries[variant] for variant in PLANNED if study.variants[variant].selects_by_names}
+
+
 def lock_file(wildcards):
     return study.content["lock"] if is_locked(study) else []
 

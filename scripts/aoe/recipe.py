@@ -95,6 +95,11 @@ class Recipe:
             names += weights
         return list(dict.fromkeys(names))
 
+    @property
+    def selects_by_names(self):
+        """Whether S or an override has a pattern on tensor names."""
+        return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
+
     def describe(self):
         """The recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)

@@ -186,9 +186,8 @@ class HubSource:
         try:
             parsed = parse_hf_uri(address)
         except HfUriError as error:
-            raise AoeError(
-                f"{where} has the source {uri!r}, which is no address of a repository: {str(error).rstrip(' .')}."
-            ) from error
+            reason = str(error).rstrip(" .")
+            raise AoeError(f"{where} has the source {uri!r}, which is no address of a repository: {reason}.") from error
         if parsed.type not in ("model", "dataset", "space") or parsed.path_in_repo:
             raise AoeError(
                 f"{where} has the source {uri!r}; write hf://owner/name@revision, hf://datasets/… or hf://spaces/…, "
