@@ -6,7 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -15,11 +14,14 @@ from aoe import AoeError
 from aoe.expected import expected_lock
 from aoe.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
+from aoe.configuration import read_yaml, text_options
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
 from aoe.serving import command_line
-from aoe.study import check_schema, read_study
+from aoe.schema import check_schema
+from aoe.selection import check_selections
+from aoe.study import read_study
 from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
 from asked import asked_of
@@ -61,9 +63,31 @@ def is_locked(study):
     return Path(study.content["lock"]).exists()
 
 
+def read_strictly(path):
+    """The content of a YAML file; Snakemake tells what is wrong with it."""
+    try:
+        return read_yaml(path)
+    except AoeError as error:
+        raise WorkflowError(str(error))
+
+
+def check_config(schema):
+    """Raises AoeError for a configuration that the schema refuses, or a file of it that is not what it seems.
+
+    Snakemake has read the files already, where of two equal keys the last one holds, and numbers on its command line.
+    """
+    config.update(text_options(config, workflow.config_settings.config_args or [], schema))
+    missing = [key for key in schema["required"] if key not in config]
+    for file in workflow.configfiles:
+        content = read_yaml(file) or {}
+        holding = {key: value for key, value in content.items() if config.get(key) == value}
+        check_schema(holding, {**schema, "required": missing}, os.path.relpath(file))
+    check_schema(config, schema, "config")
+
+
 try:
-    check_schema(config, read_schema("config"), "config")
-    CLAIMS = yaml.safe_load((Path(workflow.basedir) / "config" / "claims.yaml").read_text(encoding="utf-8"))
+    check_config(read_schema("config"))
+    CLAIMS = read_yaml(Path(workflow.basedir) / "config" / "claims.yaml")
     check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")
     study = read_study(config["study"], Path(workflow.basedir) / "config" / "studies", read_schema("study"))
 except AoeError as error:
@@ -78,6 +102,8 @@ try:
         directories = {name: study.directory(name, entry, config["inputs"]) for name, entry in locked.items()}
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
+        if workflow.is_main_process:
+            check_selections(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))
@@ -247,6 +273,11 @@ def inputs_to_lock():
 def model_sources():
     """name -> source of the models that are fetched."""
     return {name: parts[0]["source"] for name, parts in study.sources.items() if name in study.models}
+
+
+def recipes_by_names():
+    """variant -> its recipe, of those that select by tensor names, which only the headers show."""
+    return {variant: study.entries[variant] for variant in PLANNED if study.variants[variant].selects_by_names}
 
 
 def lock_file(wildcards):

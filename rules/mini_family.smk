@@ -2,10 +2,7 @@
 # The studies read the family that is shipped in resources/mini, which is no rule's output, so that they never start a
 # training; to ship another one, copy results/mini_family/{parent} there and lock it.
 
-import yaml
-
-with open(workflow.source_path("../config/mini_family.yaml"), encoding="utf-8") as file:
-    MINI_FAMILY = yaml.safe_load(file)
+MINI_FAMILY = read_strictly(workflow.source_path("../config/mini_family.yaml"))
 
 
 rule mini_family:

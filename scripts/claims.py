@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from aoe.claims.evaluation import evaluate
 from aoe.claims.evidence import Evidence
 from aoe.claims.norms import shares_above
+from aoe.configuration import read_yaml
 from aoe.recipe import SPACES
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    content = yaml.safe_load(Path(snakemake.input.claims).read_text(encoding="utf-8"))
+    content = read_yaml(snakemake.input.claims)
     evidence = Evidence(
         folder=Path("results") / snakemake.wildcards.study,
         architecture=json.loads(Path(snakemake.input.architecture).read_text(encoding="utf-8")),

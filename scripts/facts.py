@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from aoe import __version__, paper
 from aoe.claims.published import marks
+from aoe.configuration import read_yaml
 from aoe.findings import benchmark_name, listed
 from aoe.machine import software
 from joblog import logged
@@ -14,7 +14,7 @@ from joblog import logged
 with logged(snakemake.log[0]):
     study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))
     folder = Path(snakemake.output[0]).parent
-    claimed = yaml.safe_load(Path(snakemake.input.claims).read_text(encoding="utf-8"))
+    claimed = read_yaml(snakemake.input.claims)
     table = pd.read_csv(folder / "claims.csv")
     rows, verdicts = paper.claims(table)
     deltas, norms = paper.norms(pd.read_csv(folder / "norms.csv"))

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from aoe.architecture import Architecture
 from aoe.checkpoint import Checkpoint
 from aoe.fetching import fetch_outline
 from aoe.lock import read_lock
 from aoe.plan import check_compatible, check_places
+from aoe.recipe import read_recipe
+from aoe.selection import check_recipe, places
 from aoe.sources import open_source
 from joblog import logged
 
@@ -21,5 +24,9 @@ with logged(snakemake.log[0]):
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])
         print(f"{base} and {other} fit together")
+    for variant, entry in snakemake.params.recipes.items():
+        recipe = read_recipe(variant, entry, models)
+        base = parents[recipe.base]
+        check_recipe(f"The variant {variant}", recipe, places(Architecture(base.config), base.files))
     outline = {name: {"revision": locked[name].revision, "tensors": len(parents[name].files)} for name in models}
     Path(snakemake.output[0]).write_text(json.dumps(outline, indent=1) + "\n", encoding="utf-8")

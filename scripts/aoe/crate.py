@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-import yaml
 import zipfile_zstd  # noqa: F401 - lets zipfile read Inspect's logs
 from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 from aoe import AoeError, __version__
+from aoe.configuration import read_yaml
 from aoe.lock import KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
 from aoe.study import read_content
 
@@ -416,8 +416,6 @@ def _format(name):
 
 def _read_yaml(path, otherwise):
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path)
     except OSError as error:
         raise AoeError(f"{otherwise}: {path} cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error

@@ -107,7 +107,7 @@ def read_lock(path, names, check=lambda content: None):
     lacks a model or dataset.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as error:
         raise AoeError(
             f"The lock file {path} cannot be read ({error.strerror}); "
@@ -130,6 +130,16 @@ def read_lock(path, names, check=lambda content: None):
             locked[name] = Locked(name, kind, **entry)
             check_needed(locked[name], f"The lock file {path}")
     return locked
+
+
+def _unique(pairs):
+    """The dict of a JSON object.  Raises ValueError for a key that is given twice, of which JSON keeps the last."""
+    content = {}
+    for key, value in pairs:
+        if key in content:
+            raise ValueError(f"the key {key!r} is given twice")
+        content[key] = value
+    return content
 
 
 def check_name(file, where):
@@ -164,7 +174,11 @@ def format_lock(locked):
 
 
 def _format_entry(entry):
-    origin = f'"repo": "{entry.repo}", "asked": "{entry.asked}", "commit": "{entry.commit}", ' if entry.repo else ""
+    origin = (
+        f'"repo": "{entry.repo}", "asked": {json.dumps(entry.asked, ensure_ascii=False)}, "commit": "{entry.commit}", '
+        if entry.repo
+        else ""
+    )
     files = ",\n".join(f"   {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sorted(entry.files.items()))
     return f'  "{entry.name}": {{{origin}"files": {{\n{files}\n  }}}}'
 

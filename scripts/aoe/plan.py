@@ -11,6 +11,8 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.architecture import Architecture
 from aoe.kernels import COMBINABLE
+from aoe.recipe import Subset
+from aoe.selection import check_recipe, places
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def make_plan(recipe, parents, norms=None):
     base = parents[recipe.base]
     check_compatible(base, [parents[name] for name in recipe.parents])
     architecture = Architecture(base.config)
+    if recipe.subset != Subset() or recipe.overrides:
+        check_recipe("The recipe", recipe, places(architecture, base.files))
     mixtures, tensors = [], {}
     for tensor in sorted(base.files):
         weight = base.weight(tensor)

@@ -8,25 +8,30 @@ is measured in, and, if wanted, other λ for parts of S.
 
 import fnmatch
 import math
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 from aoe import AoeError
 from aoe.architecture import TensorGroup
 
 SPACES = ("normalized", "frobenius", "codes", "relative")
 SUM_TOLERANCE = 1e-9
+LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
+LAST_LAYER = 9999  # no model has as many
 
 
 @dataclass(frozen=True)
 class Subset:
     """A set of tensors: those that match every given condition; without a condition, all.
 
-    groups: TensorGroup values; layers: layer numbers; names: shell patterns on tensor names, one of which must match.
+    groups: TensorGroup values; layers: layer numbers; names: shell patterns on tensor names, one of which must match;
+    ranges: the layers as they are written, (first, last) of each item.
     """
 
     groups: tuple = ()
     layers: tuple = ()
     names: tuple = ()
+    ranges: tuple = field(default=(), compare=False)
 
     def __contains__(self, tensor_and_place):
         tensor, place = tensor_and_place
@@ -42,6 +47,16 @@ class Subset:
         if self.layers:
             conditions.insert(1, f"layers {', '.join(_ranges(self.layers))}")
         return "; ".join(filter(None, conditions)) or "all"
+
+    def parts(self):
+        """(what it is, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
+        for group in self.groups:
+            yield f"the group {group}", replace(self, groups=(group,))
+        for first, last in self.ranges:
+            what = f"layer {first}" if first == last else f"layers {first}-{last}"
+            yield f"the {what}", replace(self, layers=tuple(range(first, last + 1)), ranges=())
+        for pattern in self.names:
+            yield f"the name pattern {pattern!r}", replace(self, names=(pattern,))
 
     def meets(self, group, layers):
         """Whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
@@ -79,6 +94,11 @@ class Recipe:
         for _, weights in self.overrides:
             names += weights
         return list(dict.fromkeys(names))
+
+    @property
+    def selects_by_names(self):
+        """Whether S or an override has a pattern on tensor names."""
+        return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
 
     def describe(self):
         """The recipe in a table's cells: λ, S (its groups) and δ."""
@@ -156,6 +176,8 @@ def read_recipe(name, entry, models):
     for weights in [recipe.weights, *(weights for _, weights in recipe.overrides)]:
         if not all(map(math.isfinite, weights.values())):
             raise AoeError(f"{where} has a weight λ that is not a finite number.")
+        if max(map(abs, weights.values())) > LARGEST_WEIGHT:
+            raise AoeError(f"{where} has a weight λ beyond ±{LARGEST_WEIGHT:,.0f}, which no merge has a use for.")
         if not any(weights.values()):
             raise AoeError(f"{where} has no weight λ but 0.")
         total = math.fsum(weights.values())
@@ -163,6 +185,8 @@ def read_recipe(name, entry, models):
             raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")
         if recipe.convex and min(weights.values()) < 0:
             raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
+    if not 0 <= recipe.threshold.delta < math.inf:
+        raise AoeError(f"{where} has the threshold δ {recipe.threshold.delta}; write a number from 0 on.")
     if recipe.threshold.space not in SPACES:
         raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({', '.join(SPACES)}).")
     return recipe
@@ -174,12 +198,16 @@ def read_subset(where, entry):
     for group in groups:
         if group not in list(TensorGroup):
             raise AoeError(f"{where} selects the unknown group {group!r} ({', '.join(TensorGroup)}).")
-    layers = [number for item in entry.get("layers", []) for number in _layer_numbers(where, item)]
-    return Subset(tuple(groups), tuple(layers), tuple(entry.get("names", [])))
+    ranges = [_layer_range(where, item) for item in entry.get("layers", [])]
+    layers = [number for first, last in ranges for number in range(first, last + 1)]
+    return Subset(tuple(groups), tuple(layers), tuple(entry.get("names", [])), tuple(ranges))
 
 
-def _layer_numbers(where, item):
-    first, _, last = str(item).partition("-")
-    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+def _layer_range(where, item):
+    found = re.fullmatch("([0-9]+)(?:-([0-9]+))?", str(item))
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if last < first:
         raise AoeError(f"{where} has the layer selection {item!r}; write a number or a range such as 3-10.")
-    return range(int(first), int(last or first) + 1)
+    if last > LAST_LAYER:
+        raise AoeError(f"{where} has the layer selection {item!r}; no model has so many layers.")
+    return first, last

@@ -13,7 +13,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aoe import AoeError
 from aoe.disk import share_blocks
@@ -24,6 +24,11 @@ from aoe.web import UrlSource
 from aoe.xet import download
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the Hub's library asks and tells nothing but what is fetched
+
+COMMIT = re.compile("[0-9a-f]{40}")
+# every repository has a branch main, and git then has no branch main/…
+WITH_FOLDER = re.compile(r"(main|[0-9a-fA-F]{40}|refs/pr/[0-9]+|refs/convert/\w+)/.+")
+NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|^[/.]|\.$|@\{|/\.|\.lock$")
 
 
 def open_source(text, where="The study", commit=None, stall_seconds=STALL_SECONDS):
@@ -42,6 +47,32 @@ def open_source(text, where="The study", commit=None, stall_seconds=STALL_SECOND
     raise AoeError(
         f"{where} has the source {text!r}; write hf://owner/name@revision, https://host/path/file or file:folder."
     )
+
+
+def _split_revision(uri, where):
+    """(address without it, revision) of a Hub source; all that follows the first ``@`` is the revision, slashes too.
+
+    Raises AoeError for what git takes for no branch or tag, and for what is a branch or commit with a folder behind it.
+    """
+    address, at, revision = uri.partition("@")
+    if not at:
+        return address, "main"
+    revision = unquote(revision.rstrip("/"))
+    if COMMIT.fullmatch(revision.lower()):
+        return address, revision.lower()
+    if not revision:
+        raise AoeError(f"{where} has the source {uri!r}, which has no revision after the @; write one, or no @.")
+    if folder := WITH_FOLDER.fullmatch(revision):
+        raise AoeError(
+            f"{where} has the source {uri!r}; nothing can follow the revision {folder[1]}, as a source is a whole "
+            "repository: name a dataset's files in `files`."
+        )
+    if NO_REVISION.search(revision):
+        raise AoeError(
+            f"{where} has the source {uri!r}; {revision!r} cannot be a branch or tag of git, which has no spaces, "
+            "none of ~^:?*[\\ and no .. or // in it."
+        )
+    return address, revision
 
 
 def sources_in(entry):
@@ -151,18 +182,21 @@ class HubSource:
         _site()
         logging.set_verbosity_error()  # its warnings show signed addresses
         disable_progress_bars()
+        address, revision = _split_revision(uri, where)
         try:
-            parsed = parse_hf_uri(uri)
+            parsed = parse_hf_uri(address)
         except HfUriError as error:
-            raise AoeError(f"{where} has the source {uri!r}, which is no address of a repository: {error}.") from error
+            reason = str(error).rstrip(" .")
+            raise AoeError(f"{where} has the source {uri!r}, which is no address of a repository: {reason}.") from error
         if parsed.type not in ("model", "dataset", "space") or parsed.path_in_repo:
             raise AoeError(
-                f"{where} has the source {uri!r}; write hf://owner/name@revision, hf://datasets/… or hf://spaces/…."
+                f"{where} has the source {uri!r}; write hf://owner/name@revision, hf://datasets/… or hf://spaces/…, "
+                "without a folder or file of the repository."
             )
         self.repo, self.type, self.stall_seconds = parsed.id, parsed.type, stall_seconds
-        self.revision = commit or parsed.revision or "main"
-        self.asked = parsed.revision or "main"
-        self.commit = commit or (parsed.revision if re.fullmatch("[0-9a-f]{40}", parsed.revision or "") else None)
+        self.revision = commit or revision
+        self.asked = revision
+        self.commit = commit or (revision if COMMIT.fullmatch(revision) else None)
 
     def __str__(self):
         return f"{self.repo} at {self.revision[:12]}"
@@ -292,7 +326,9 @@ class HubSource:
                 "account that may read it."
             ) from error
         except errors.RevisionNotFoundError as error:
-            raise AoeError(f"The repository {self.repo} has no revision {self.revision} (any more).") from error
+            raise AoeError(
+                f"The repository {self.repo} has no revision {self.revision} (any more){_hint(self.revision)}."
+            ) from error
         except errors.EntryNotFoundError as error:
             raise AoeError(f"{what} is not there at {self.revision[:12]} (any more).") from error
         except errors.OfflineModeIsEnabled as error:
@@ -313,6 +349,13 @@ class HubSource:
                 else "Is it a Hub?  Look at HF_ENDPOINT, the proxy (HTTPS_PROXY) and the certificates (SSL_CERT_FILE)."
             )
             raise AoeError(f"{what} could not be fetched from {site}: {cause(error)}.  {hint}") from error
+
+
+def _hint(revision):
+    """What may be wrong with a revision that a repository does not have."""
+    if re.fullmatch("[0-9a-fA-F]{4,39}", revision):
+        return "; a commit is named with all of its 40 digits"
+    return "; what follows the @ is the revision as a whole, and no folder" if "/" in revision else ""
 
 
 def _site():

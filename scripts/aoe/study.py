@@ -1,18 +1,21 @@
 """Studies: the models, variants, sweeps and benchmarks of one experiment, read from ``config/studies/{name}.yaml``."""
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import jsonschema
-import yaml
 from aoe import AoeError
+from aoe.configuration import read_yaml
 from aoe.pins import unpinned
 from aoe.recipe import read_recipe
+from aoe.schema import check_schema, of_another_type
+from aoe.selection import read_check
 from aoe.serving import OWN_OPTIONS
 from aoe.sources import FolderSource, open_source, sources_in
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
+LONGEST = 255 - len(".json.partial")  # bytes of a name: file systems take 255, of which endings need some
 FEWEST_POSITIONS = 4  # different λ2 that a sweep needs for a transition to be fitted
 
 
@@ -134,10 +137,7 @@ def read_study(name, folder, schema):
     path = Path(folder) / f"{name}.yaml"
     content = read_content(name, path)
     check_schema(content, schema, path)
-    try:
-        study = _build(name, content)
-    except AoeError as error:
-        raise AoeError(f"{path}: {error}") from error
+    study = _in_file(path, _build, name, content)
     _check_references(study, path)
     return study
 
@@ -149,17 +149,39 @@ def read_content(name, path, extending=()):
     """
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise AoeError(f"There is no study {name!r} in {path.parent}; there are {known}.")
+        raise AoeError(f"There is no study {name!r} in {path.parent}; there are {known}.{_renamed(name, path)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AoeError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("extends"), str):
+        content = read_yaml(path)
+    except OSError as error:
+        raise AoeError(f"{path} cannot be read ({error.strerror}).") from error
+    if content is None:
+        raise AoeError(f"{path} is empty; config/README.md says what a study has.")
+    if not isinstance(content, dict) or "extends" not in content:
         return content
     other = content.pop("extends")
+    if not isinstance(other, str):
+        raise AoeError(f"{path}: at extends: {of_another_type(other, 'string', path, ['extends'])}.")
+    if Path(other).name != other:
+        raise AoeError(
+            f"{path}: at extends: {other!r} is no name of a study; write the name of a file beside this one."
+        )
     if other in (name, *extending):
         raise AoeError(f"{path}: extends: {other} is extended by itself.")
-    return read_content(other, path.with_name(f"{other}.yaml"), (name, *extending)) | content
+    extended = read_content(other, path.with_name(f"{other}.yaml"), (name, *extending))
+    if not isinstance(extended, dict):
+        raise AoeError(f"{path}: extends: {other} is no study, as it has no keys.")
+    return extended | content
+
+
+def _renamed(name, path):
+    """A hint for a study that is not there, because it is called by another ending or spelling."""
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    if stem != name and path.with_name(f"{stem}.yaml").is_file():
+        return f" Write {stem}, without the ending."
+    if path.with_suffix(".yml").is_file():
+        return f" Rename {name}.yml to {name}.yaml."
+    close = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.yaml")], 1)
+    return f" Perhaps you mean {close[0]}." if close else ""
 
 
 def check_locked(name, parts, locked):
@@ -203,11 +225,30 @@ def _build(name, content):
     for sweep, entry in content.get("sweeps", {}).items():
         sweeps[sweep] = list(_sweep_points(sweep, entry, models, variants, entries))
     datasets = content.get("datasets", {})
+    _check_lengths([*variants, *datasets, *content.get("audits", {})])
     for dataset in datasets.keys() & models.keys():
         raise AoeError(f"The dataset {dataset} has the name of a model.")
     for origin, entry in (models | datasets).items():
         _check_sources(origin, entry)
     return Study(name, models, datasets, variants, entries, sweeps, content)
+
+
+def _check_lengths(names):
+    """Raises AoeError for a name that files cannot be called by, with the endings that they have."""
+    for name in names:
+        if len(name.encode()) > LONGEST:
+            raise AoeError(
+                f"The name {name[:40]}… has {len(name.encode())} characters; files are called by it, so it can be at "
+                f"most {LONGEST} long."
+            )
+
+
+def _in_file(path, function, *arguments):
+    """What a function returns; an AoeError of its then begins with the study file."""
+    try:
+        return function(*arguments)
+    except AoeError as error:
+        raise AoeError(f"{path}: {error}") from error
 
 
 def _check_sources(name, entry):
@@ -239,6 +280,8 @@ def _check_references(study, path):
         _check_options(study, path)
         _check_figures(study, path)
     for name, entry in study.audits.items():
+        for check, settings in entry.get("checks", {}).items():
+            _in_file(path, read_check, f"audits.{name}.checks.{check}", settings)
         if entry["model"] in entry["parents"]:
             raise AoeError(f"{path}: audits.{name} has {entry['model']} as a parent of itself.")
         claimed = study.variants[entry["claim"]].parents if "claim" in entry else []
@@ -313,14 +356,6 @@ def _check_figures(study, path):
         raise AoeError(f"{path}: figures.threshold names {figures['threshold']!r}, which is a sweep without delta.")
     if (figures["base"], figures["other"]) not in study.compared():
         raise AoeError(f"{path}: no variant combines figures.base and figures.other, so figures 2 and 3 have no data.")
-
-
-def check_schema(content, schema, path):
-    """Raises AoeError that names the place of the first thing a JSON schema refuses."""
-    validator = jsonschema.Draft202012Validator(schema)
-    for error in sorted(validator.iter_errors(content), key=lambda error: [str(part) for part in error.path]):
-        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-        raise AoeError(f"{path}: at {place}: {error.message}.")
 
 
 def _sweep_points(sweep, settings, models, variants, entries):

@@ -162,6 +162,7 @@ def test_names_that_cannot_be_handled_are_refused_while_locking():
     [
         (None, "cannot be read"),
         ("{", "is broken"),
+        ('{"models": {"a": {}, "a": {}}}', "is broken .the key 'a' is given twice"),
         ("[" * 100_000, "is broken"),
         ("{}", "'models' is a required property"),
         ('{"models": {"r1": {"files": {}}}}', "at models.r1.files"),

@@ -1,6 +1,7 @@
 """Studies: the shipped one is valid, sweeps become variants, and mistakes are named by their place."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,121 @@ def test_a_study_extends_another(tmp_path):
     (tmp_path / "more.yaml").write_text("extends: nothing\n", encoding="utf-8")
     with pytest.raises(AoeError, match="no study 'nothing'"):
         read_study("most", tmp_path, SCHEMA)
+
+
+@pytest.fixture
+def extended(tmp_path):
+    """Reads a study of a few lines that extends the mini study."""
+    (tmp_path / "mini.yaml").write_text((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"), "utf-8")
+
+    def read(text, encoding="utf-8"):
+        (tmp_path / "test.yaml").write_text(f"extends: mini\naudits: {{}}\n{text}", encoding=encoding)
+        return read_study("test", tmp_path, SCHEMA)
+
+    return read
+
+
+RECIPE = "{base: v3-0324, weights: {r1: 1}, subset: {groups: [routed_experts]}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("no", "true or false"),
+        ("off", "true or false"),
+        ("2025-01-20", "a date"),
+        ("null", "nothing"),
+        ("~", "nothing"),
+        ("0x10", "the number 16"),
+        ("1_0", "the number 10"),
+        ("1.50", "the number 1.5"),
+        ("528", "a number"),
+        ("0527", "the octal number 343"),
+        ("12:30", "750, a number to the base 60"),
+    ],
+)
+def test_what_yaml_makes_something_else_of_is_told_as_written(extended, name, kind):
+    sentence = re.escape(f"{name} as {kind}") + r".*in quotes, " + re.escape(f"'{name}'")
+    for text in (f"variants:\n  {name}: {RECIPE}\n", f"variants: {{r1t: {{base: v3-0324, weights: {{{name}: 1}}}}}}\n"):
+        with pytest.raises(
+            AoeError, match=rf"test\.yaml.*line \d.*{sentence}|test\.yaml: at .*{sentence}.*\(line \d\)"
+        ):
+            extended(text)
+    if kind != "nothing":
+        with pytest.raises(AoeError, match=sentence):
+            extended(f"title: {name}\n")
+    study = extended(f"variants: {{'{name}': {RECIPE}, r1t: {RECIPE}}}\n") if re.fullmatch(r"[\w.-]+", name) else None
+    assert study is None or name in study.variants
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("title:\n", r"at title: .*there is no value; write one, or leave the key out \(line 3\)"),
+        ("sweeps:\n", r"at sweeps: .*there is no value"),
+        ("titel: x\n", "'titel' was unexpected.*perhaps you mean 'title'"),
+        ("sweeps: {s: {base: v3-0324, oter: r1, lambda2: [1]}}\n", "'oter' was unexpected.*perhaps you mean 'other'"),
+        ("benchmarks: {arithmetc: {seed: 1}}\n", "perhaps you mean 'arithmetic'"),
+        ("benchmarks: {arithmetic: {questions: 12.0, seed: 1}}\n", "12.0 is not of type 'integer': write 12 "),
+        ("benchmarks: {arithmetic: {questions: 1e1, seed: 1}}\n", "'1e1' is not of type 'integer': write 10 "),
+        ("benchmarks: {arithmetic: {questions: true, seed: 1}}\n", "True is not of type 'integer'"),
+        ("benchmarks: {arithmetic: {questions: 012, seed: 1}}\n", "012 as the octal number 10"),
+        ("benchmarks: {arithmetic: {questions: 1, seed: 1, temperature: .nan}}\n", "temperature: nan is not a finite"),
+        ("scores: {intelligence: [arithmetic], reference: r1, resamples: 9223372036854775808, seed: 1}\n", "too large"),
+        ("variants: {m: {base: v3-0324, weights: {r1: 1}, threshold: {delta: .nan, space: codes}}}\n", "delta: nan is"),
+        ("variants: {m: {base: v3-0324, weights: {r1: 1}, threshold: {delta: .inf, space: codes}}}\n", "delta: inf is"),
+        ("variants: {m: {base: v3-0324, weights: {v3-0324: 1e-1, r1: 9e-1}}}\n", "'9e-1' is not .*: write 0.9"),
+        ("variants: {m: {base: v3-0324, weights: {r1: true}}}\n", "True is not of type 'number'"),
+        ("variants: {m: {base: v3-0324, weights: {r1: 1, r1: 0}}}\n", "line 3: the key 'r1' is given twice"),
+        ('variants: {"m\\n": {base: v3-0324, weights: {r1: 1}}}\n', "does not match .*: Letters, digits, dots"),
+        (f"variants: {{{'m' * 243}: {RECIPE}, r1t: {RECIPE}}}\n", "has 243 characters; .* at most 242 long"),
+        ("extends: mini\n", "line 3: the key 'extends' is given twice, first in line 1"),
+        (
+            "audits: {a: {model: r1, parents: [v3-0324], checks: {c: {from: v3-0324, groups: [experts]}}}}\n",
+            "the key 'audits' is given twice",
+        ),
+    ],
+)
+def test_a_value_that_does_not_mean_what_it_says_is_refused_with_its_line(extended, text, sentence):
+    with pytest.raises(AoeError, match=rf"test\.yaml.*{sentence}") as told:
+        extended(text)
+    assert "\n" not in str(told.value)
+
+
+def test_the_longest_name_is_taken_and_options_keep_their_keys(extended):
+    serving = "serving: {threads: 1, mem_mb: 1, flavour: cpu, gpus: 0, connections: 1, options: {moe-backend: x, "
+    serving += "attention-backend: x, compilation-config: {1: a}}}\n"
+    study = extended(f"variants: {{{'m' * 242}: {RECIPE}, r1t: {RECIPE}}}\n")
+    assert "m" * 242 in study.variants
+    assert extended(serving).content["serving"]["options"]["compilation-config"] == {1: "a"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("extends: 2025\n", r"test\.yaml: at extends: YAML reads 2025 as a number"),
+        ("extends:\n", r"test\.yaml: at extends: .*there is no value"),
+        ("extends: [mini]\n", r"at extends: \['mini'\] is not of type 'string'"),
+        ("extends: ../mini\n", "'../mini' is no name of a study"),
+        ("extends: mini.yaml\n", "no study 'mini.yaml' .* Write mini, without the ending"),
+        ("extends: minni\n", "Perhaps you mean mini"),
+        ("extends: other\n", r"Rename other\.yml to other\.yaml"),
+        ("extends: twice\n", r"twice\.yaml, line 2: the key 'title' is given twice"),
+        ("extends: wrong\n", r"wrong\.yaml: at title: .*\(line 2\)"),
+        ("extends: empty\n", r"empty\.yaml is empty"),
+        ("extends: none\n", r"none\.yaml is empty"),
+        ("extends: list\n", r"extends: list is no study"),
+    ],
+)
+def test_what_cannot_be_extended(tmp_path, content, sentence):
+    mini = (ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8")
+    files = {"mini": mini, "twice": "title: a\ntitle: b\n", "wrong": "extends: mini\ntitle: 5\n", "empty": ""}
+    files |= {"none": "# nothing\n", "list": "[a]\n", "test": content}
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "other.yml").write_text(mini, encoding="utf-8")
+    with pytest.raises(AoeError, match=sentence):
+        read_study("test", tmp_path, SCHEMA)
 
 
 def test_unknown_and_unreadable_studies(tmp_path):

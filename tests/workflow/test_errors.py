@@ -27,6 +27,10 @@ def changed(clone, file, old, new):
     [
         ("config/config.yaml", "study: mini", "study: mimi", "There is no study 'mimi'"),
         ("config/config.yaml", "study: mini", "studdy: mini", "'study' is a required property"),
+        ("config/config.yaml", "downloads: 4", "downloads: 4\ndownloads: 8", "the key 'downloads' is given twice"),
+        ("config/config.yaml", "study: mini", "study: 2025", "at study: YAML reads 2025 as a number"),
+        ("config/claims.yaml", "sources:", "sources: {}\nsources:", "the key 'sources' is given twice"),
+        ("config/mini_family.yaml", "seed:", "seed: 1\nseed:", "the key 'seed' is given twice"),
         ("config/studies/mini.yaml", "weights: {r1: 1}", "weights: {r1: 0.9}", "r1t has weights λ that sum to 0.9"),
         ("config/studies/mini.yaml", "other: r1", "other: r2", "names the parent 'r2'"),
         ("config/studies/mini.yaml", "questions: 256", "questions: many", "'many' is not of type 'integer'"),
@@ -40,6 +44,15 @@ def test_a_mistake_in_the_configuration(clone, file, old, new, sentence):
     text = failed(clone, "--dry-run")
     assert sentence in text
     assert "Traceback" not in text
+
+
+def test_a_study_is_called_as_it_is_written_on_the_command_line(clone):
+    """Snakemake makes the number 528 of it, and jobs are given it once more."""
+    clone.study("0528")
+    clone.snakemake("--config", "study=0528", "--", "results/0528/plans/r1t.json")
+    assert (clone.folder / "results/0528/plans/r1t.json").exists()
+    for name, sentence in (("1e3", "There is no study '1e3'"), ("", "at study: '' does not match")):
+        assert sentence in failed(clone, "--dry-run", "--config", f"study={name}")
 
 
 def test_a_study_without_a_lock_can_be_locked(clone):

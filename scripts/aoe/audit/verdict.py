@@ -6,7 +6,7 @@ from collections import Counter
 from aoe.architecture import Place, TensorGroup
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import BYTES, DEVIATIONS, GRADES, ROUNDING, VALUES, is_undecidable, written
-from aoe.recipe import read_subset
+from aoe.selection import read_check
 
 MIXED = ("mixed", "claimed")
 NEARLY = 1e-3  # of λ's sum
@@ -154,7 +154,7 @@ def lambda_table(rows, names):
 
 def check(rows, settings):
     """What becomes of a named claim: {"groups", "layers", "names": which weights, "from": of which parent they are}."""
-    subset = read_subset("A check", {key: value for key, value in settings.items() if key != "from"})
+    subset = read_check("A check", settings)
     inside = [row for row in rows if (row["tensor"], _place(row)) in subset]
     statuses = Counter(_checked(row, settings["from"]) for row in inside)
     wrong = [row["tensor"] for row in inside if _checked(row, settings["from"]) == DEVIATES]
