@@ -324,11 +324,13 @@ def is_audited(wildcards):
     return wildcards.name in [entry["model"] for entry in study.audits.values()]
 
 
-def files_or_records(wildcards):
+def record_or_file(name, file):
     """A file that lies where the user put it is looked at itself, a fetched one by the record of its download."""
-    if wildcards.name in study.sources:
-        return records(wildcards.name, needed_files(wildcards))
-    return [f"{directories[wildcards.name]}/{file}" for file in needed_files(wildcards)]
+    return records(name, [file])[0] if name in study.sources else f"{directories[name]}/{file}"
+
+
+def files_or_records(wildcards):
+    return [record_or_file(wildcards.name, file) for file in needed_files(wildcards)]
 
 
 def all_receipts(wildcards):
@@ -430,7 +432,29 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 def needed_to_answer(wildcards):
     """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
     checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
-    return {**needed_to_serve(wildcards.variant), **checked}
+    files = [record_or_file(model, file) for model, file in ends().items()]
+    ending = {"ends": [ancient(file) for file in files]} if files else {}
+    return {**needed_to_serve(wildcards.variant), **checked, **ending}
+
+
+def ends():
+    """model -> the file that says at which tokens its answers end; none where all models have the same file.
+
+    Answers of all variants end where those of any model do, whichever is the base.
+    """
+    if not locked or "generation-config" in study.content["serving"]["options"]:
+        return {}
+    files = {}
+    for model in study.models:
+        files[model] = "generation_config.json" if "generation_config.json" in locked[model].files else "config.json"
+    digests = {digest(locked[model].files[file]) for model, file in files.items()}
+    return files if len(digests) > 1 else {}
+
+
+def served_to_answer(wildcards):
+    """How a server is started, and, where models differ in it, the files that say where answers end."""
+    files = [f"{directories[model]}/{file}" for model, file in ends().items()]
+    return served | ({"ends": files} if files else {})
 
 
 def needed_to_serve(variant):

@@ -14,7 +14,8 @@ import yaml
 from transformers import DeepseekV3Config
 from aoe.audit.attribution import Tolerance
 from aoe.study import check_schema, read_study
-from benchmarks.catalog import BENCHMARKS, DEEPSEEK, SMALL
+from aoe.sampling import DEEPSEEK, SMALL
+from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
 from clones import ROOT, Clone

@@ -24,6 +24,7 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.backends import backends_in
 from aoe.loaded import read_records
+from aoe.sampling import NEUTRAL_OPTIONS
 
 STOP_SECONDS = 20  # from SIGTERM until the server is killed
 DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
@@ -62,7 +63,7 @@ class Server:
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(loading, default=str)),
-            *command_line(options),
+            *command_line(NEUTRAL_OPTIONS | options),
         ]
         library = str(Path(__file__).resolve().parent.parent)
         paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from aoe import AoeError
+from aoe.sampling import KEYS, defaults_of
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
 from benchmarks.answering import answers_of, make_task, visible
 
-DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
-SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
-SAMPLING = ("seed", "temperature", "top_p", "max_tokens", "force_think", "answers")
+ASKING = ("seed", "force_think", "answers", *KEYS)  # settings that say how a benchmark is asked
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,20 @@ def _given(turns, marks):
 class Benchmark:
     """``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None; ``grade(turns,
     marks)`` gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or
-    the sandbox gave, {(question, sample, turn): mark}; ``defaults`` are how it is asked if the study does not say;
-    ``check(*dataset)`` raises AoeError if what grading reads of the dataset is not there."""
+    the sandbox gave, {(question, sample, turn): mark}; ``check(*dataset)`` raises AoeError if what grading reads of the
+    dataset is not there."""
 
     questions: Callable
     grade: Callable
-    defaults: dict = field(default_factory=lambda: DEEPSEEK)
     check: Callable = lambda *dataset: None
 
 
 BENCHMARKS = {
     "arithmetic": Benchmark(
-        lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
+        lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right)
     ),
     "dialogue": Benchmark(
-        lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right), SMALL
+        lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right)
     ),
     "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
@@ -65,7 +63,6 @@ BENCHMARKS = {
     "mt_bench": Benchmark(
         lambda _, dataset: mt_bench.samples(*dataset),
         _given,
-        {**DEEPSEEK, "temperature": None},
         mt_bench.check_judging,
     ),
 }
@@ -78,12 +75,12 @@ def task_of(name, settings, dataset=None):
     AoeError if the files are not the benchmark's.
     """
     benchmark = BENCHMARKS[name]
-    settings = benchmark.defaults | settings
+    settings = defaults_of(name) | settings
     samples = benchmark.questions(settings, dataset)[: settings.get("questions")]
     twice = [id_ for id_, times in Counter(sample.id for sample in samples).items() if times > 1]
     if twice:
         raise AoeError(f"{name} has the question {twice[0]} twice in its dataset; choose one of its `files`.")
-    return make_task(name, samples, **{key: settings[key] for key in SAMPLING if key in settings})
+    return make_task(name, samples, **{key: settings[key] for key in ASKING if key in settings})
 
 
 def check_dataset(name, settings, dataset):
