@@ -168,7 +168,7 @@ def _look(variant, task, opening, renderer, template):
     sample, messages, turns = task.dataset[0], [], []
     where = f"{variant}: the prompt that the chat template {template.place} makes of a question of {task.name}"
     opening_ids = renderer.encode(opening) if opening else []
-    for question in [sample.input, *sample.metadata.get("follow_ups", [])]:
+    for question in [sample.input, *(sample.metadata or {}).get("follow_ups", [])]:
         messages.append({"role": "user", "content": question})
         prompts = _rendered(where, messages, opening, renderer)
         text = renderer.decode(prompts.ids)
