@@ -18,6 +18,7 @@ from aoe.claims.published import marks
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
+from aoe.servable import check_servable
 from aoe.serving import command_line
 from aoe.study import check_schema, read_study
 from aoe.transfer import STALL_SECONDS
@@ -78,6 +79,7 @@ try:
         directories = {name: study.directory(name, entry, config["inputs"]) for name, entry in locked.items()}
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
+        check_servable(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))

@@ -9,9 +9,10 @@ from aoe import AoeError
 from aoe.loaded import check_same
 from aoe.machine import commit, hardware, software
 from aoe.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
+from aoe.templates import template_of
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
-from benchmarks.prompts import Renderer, look, template_of
+from benchmarks.prompts import Renderer, look
 from joblog import logged
 from jobserver import server_of, settings_of
 
@@ -33,13 +34,6 @@ def check_unchanged(loaded, note):
     note.write_text(json.dumps(loaded))
 
 
-def look_at_prompts(variant, tasks, benchmarks, server, checkpoint):
-    """See benchmarks.prompts.look; checkpoint: the folder whose chat template the server uses by default."""
-    forcing = {name: settings.get("force_think", True) for name, settings in benchmarks.items()}
-    template = template_of(checkpoint, server.settings["options"])
-    return look(variant, tasks, forcing, Renderer(server.url, server.key, variant), template)
-
-
 with logged(snakemake.log.job):
     variant, datasets = snakemake.wildcards.variant, snakemake.params.datasets
     ends = end_ids(snakemake.params.serving.get("ends", []))
@@ -48,17 +42,16 @@ with logged(snakemake.log.job):
     unfinished = folder / "unfinished" / digest(snakemake)
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
+        options = server.settings["options"]
+        template = template_of(next(iter(snakemake.params.checkpoints.values())), options)
         tasks = [
-            task_of(name, settings, datasets.get(settings.get("dataset")))
-            for name, settings in benchmarks.items()
+            task_of(name, settings, datasets.get(settings.get("dataset"))) for name, settings in benchmarks.items()
         ]
         with server:
             print(f"{variant} is served on {server.url}")
             loaded, backends = server.loaded(), server.backends()
             check_unchanged(loaded, unfinished.parent / f"{unfinished.name}.loaded.json")
-            prompts = look_at_prompts(
-                variant, tasks, benchmarks, server, next(iter(snakemake.params.checkpoints.values()))
-            )
+            prompts = look(variant, tasks, benchmarks, Renderer(server.url, server.key, variant), template)
             try:
                 logs = ask(tasks, variant, server.url, server.key, snakemake.resources.connections, unfinished)
                 break
@@ -70,7 +63,6 @@ with logged(snakemake.log.job):
         Path(log).rename(folder / f"{name}.eval")
     ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
-    options = server.settings["options"]
     ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
     ran_on |= {"prompts": prompts}
     Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

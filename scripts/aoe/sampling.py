@@ -9,7 +9,9 @@ from pathlib import Path
 
 from aoe import AoeError
 
-NEUTRAL_OPTIONS = {"generation-config": "vllm"}  # options of vLLM that every server gets unless the study states its own
+NEUTRAL_OPTIONS = {
+    "generation-config": "vllm"
+}  # options of vLLM that every server gets unless the study states its own
 NEUTRAL = {
     "top_k": 0,
     "min_p": 0.0,
@@ -39,11 +41,19 @@ def sampled_with(benchmark, settings, options):
     has its neutral value, or that of the option ``override-generation-config``.
     """
     stated = defaults_of(benchmark) | {key: value for key, value in settings.items() if key in KEYS}
-    overrides = options.get("override-generation-config") or {}
-    overrides = json.loads(overrides) if isinstance(overrides, str) else overrides
+    overrides = settings_in(options.get("override-generation-config"))
     found = NEUTRAL | {key: value for key, value in overrides.items() if key in NEUTRAL} | stated
     found["temperature"] = BY_CATEGORY if found["temperature"] is None else found["temperature"]
     return {key: found[key] for key in KEYS}
+
+
+def settings_in(option):
+    """The dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
+    try:
+        found = json.loads(option) if isinstance(option, str) else option
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def end_ids(files):

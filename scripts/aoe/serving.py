@@ -34,7 +34,8 @@ CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] ([\w.]*(?:Error|Ex
 OURS = f"{AoeError.__module__}.{AoeError.__name__}: "  # how a traceback ends in what we say ourselves
 # the options of vLLM that every server gets from here, its key among them, which is no option: it would be seen
 OWN_OPTIONS = ("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config")
-OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless")
+OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless", "model", "model-tag")
+OWN_VARIABLES = ("VLLM_API_KEY", "PYTHONPATH", "AOE_PARENT", "AOE_NODES", "AOE_PORT")  # likewise, of the environment
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

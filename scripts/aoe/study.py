@@ -9,7 +9,8 @@ import yaml
 from aoe import AoeError
 from aoe.pins import unpinned
 from aoe.recipe import read_recipe
-from aoe.serving import OWN_OPTIONS
+from aoe.servable import check_settings
+from aoe.serving import OWN_OPTIONS, OWN_VARIABLES
 from aoe.sources import FolderSource, open_source, sources_in
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
@@ -296,6 +297,13 @@ def _check_options(study, path):
         for option in study.content.get(section, {}).get("options", {}):
             if option in OWN_OPTIONS:
                 raise AoeError(f"{path}: {section}.options: {option} is what the workflow itself sets; leave it out.")
+    for variable in OWN_VARIABLES:
+        if variable in study.content["serving"].get("environment", {}):
+            raise AoeError(f"{path}: serving.environment: {variable} is what the workflow itself sets; leave it out.")
+    try:
+        check_settings(study)
+    except AoeError as error:
+        raise AoeError(f"{path}: {error}") from error
     if missing := unpinned(study.content["serving"]):
         raise AoeError(
             f"{path}: {missing} is missing; vLLM would choose by GPU and release, so say it here "

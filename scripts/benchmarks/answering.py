@@ -12,9 +12,8 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConf
 from inspect_ai.solver import solver
 from tenacity import RetryError
 from aoe import AoeError
+from aoe.templates import END_THINK, THINK
 
-THINK = "<think>\n"
-END_THINK = "</think>"
 RETRIES = 3  # of a request: enough for a hiccup, few enough to notice soon that the server is dead
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
@@ -27,7 +26,7 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
     answer; sampling: further parameters by the names of vLLM, such as ``top_k`` (see aoe.sampling.NEUTRAL).  The task
     only asks: its answers are graded afterwards, from the log.
     """
-    opening = opening_of(force_think)
+    opening = THINK if force_think else ""
     return Task(
         name=name,
         dataset=MemoryDataset(samples),
@@ -41,11 +40,6 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
             extra_body=(CONTINUE if opening else {}) | sampling,
         ),
     )
-
-
-def opening_of(force_think):
-    """What every answer begins with: ``<think>`` and a new line, or nothing."""
-    return THINK if force_think else ""
 
 
 @solver

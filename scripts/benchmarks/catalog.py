@@ -50,12 +50,8 @@ class Benchmark:
 
 
 BENCHMARKS = {
-    "arithmetic": Benchmark(
-        lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right)
-    ),
-    "dialogue": Benchmark(
-        lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right)
-    ),
+    "arithmetic": Benchmark(lambda s, _: mini.arithmetic(s["questions"], s["seed"]), partial(_compared, mini.is_right)),
+    "dialogue": Benchmark(lambda s, _: mini.dialogue(s["questions"], s["seed"]), partial(_compared, mini.is_right)),
     "aime2024": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "aime2025": Benchmark(lambda _, dataset: aime.samples(*dataset), partial(_compared, aime.is_right)),
     "gpqa_diamond": Benchmark(lambda s, dataset: gpqa.samples(*dataset, s["seed"]), partial(_compared, gpqa.is_right)),
