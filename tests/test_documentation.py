@@ -13,8 +13,8 @@ import pytest
 import yaml
 from transformers import DeepseekV3Config
 from aoe.audit.attribution import Tolerance
-from aoe.study import check_schema, read_study
 from aoe.sampling import DEEPSEEK, SMALL
+from aoe.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
