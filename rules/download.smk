@@ -55,6 +55,7 @@ rule outline:
         sources=model_sources(),
         directories=directories,
         pairs=study.together(),
+        reference=study.reference if study.asks else None,
     message:
         "Fetch configs, indices and shard headers: do the models fit together?"
     script:
