@@ -2,7 +2,6 @@
 
 import json
 import math
-from functools import cache
 from pathlib import Path
 
 from aoe import AoeError
@@ -215,7 +214,6 @@ def _config(study, name, directories):
     return found | settings_in(study.content["serving"]["options"].get("hf-overrides"))
 
 
-@cache
 def _json(path):
     """The JSON object in a file, or None if there is none: what is wrong with files, verification says."""
     try:
