@@ -437,6 +437,8 @@ def test_a_study_of_ones_own_is_planned(clone):
         text = text.replace(f"path: /data/{name}", f"path: resources/mini/{model}")
     content = yaml.safe_load(text)
     content["datasets"]["aime2024"] = {"path": "aime"}
+    content["serving"]["options"]["max-model-len"] = 640  # as long as a context of the mini family can be, about
+    content["benchmarks"]["aime2024"]["max_tokens"] = 256
     (clone.folder / "aime").mkdir()
     (clone.folder / "aime/test.jsonl").write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n')
     (clone.folder / "config/studies/mine.yaml").write_text(yaml.safe_dump(content))
