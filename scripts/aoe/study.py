@@ -334,8 +334,8 @@ def check_schema(content, schema, path):
 def _sweep_points(sweep, settings, models, variants, entries):
     """The points of a sweep; a recipe that another variant already has is not assembled twice."""
     base, other = settings["base"], settings["other"]
-    for lambda2 in settings["lambda2"]:
-        for delta in settings.get("delta", [0]):
+    for lambda2 in dict.fromkeys(settings["lambda2"]):  # a value that is given twice is one point
+        for delta in dict.fromkeys(settings.get("delta", [0])):
             name = f"{sweep}-{delta if 'delta' in settings else lambda2:g}"
             entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
             if "delta" in settings:
