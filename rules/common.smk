@@ -18,6 +18,7 @@ from aoe.configuration import read_yaml, text_options
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
+from aoe.servable import check_servable
 from aoe.serving import command_line
 from aoe.schema import check_schema
 from aoe.selection import check_selections
@@ -104,6 +105,7 @@ try:
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
         if workflow.is_main_process:
             check_selections(study, locked, directories)
+        check_servable(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))
@@ -356,11 +358,13 @@ def is_audited(wildcards):
     return wildcards.name in [entry["model"] for entry in study.audits.values()]
 
 
-def files_or_records(wildcards):
+def record_or_file(name, file):
     """A file that lies where the user put it is looked at itself, a fetched one by the record of its download."""
-    if wildcards.name in study.sources:
-        return records(wildcards.name, needed_files(wildcards))
-    return [f"{directories[wildcards.name]}/{file}" for file in needed_files(wildcards)]
+    return records(name, [file])[0] if name in study.sources else f"{directories[name]}/{file}"
+
+
+def files_or_records(wildcards):
+    return [record_or_file(wildcards.name, file) for file in needed_files(wildcards)]
 
 
 def all_receipts(wildcards):
@@ -462,7 +466,29 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 def needed_to_answer(wildcards):
     """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
     checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
-    return {**needed_to_serve(wildcards.variant), **checked}
+    files = [record_or_file(model, file) for model, file in ends().items()]
+    ending = {"ends": [ancient(file) for file in files]} if files else {}
+    return {**needed_to_serve(wildcards.variant), **checked, **ending}
+
+
+def ends():
+    """model -> the file that says at which tokens its answers end; none where all models have the same file.
+
+    Answers of all variants end where those of any model do, whichever is the base.
+    """
+    if not locked or "generation-config" in study.content["serving"]["options"]:
+        return {}
+    files = {}
+    for model in study.models:
+        files[model] = "generation_config.json" if "generation_config.json" in locked[model].files else "config.json"
+    digests = {digest(locked[model].files[file]) for model, file in files.items()}
+    return files if len(digests) > 1 else {}
+
+
+def served_to_answer(wildcards):
+    """How a server is started, and, where models differ in it, the files that say where answers end."""
+    files = [f"{directories[model]}/{file}" for model, file in ends().items()]
+    return served | ({"ends": files} if files else {})
 
 
 def needed_to_serve(variant):

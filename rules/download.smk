@@ -56,6 +56,7 @@ rule outline:
         directories=directories,
         pairs=study.together(),
         recipes=recipes_by_names(),
+        reference=study.reference if study.asks else None,
     message:
         "Fetch configs, indices and shard headers: do the models fit together?"
     script:

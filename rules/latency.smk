@@ -22,7 +22,7 @@ rule latency:
         latency=study.content["latency"],
         benchmark=BENCHMARKS[study.content["latency"]["benchmark"]],
         dataset=asked_datasets_of_latency,
-        serving=served,
+        serving=served_to_answer,
     message:
         "How fast does {wildcards.variant} answer?"
     script:

@@ -69,7 +69,7 @@ rule answer:
         revisions=served_revisions,
         benchmarks=BENCHMARKS,
         datasets=asked_datasets,
-        serving=served,
+        serving=served_to_answer,
     message:
         "Serve {wildcards.variant} and answer all questions"
     script:

@@ -8,8 +8,11 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.loaded import check_same
 from aoe.machine import commit, hardware, software
+from aoe.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
+from aoe.templates import template_of
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
+from benchmarks.prompts import Renderer, look
 from joblog import logged
 from jobserver import server_of, settings_of
 
@@ -19,7 +22,7 @@ def digest(job):
     recipes = [
         Path(job.input.get(kind)).read_text(encoding="utf-8") for kind in ("plan", "merged") if job.input.get(kind)
     ]
-    settings = [job.params.benchmarks, job.params.datasets, job.params.revisions, job.params.serving]
+    settings = [job.params.benchmarks, job.params.datasets, job.params.revisions, job.params.serving, NEUTRAL_OPTIONS]
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -33,18 +36,22 @@ def check_unchanged(loaded, note):
 
 with logged(snakemake.log.job):
     variant, datasets = snakemake.wildcards.variant, snakemake.params.datasets
+    ends = end_ids(snakemake.params.serving.get("ends", []))
+    benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
+        options = server.settings["options"]
+        template = template_of(next(iter(snakemake.params.checkpoints.values())), options)
         tasks = [
-            task_of(name, settings, datasets.get(settings.get("dataset")))
-            for name, settings in snakemake.params.benchmarks.items()
+            task_of(name, settings, datasets.get(settings.get("dataset"))) for name, settings in benchmarks.items()
         ]
         with server:
             print(f"{variant} is served on {server.url}")
             loaded, backends = server.loaded(), server.backends()
             check_unchanged(loaded, unfinished.parent / f"{unfinished.name}.loaded.json")
+            prompts = look(variant, tasks, benchmarks, Renderer(server.url, server.key, variant), template)
             try:
                 logs = ask(tasks, variant, server.url, server.key, snakemake.resources.connections, unfinished)
                 break
@@ -56,5 +63,7 @@ with logged(snakemake.log.job):
         Path(log).rename(folder / f"{name}.eval")
     ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
-    Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n", encoding="utf-8")
+    ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
+    ran_on |= {"prompts": prompts}
+    Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(unfinished.parent)

@@ -3,6 +3,7 @@
 import pandas as pd
 from aoe.energy import Meter
 from aoe.machine import hardware, in_words
+from aoe.sampling import end_ids, with_ends
 from benchmarks.catalog import task_of
 from benchmarks.queueing import measures, put
 from joblog import logged
@@ -13,10 +14,11 @@ IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is meas
 with logged(snakemake.log.job):
     variant, settings = snakemake.wildcards.variant, snakemake.params.latency
     meter, machine, rows = Meter(), in_words(hardware()), []
+    asked = with_ends(snakemake.params.benchmark, end_ids(snakemake.params.serving.get("ends", [])))
     with server_of(snakemake, variant, settings.get("options")) as server:
         check_as_answered(snakemake, server)
         for queue in settings["queues"]:
-            benchmark = snakemake.params.benchmark | {"questions": queue["questions"]}
+            benchmark = asked | {"questions": queue["questions"]}
             task = task_of(settings["benchmark"], benchmark, snakemake.params.dataset)
             # one queue more than is counted: the first one finds cold caches
             for repeat in range(settings["repeats"] + 1):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from aoe.architecture import Architecture
 from aoe.checkpoint import Checkpoint
-from aoe.fetching import fetch_outline
+from aoe.fetching import fetch, fetch_outline
 from aoe.lock import read_lock
 from aoe.plan import check_compatible, check_places
 from aoe.recipe import read_recipe
 from aoe.selection import check_recipe, places
+from aoe.servable import TOKENIZER, end_think_id
 from aoe.sources import open_source
 from joblog import logged
 
@@ -20,6 +21,9 @@ with logged(snakemake.log[0]):
     for name in filter(snakemake.params.sources.get, models):
         source = open_source(snakemake.params.sources[name], f"models.{name}", locked[name].commit)
         parents[name] = fetch_outline(source, locked[name], directories[name])
+        if name == snakemake.params.reference:
+            fetch(source, TOKENIZER, locked[name].files[TOKENIZER], Path(directories[name]) / TOKENIZER)
+            end_think_id(Path(directories[name]) / TOKENIZER)
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])

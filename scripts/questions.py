@@ -11,4 +11,6 @@ with logged(snakemake.log[0]):
     for name, settings in snakemake.params.benchmarks.items():
         found[name] = check_dataset(name, settings, datasets[settings["dataset"]])
         print(f"{name}: {found[name]} questions")
+        if found[name] < settings.get("questions", 0):
+            print(f"Warning: the study wants {settings['questions']} questions of {name}, and its dataset has fewer.")
     Path(snakemake.output[0]).write_text(json.dumps(found) + "\n", encoding="utf-8")

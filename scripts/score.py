@@ -1,21 +1,12 @@
 """Score a variant's raw answers: one row a question and turn."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
-from aoe import AoeError
+from aoe.servable import end_think_id
 from benchmarks.catalog import scored_rows
 from joblog import logged
-
-
-def end_think_id(tokenizer):
-    """The token id of </think> in a tokenizer.json."""
-    for token in json.loads(Path(tokenizer).read_text(encoding="utf-8"))["added_tokens"]:
-        if token["content"] == "</think>":
-            return token["id"]
-    raise AoeError(f"{tokenizer} has no token </think>.")
 
 
 def marks_of(path, variant):

@@ -51,11 +51,19 @@ def loaded(folder, environment=None, **settings):
 
 def complete(server, prompt, **settings):
     """The server's completion of a prompt (its text or token ids) at temperature 0."""
-    body = {"model": server.name, "prompt": prompt, "temperature": 0, **settings}
+    return _post(server, "completions", {"prompt": prompt, "temperature": 0, **settings})["choices"][0]
+
+
+def chat(server, messages, **settings):
+    """The server's chat completion, with the token ids of prompt and answer."""
+    return _post(server, "chat/completions", {"messages": messages, "return_token_ids": True, **settings})
+
+
+def _post(server, path, content):
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
-    request = urllib.request.Request(f"{server.url}/completions", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=120) as response:
-        return json.load(response)["choices"][0]
+    body = json.dumps({"model": server.name, **content}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/{path}", body, headers), timeout=120) as response:
+        return json.load(response)
 
 
 def prompt_logprobs(server, ids):

@@ -13,8 +13,9 @@ import pytest
 import yaml
 from transformers import DeepseekV3Config
 from aoe.audit.attribution import Tolerance
+from aoe.sampling import DEEPSEEK, SMALL
 from aoe.study import check_schema, read_study
-from benchmarks.catalog import BENCHMARKS, DEEPSEEK, SMALL
+from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
 from clones import ROOT, Clone
@@ -440,6 +441,8 @@ def test_a_study_of_ones_own_is_planned(clone):
         text = text.replace(f"path: /data/{name}", f"path: resources/mini/{model}")
     content = yaml.safe_load(text)
     content["datasets"]["aime2024"] = {"path": "aime"}
+    content["serving"]["options"]["max-model-len"] = 640  # as long as a context of the mini family can be, about
+    content["benchmarks"]["aime2024"]["max_tokens"] = 256
     (clone.folder / "aime").mkdir()
     (clone.folder / "aime/test.jsonl").write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n', encoding="utf-8")
     (clone.folder / "config/studies/mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

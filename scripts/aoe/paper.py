@@ -11,6 +11,7 @@ from aoe import AoeError, findings
 from aoe.claims import NOT_RUN
 from aoe.findings import benchmark_name, counted, fixed, interval, listed, number
 from aoe.machine import in_words
+from aoe.sampling import NEUTRAL
 
 SPACES = {
     "normalized": "‖ΔW‖/√n of the dequantized weights",
@@ -231,7 +232,10 @@ def machines(records):
 
 
 def benchmarks(settings, scores):
-    """One row a benchmark as texts.  settings: the study's; scores: one row an answer."""
+    """One row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
+
+    settings: the study's; scores: one row an answer.
+    """
     rows = []
     for name, entry in settings.items():
         asked = scores[scores.benchmark == name]
@@ -246,6 +250,7 @@ def benchmarks(settings, scores):
                 "temperature": str(entry.get("temperature", "default")),
                 "top_p": str(entry.get("top_p", "default")),
                 "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
+                "others": ", ".join(f"{key} {entry[key]}" for key in NEUTRAL if key in entry),
             }
         )
     return rows

@@ -24,6 +24,7 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.backends import backends_in
 from aoe.loaded import read_records
+from aoe.sampling import NEUTRAL_OPTIONS
 
 STOP_SECONDS = 20  # from SIGTERM until the server is killed
 DYING_SECONDS = 10  # from a lost connection until the server's process has ended, if it ends
@@ -33,7 +34,8 @@ CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] ([\w.]*(?:Error|Ex
 OURS = f"{AoeError.__module__}.{AoeError.__name__}: "  # how a traceback ends in what we say ourselves
 # the options of vLLM that every server gets from here, its key among them, which is no option: it would be seen
 OWN_OPTIONS = ("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config")
-OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless")
+OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless", "model", "model-tag")
+OWN_VARIABLES = ("VLLM_API_KEY", "PYTHONPATH", "AOE_PARENT", "AOE_NODES", "AOE_PORT")  # likewise, of the environment
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -62,7 +64,7 @@ class Server:
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(loading, default=str)),
-            *command_line(options),
+            *command_line(NEUTRAL_OPTIONS | options),
         ]
         library = str(Path(__file__).resolve().parent.parent)
         paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

@@ -11,7 +11,8 @@ from aoe.pins import unpinned
 from aoe.recipe import read_recipe
 from aoe.schema import check_schema, of_another_type
 from aoe.selection import read_check
-from aoe.serving import OWN_OPTIONS
+from aoe.servable import check_settings
+from aoe.serving import OWN_OPTIONS, OWN_VARIABLES
 from aoe.sources import FolderSource, open_source, sources_in
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
@@ -339,6 +340,13 @@ def _check_options(study, path):
         for option in study.content.get(section, {}).get("options", {}):
             if option in OWN_OPTIONS:
                 raise AoeError(f"{path}: {section}.options: {option} is what the workflow itself sets; leave it out.")
+    for variable in OWN_VARIABLES:
+        if variable in study.content["serving"].get("environment", {}):
+            raise AoeError(f"{path}: serving.environment: {variable} is what the workflow itself sets; leave it out.")
+    try:
+        check_settings(study)
+    except AoeError as error:
+        raise AoeError(f"{path}: {error}") from error
     if missing := unpinned(study.content["serving"]):
         raise AoeError(
             f"{path}: {missing} is missing; vLLM would choose by GPU and release, so say it here "
@@ -361,8 +369,8 @@ def _check_figures(study, path):
 def _sweep_points(sweep, settings, models, variants, entries):
     """The points of a sweep; a recipe that another variant already has is not assembled twice."""
     base, other = settings["base"], settings["other"]
-    for lambda2 in settings["lambda2"]:
-        for delta in settings.get("delta", [0]):
+    for lambda2 in dict.fromkeys(settings["lambda2"]):  # a value that is given twice is one point
+        for delta in dict.fromkeys(settings.get("delta", [0])):
             name = f"{sweep}-{delta if 'delta' in settings else lambda2:g}"
             entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
             if "delta" in settings:

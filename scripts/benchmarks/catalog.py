@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aoe import AoeError
+from aoe.sampling import KEYS, defaults_of
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
 from benchmarks.answering import answers_of, make_task, visible
 
-DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
-SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
-SAMPLING = ("seed", "temperature", "top_p", "max_tokens", "force_think", "answers")
+ASKING = ("seed", "force_think", "answers", *KEYS)  # settings that say how a benchmark is asked
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,16 @@ class Benchmark:
     ``questions(settings, dataset)`` gives Samples, dataset being (folder, file names) or None.  ``grade(turns, marks)``
     gives each Turn's share of right, 0 to 1, or None where nobody can tell; marks are those that a judge or the sandbox
     gave, {(question, sample, turn): mark}.  ``readable(turn, marks)`` tells whether an answer gives a result at all.
-    ``defaults`` are how it is asked if the study does not say.  ``check(*dataset)`` raises AoeError if grading lacks
-    something in the dataset.
+    ``check(*dataset)`` raises AoeError if grading lacks something in the dataset.
     """
 
     questions: Callable
     grade: Callable
     readable: Callable
-    defaults: dict = field(default_factory=lambda: DEEPSEEK)
     check: Callable = lambda *dataset: None
 
 
-def _compared(module, questions, **settings):
+def _compared(module, questions):
     """A benchmark whose answers are compared with the right ones.
 
     module: its ``read(shown)`` gives an answer's result, or None; its ``is_right(shown, target)``, if it has one, knows
@@ -70,13 +67,12 @@ def _compared(module, questions, **settings):
         questions,
         lambda turns, _: [is_right(turn.shown, turn.target) for turn in turns],
         lambda turn, _: module.read(turn.shown) is not None,
-        **settings,
     )
 
 
 BENCHMARKS = {
-    "arithmetic": _compared(mini, lambda s, _: mini.arithmetic(s["questions"], s["seed"]), defaults=SMALL),
-    "dialogue": _compared(mini, lambda s, _: mini.dialogue(s["questions"], s["seed"]), defaults=SMALL),
+    "arithmetic": _compared(mini, lambda s, _: mini.arithmetic(s["questions"], s["seed"])),
+    "dialogue": _compared(mini, lambda s, _: mini.dialogue(s["questions"], s["seed"])),
     "aime2024": _compared(aime, lambda _, dataset: aime.samples(*dataset)),
     "aime2025": _compared(aime, lambda _, dataset: aime.samples(*dataset)),
     "gpqa_diamond": _compared(gpqa, lambda s, dataset: gpqa.samples(*dataset, s["seed"])),
@@ -89,7 +85,6 @@ BENCHMARKS = {
         lambda _, dataset: mt_bench.samples(*dataset),
         _given,
         lambda turn, marks: _mark_of(turn, marks) is not None,
-        defaults={**DEEPSEEK, "temperature": None},
         check=mt_bench.check_judging,
     ),
 }
@@ -102,12 +97,12 @@ def task_of(name, settings, dataset=None):
     AoeError if the files are not the benchmark's.
     """
     benchmark = BENCHMARKS[name]
-    settings = benchmark.defaults | settings
+    settings = defaults_of(name) | settings
     samples = benchmark.questions(settings, dataset)[: settings.get("questions")]
     twice = [id_ for id_, times in Counter(sample.id for sample in samples).items() if times > 1]
     if twice:
         raise AoeError(f"{name} has the question {twice[0]} twice in its dataset; choose one of its `files`.")
-    return make_task(name, samples, **{key: settings[key] for key in SAMPLING if key in settings})
+    return make_task(name, samples, **{key: settings[key] for key in ASKING if key in settings})
 
 
 def check_dataset(name, settings, dataset):

@@ -50,9 +50,13 @@ async def _put(task, seed, model, at_once):
     server, free = endpoint.VllmEndpoint(model), asyncio.Semaphore(at_once)
 
     async def answer(sample):
-        own = {"seed": answer_seed(seed, sample.id, 0), "extra_body": CONTINUE}
-        config = GenerateConfig(**task.config.model_dump(include={"temperature", "top_p", "max_tokens"}), **own)
-        messages = [ChatMessageUser(content=sample.input), ChatMessageAssistant(content=THINK)]
+        own = {"seed": answer_seed(seed, sample.id, 0)}
+        if task.config.temperature is None:
+            own["temperature"] = sample.metadata["temperature"]
+        config = task.config.merge(GenerateConfig(**own))
+        messages = [ChatMessageUser(content=sample.input)]
+        if CONTINUE.items() <= task.config.extra_body.items():  # answers begin with a forced opening
+            messages.append(ChatMessageAssistant(content=THINK))
         async with free:
             start = time.perf_counter()
             output = await server.generate(messages, [], "none", config)

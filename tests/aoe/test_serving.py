@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psutil
 import pytest
 from aoe import AoeError
-from aoe.serving import OWN_OPTIONS, Server, command_line, free_port
+from aoe.sampling import NEUTRAL_OPTIONS
+from aoe.serving import OWN_OPTIONS, OWN_VARIABLES, Server, command_line, free_port
 from aoe.vllm_server import part_of
 from clones import ROOT
 
@@ -26,7 +27,8 @@ def test_options_become_a_command_line():
 
 def test_a_study_may_not_set_what_every_server_gets_from_here(tmp_path):
     server = Server("v3", {"v3": tmp_path}, None, tmp_path / "log", {}, {})
-    assert {word[2:] for word in server.command if word.startswith("--")} <= set(OWN_OPTIONS)
+    assert {word[2:] for word in server.command if word.startswith("--")} <= {*OWN_OPTIONS, *NEUTRAL_OPTIONS}
+    assert {name for name in server.environment if name.startswith("AOE_")} <= {*OWN_VARIABLES, "AOE_ADDRESS"}
     of_a_node = [word for word in part_of("2", "1", "a", "1") if word.startswith("--")]
     assert {word[2:] for word in of_a_node} <= set(OWN_OPTIONS)
 

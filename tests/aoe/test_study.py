@@ -66,6 +66,13 @@ def test_the_ends_of_a_sweep_are_the_models_themselves():
     assert len(recipes) == len(set(recipes))
 
 
+def test_a_value_that_a_sweep_has_twice_is_one_point(changed):
+    study = changed(lambda c: c["sweeps"]["full"].update(lambda2=[0.5, 1, 1.0, 0.5]))
+    assert [point.lambda2 for point in study.sweeps["full"]] == [0.5, 1]
+    study = changed(lambda c: c["sweeps"]["threshold"].update(delta=[0, 5, 5.0]))
+    assert [point.delta for point in study.sweeps["threshold"]] == [0, 5]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

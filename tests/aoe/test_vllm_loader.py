@@ -1,5 +1,6 @@
 """vLLM, loading a plan, serves the same model as from merged files, and computes what transformers computes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import torch
 import yaml
 from aoe import AoeError
 from aoe.loaded import read_records
+from aoe.sampling import NEUTRAL
 from aoe.serving import Server
+from benchmarks.answering import CONTINUE
+from benchmarks.prompts import Renderer
 from mini_family import language
 from reference import transformers_model
-from served import MINI_FOLDERS, PROMPTS, answers, half_of, in_bf16, loaded, prompt_logprobs, write
+from served import MINI_FOLDERS, PROMPTS, answers, chat, half_of, in_bf16, loaded, prompt_logprobs, write
 
 MINI = yaml.safe_load((Path(__file__).parents[2] / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
@@ -110,3 +114,25 @@ def test_a_rank_that_fails_ends_the_server_with_its_reason(tmp_path):
         Server("half", folders, plan, tmp_path / "server.log", options, ENVIRONMENT, patience=120),
     ):
         pass
+
+
+@pytest.mark.server
+def test_only_what_is_asked_for_changes_how_answers_are_sampled(tmp_path):
+    """Of the base's generation_config.json only the tokens that end an answer count."""
+    odd = {"top_k": 1, "repetition_penalty": 1.5, "min_p": 0.9, "max_new_tokens": 3, "eos_token_id": [2, 14]}
+    folder = Path(shutil.copytree(MINI_FOLDERS["r1"], tmp_path / "r1"))
+    (folder / "generation_config.json").write_text(json.dumps(odd))
+    question = [{"role": "user", "content": "48+4*3=?"}]
+    forced = [*question, {"role": "assistant", "content": "<think>\n"}]
+    begun, continued = {"add_generation_prompt": True}, CONTINUE
+    with Server("r1", {"r1": folder}, None, tmp_path / "server.log", OPTIONS, ENVIRONMENT) as server:
+        renderer = Renderer(server.url, server.key, "r1")
+        for seed in range(8):
+            for messages, flags in ((question, begun), (forced, continued)):
+                asked = {"seed": seed, "temperature": 1.5, "top_p": 1.0, "max_tokens": 100, **flags}
+                answer, neutral = (chat(server, messages, **asked, **more) for more in ({}, NEUTRAL))
+                assert answer["choices"][0]["token_ids"] == neutral["choices"][0]["token_ids"]
+                assert answer["prompt_token_ids"] == renderer.render(messages, **flags)
+                ids = answer["choices"][0]["token_ids"]
+                assert ids[-1] in (2, 14) or (len(ids) == 100 and not {2, 14} & set(ids[:-1]))
+        assert renderer.decode(renderer.encode("<think>\n")) == "<think>\n"

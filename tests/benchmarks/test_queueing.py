@@ -39,6 +39,22 @@ def test_a_queue_asks_what_the_study_asks_and_times_it():
         assert (request["temperature"], request["max_tokens"]) == (0.6, 64) and request["continue_final_message"]
 
 
+def test_a_queue_is_sampled_as_its_benchmark():
+    settings = {"questions": 2, "seed": 3, "force_think": False, "top_k": 5, "stop": ["x"]}
+    task = task_of("arithmetic", settings)
+    by_question = task_of("arithmetic", settings | {"temperature": None})
+    for sample in by_question.dataset:
+        sample.metadata = {"temperature": 0.1}
+    with Scripted(lambda request: Reply("one")) as server:
+        put(task, 3, "scripted", server.url, "key", 2)
+        put(by_question, 3, "scripted", server.url, "key", 2)
+        requests = server.requests
+    assert [request["temperature"] for request in requests] == [0.6, 0.6, 0.1, 0.1]
+    for request in requests:
+        assert request["messages"][-1]["role"] == "user" and "continue_final_message" not in request
+        assert (request["top_k"], request["stop"]) == (5, ["x"])
+
+
 def test_what_is_told_of_a_queue():
     found = measures([Answered(10, 1.0, 0.1), Answered(30, 3.0, 0.2), Answered(20, 2.0, 0.9)], 4.0)
     assert found == {

@@ -34,6 +34,13 @@ def changed(clone, file, old, new):
         ("config/studies/mini.yaml", "weights: {r1: 1}", "weights: {r1: 0.9}", "r1t has weights λ that sum to 0.9"),
         ("config/studies/mini.yaml", "other: r1", "other: r2", "names the parent 'r2'"),
         ("config/studies/mini.yaml", "questions: 256", "questions: many", "'many' is not of type 'integer'"),
+        (
+            "config/studies/mini.yaml",
+            "max_tokens: 256}",
+            "max_tokens: 641}",
+            "641 is beyond serving.options.max-model-len",
+        ),
+        ("resources/mini/r1/tokenizer_config.json", "content + eos", "content | trim + eos", "instead of the forced"),
         ("config/studies/mini.yaml", "path: resources/mini/r1}", "pth: resources/mini/r1}", "at models.r1"),
         ("config/studies/mini.yaml", "mini/lock.json", "mini/lick.json", "lick.json cannot be read"),
         ("resources/mini/lock.json", '"r1-0528"', '"r1-0529"', "does not have the model 'r1-0528'"),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from aoe.findings import number
+from aoe.sampling import NEUTRAL
 from pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
@@ -23,6 +24,14 @@ def test_what_a_study_lacks_is_visible(small_job):
             assert f"Figure {figure} is missing: the study" in text
     claims = pd.read_csv(folder / "claims.csv").set_index("claim")
     assert claims.verdict["think-full"] == "not run" and "no sweep full" in claims.note["think-full"]
+
+
+def test_what_was_sampled_with_and_asked_is_kept(small_job):
+    for variant in ("r1", "r1t"):
+        found = json.loads((small_job.folder / f"results/small/answers/{variant}/machine.json").read_text())
+        assert found["sampling"]["arithmetic"] == {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256, **NEUTRAL}
+        assert [len(found["prompts"][name]["turns"]) for name in ("arithmetic", "dialogue")] == [1, 2]
+        assert all(turn["text"].endswith("<think>\n") for turn in found["prompts"]["dialogue"]["turns"])
 
 
 def test_two_models_are_put_the_same_queues(small_job, tmp_path):
