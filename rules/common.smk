@@ -20,6 +20,7 @@ from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import commit
 from aoe.serving import command_line
 from aoe.study import check_schema, read_study
+from aoe.together import check as check_together
 from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
 from asked import asked_of
@@ -78,6 +79,10 @@ try:
         directories = {name: study.directory(name, entry, config["inputs"]) for name, entry in locked.items()}
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
+        if workflow.is_main_process:
+            # of what is fetched, as far as it is there; a job looks at it as soon as it comes
+            for sentence in check_together(study.unions(), {name: directories[name] for name in study.models}):
+                logger.warning(sentence)
 except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))

@@ -28,6 +28,7 @@ rule lock:
         runtime=minutes(240),
     params:
         inputs=inputs_to_lock(),
+        unions=study.unions(),
         old=study.content["lock"],
         asked=time.time(),  # differs every time, so that asking again always looks again
     message:
@@ -55,6 +56,7 @@ rule outline:
         sources=model_sources(),
         directories=directories,
         pairs=study.together(),
+        unions=study.unions(),
     message:
         "Fetch configs, indices and shard headers: do the models fit together?"
     script:

@@ -1,6 +1,7 @@
 """Fetch the outlines of all models, and see from them alone whether the study's pairs can be assembled."""
 
 import json
+import sys
 from pathlib import Path
 
 from aoe.checkpoint import Checkpoint
@@ -8,6 +9,7 @@ from aoe.fetching import fetch_outline
 from aoe.lock import read_lock
 from aoe.plan import check_compatible, check_places
 from aoe.sources import open_source
+from aoe.together import check, check_stored
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -17,6 +19,9 @@ with logged(snakemake.log[0]):
     for name in filter(snakemake.params.sources.get, models):
         source = open_source(snakemake.params.sources[name], f"models.{name}", locked[name].commit)
         parents[name] = fetch_outline(source, locked[name], directories[name])
+    for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
+        print(sentence)
+        print(sentence, file=sys.__stderr__)
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])
