@@ -97,6 +97,7 @@ def model_card(provenance):
             f"* S, the tensors that are merged: {_sentence(recipe.get('subset', {})) or 'all'}",
             f"* δ, the threshold of their difference: {threshold['delta']:g}"
             + (f", measured as {threshold['space']}" if "space" in threshold else ""),
+            *(f"* {key}: {recipe[key]}" for key in ("config_from", "config", "tokenizer_from") if key in recipe),
             *(f"* instead in {_sentence(o['subset'])}: {_mixture(o['weights'])}" for o in recipe.get("overrides", [])),
             "",
             "What became of the tensors:",

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from aoe import AoeError, fp8
 from aoe.checkpoint import Checkpoint
 from aoe.configs import contradictions, differences, true_config
-from aoe.plan import beside
+from aoe.fetching import lock_all
+from aoe.plan import Plan, beside
 from aoe.publishing import lay_beside
 from aoe.recipe import read_recipe
 from aoe.study import read_study
@@ -17,6 +18,7 @@ from aoe.together import check, stored_told
 from aoe.vocabulary import Vocabulary, compare
 from checkpoints import write_checkpoint
 from clones import ROOT
+from jobserver import served_folder
 
 MINI = ROOT / "resources/mini"
 CONFIGS = {
@@ -390,3 +392,67 @@ def test_a_copy_beside_anothers_config_is_another_variant():
     assert read_recipe("x", copy | {"config_from": "r1"}, models).canonical() != "v3-0324"
     assert recipe().canonical() == recipe(config_from="v3-0324", tokenizer_from="v3-0324").canonical()
     assert recipe().canonical() != recipe(config={"rope_theta": 1}).canonical()
+
+
+def test_a_server_gets_the_config_and_tokenizer_that_the_recipe_says(pair, tmp_path):
+    for name in pair:
+        for file in (MINI / name).glob("*.safetensors*"):
+            (pair[name] / file.name).symlink_to(file)
+    altered(pair["r1"], "config.json", set_to(rope_theta=50000))
+    altered(pair["r1"], "tokenizer_config.json", set_to(chat_template="other"))
+    first, folder = pair["v3-0324"], tmp_path / "served"
+    assert served_folder(pair, None, folder) == first
+    parents = {name: Checkpoint(place, name) for name, place in pair.items()}
+    for said in ({}, {"config_from": "r1", "tokenizer_from": "r1"}):
+        Plan("v3-0324", ({"r1": 1.0},), {}, beside(recipe(**said), parents, True)).save(tmp_path / "plan.json")
+        served = served_folder(pair, tmp_path / "plan.json", folder)
+    assert Plan.load(tmp_path / "plan.json").beside["tokenizer"] == "r1"
+    assert served == str(folder)
+    assert read(folder / "config.json")["rope_theta"] == 50000
+    assert read(folder / "tokenizer_config.json")["chat_template"] == "other"
+    assert (folder / "tokenizer.json").resolve() == (pair["r1"] / "tokenizer.json").resolve()
+
+
+def test_a_server_is_told_of_plain_weights_and_dequantizes_as_before(family, tmp_path):
+    model = plain(family, BASE | {"quantization_config": FP8, "torch_dtype": "bfloat16"})
+    served = served_folder({"plain": model.directory}, None, tmp_path / "served")
+    assert "quantization_config" not in read(tmp_path / "served/config.json")
+    assert served == str(tmp_path / "served")
+    # FP8 weights beside a config that does not say so are dequantized by the loader, on whatever processor
+    assert served_folder({"v3": restated(family["v3"]).directory}, None, tmp_path / "other") == family["v3"].directory
+
+
+@pytest.mark.parametrize("kind", ["folder", "hub"])
+def test_nothing_is_locked_of_parents_that_do_not_fit(kind, hub, pair, tmp_path):
+    altered(pair["r1"], "tokenizer.json", swapped("<think>", "</think>"))
+    inputs, asked = {}, len(hub.requests)
+    for name, folder in pair.items():
+        for file in (MINI / name).glob("*.safetensors*"):
+            shutil.copy(file, folder)
+        hub.add_folder(f"owner/{name}", folder)
+        source = f"file:{folder}" if kind == "folder" else f"hf://owner/{name}"
+        inputs[name] = {"kind": "models", "sources": [{"source": source}]}
+    with pytest.raises(AoeError, match="another meaning"):
+        list(lock_all(inputs, union()))
+    assert not [path for _, _, path, _ in hub.requests[asked:] if "safetensors" in path and "index" not in path]
+    told = []
+    assert len(list(lock_all(inputs, union(tokenizer_from="r1"), told.append))) == 2
+    assert "another meaning" in told[0]
+
+
+def test_what_is_mixed_audited_and_counted_is_compared(tmp_path):
+    schema = read(ROOT / "config/schemas/study.schema.json")
+    study = read_study("mini", ROOT / "config/studies", schema)
+    whose = [union_["who"] for union_ in study.unions()]
+    assert whose[0] == "The variant r1t"
+    assert {"The audit r1t", "The count of tokens"} <= set(whose)
+    (tmp_path / "own.yaml").write_text(
+        "title: t\nlock: l\nmodels: {a: {label: A, path: a}, b: {label: B, path: b}, c: {label: C, path: c}}\n"
+        "audits: {x: {model: c, parents: [a, b]}}\n"
+        "sweeps: {s: {base: a, other: b, lambda2: [0, 0.5], config_from: b, config: {rope_theta: 5}}}\n",
+        encoding="utf-8",
+    )
+    study = read_study("own", tmp_path, schema)
+    assert [union_["who"] for union_ in study.unions()] == ["The variant s-0", "The audit x"]
+    assert study.unions()[0] | {"config_from": "b", "config": ["rope_theta"]} == study.unions()[0]
+    assert study.unions()[1]["models"] == ["a", "b", "c"]
