@@ -23,6 +23,7 @@ from aoe.serving import command_line
 from aoe.schema import check_schema
 from aoe.selection import check_selections
 from aoe.study import read_study
+from aoe.together import check as check_together
 from aoe.transfer import STALL_SECONDS
 from aoe.verification import check_present, doubtful, is_lost
 from asked import asked_of
@@ -105,6 +106,9 @@ try:
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
         if workflow.is_main_process:
             check_selections(study, locked, directories)
+            # of what is fetched, as far as it is there; a job looks at it as soon as it comes
+            for sentence in check_together(study.unions(), {name: directories[name] for name in study.models}):
+                logger.warning(sentence)
         check_servable(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):

@@ -28,6 +28,7 @@ rule lock:
         runtime=minutes(240),
     params:
         inputs=inputs_to_lock(),
+        unions=study.unions(),
         old=study.content["lock"],
         asked=time.time(),  # differs every time, so that asking again always looks again
     message:
@@ -57,6 +58,7 @@ rule outline:
         pairs=study.together(),
         recipes=recipes_by_names(),
         reference=study.reference if study.asks else None,
+        unions=study.unions(),
     message:
         "Fetch configs, indices and shard headers: do the models fit together?"
     script:

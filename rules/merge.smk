@@ -70,6 +70,7 @@ rule complete:
     params:
         recipe=recipe_entry,
         base=base_directory,
+        folders=parent_directories,
         parents=parent_provenance,
     message:
         "Complete the checkpoint of {wildcards.variant}"

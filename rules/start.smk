@@ -44,7 +44,7 @@ def lock_study():
     """Write the lock file that the study names, of what its sources have now."""
     logger.info(f"{study.content['lock']} does not exist yet: locking what the study's sources have now.")
     entries = []
-    for entry in lock_all(inputs_to_lock()):
+    for entry in lock_all(inputs_to_lock(), study.unions(), logger.warning):
         entries.append(entry)
         logger.info(f"{entry.name}: {entry.revision}, {entry.size(entry.needed) / 1e9:,.1f} GB")
     if branches := resolved(entries):

@@ -16,5 +16,5 @@ with logged(snakemake.log[0]):
         "parents": snakemake.params.parents,
         "plan": plan.describe(),
     }
-    complete_checkpoint(base, Path(snakemake.output[0]).parent, provenance)
+    complete_checkpoint(base, Path(snakemake.output[0]).parent, provenance, plan.beside, snakemake.params.folders)
     print(f"completed {Path(snakemake.output[0]).parent}")

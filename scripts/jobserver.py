@@ -2,11 +2,16 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+from aoe.checkpoint import Checkpoint
+from aoe.configs import true_config
 from aoe.loaded import check_same
 from aoe.node import Wanted, check, served_in_fp8
 from aoe.pins import family_of
+from aoe.plan import Plan
+from aoe.publishing import lay_beside
 from aoe.serving import Server
 
 
@@ -18,11 +23,13 @@ def server_of(job, name, options=None):
     """
     serving, resources = job.params.serving, job.resources
     options = serving["options"] | (options or {})
-    check(wanted_of(job, options, next(iter(job.params.checkpoints.values()))))
+    plan = job.input.get("plan")
+    model = served_folder(job.params.checkpoints, plan, Path(f"{job.log.server}.model"))
+    check(wanted_of(job, options, model))
     return Server(
         name=name,
         checkpoints=job.params.checkpoints,
-        plan=job.input.get("plan"),
+        plan=plan,
         log=job.log.server,
         options=options,
         environment=serving["environment"],
@@ -30,7 +37,30 @@ def server_of(job, name, options=None):
         threads=job.threads,
         patience=60 * resources.start_minutes,
         check=bool(resources.check_weights),
+        model=model,
     )
+
+
+def served_folder(checkpoints, plan, folder):
+    """The folder whose config and tokenizer a server uses: the first checkpoint's, unless these are not the model's.
+
+    checkpoints: name -> folder; plan: path of a Plan, or None; folder: where another config, or tokenizer, is put,
+    beside links to all else.
+    """
+    name, first = next(iter(checkpoints.items()))
+    base = Checkpoint(first, name)
+    beside = dict(Plan.load(plan).beside if plan else {"config": true_config(base, base.config, combined=False)})
+    if "quantization_config" not in base.config and "config" in beside:
+        # the loader dequantizes for a server that was not told of FP8, which not every processor computes with
+        beside["config"] = {key: value for key, value in beside["config"].items() if key != "quantization_config"}
+    if beside.get("config") == base.config:
+        del beside["config"]
+    if not beside:
+        return first
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lay_beside(first, folder, lambda source, target: target.symlink_to(source.resolve()), beside, checkpoints)
+    return str(folder.absolute())
 
 
 def wanted_of(job, options, checkpoint):

@@ -8,11 +8,11 @@ from aoe.lock import compare, format_lock, resolved
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    entries = []
-    for entry in lock_all(snakemake.params.inputs):
+    entries, told = [], []
+    for entry in lock_all(snakemake.params.inputs, snakemake.params.unions, told.append):
         entries.append(entry)
         print(f"{entry.name}: {entry.revision}, {len(entry.needed)} files, {entry.size(entry.needed)} bytes")
-    for line in filter(None, [*compare(snakemake.params.old, entries), resolved(entries)]):
+    for line in filter(None, [*told, *compare(snakemake.params.old, entries), resolved(entries)]):
         print(line)
         print(line, file=sys.__stderr__)
     Path(snakemake.output[0]).write_text(format_lock(entries), encoding="utf-8")

@@ -1,6 +1,7 @@
 """Fetch the outlines of all models, and see from them alone whether the study's pairs can be assembled."""
 
 import json
+import sys
 from pathlib import Path
 
 from aoe.architecture import Architecture
@@ -12,6 +13,7 @@ from aoe.recipe import read_recipe
 from aoe.selection import check_recipe, places
 from aoe.servable import TOKENIZER, end_think_id
 from aoe.sources import open_source
+from aoe.together import check, check_stored
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -24,6 +26,9 @@ with logged(snakemake.log[0]):
         if name == snakemake.params.reference:
             fetch(source, TOKENIZER, locked[name].files[TOKENIZER], Path(directories[name]) / TOKENIZER)
             end_think_id(Path(directories[name]) / TOKENIZER)
+    for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
+        print(sentence)
+        print(sentence, file=sys.__stderr__)
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])

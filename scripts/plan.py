@@ -3,11 +3,16 @@
 from aoe.checkpoint import Checkpoint
 from aoe.plan import make_plan
 from aoe.recipe import read_recipe
+from aoe.together import check
 from joblog import logged
 
 with logged(snakemake.log[0]):
     recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)
     parents = {name: Checkpoint(snakemake.params.checkpoints[name], name) for name in recipe.parents}
+    union = {"who": f"The variant {snakemake.wildcards.variant}", "models": recipe.parents, "mixed": True}
+    union |= {"config_from": recipe.config_from, "config": sorted(recipe.config)}
+    for sentence in check([union | {"tokenizer_from": recipe.tokenizer_from}], snakemake.params.checkpoints):
+        print(sentence)
     norms = None
     if recipe.threshold.delta > 0:
         import pandas as pd

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from aoe.checkpoint import Checkpoint
+from aoe.together import check_stored
 from aoe.verification import verify
 from joblog import logged
 
@@ -13,5 +15,7 @@ with logged(snakemake.log[0]):
         name, directory, files, snakemake.params.receipts, snakemake.threads, whole, not snakemake.params.audited
     )
     print(f"{name}: {len(files)} files, {size} bytes, as locked")
+    if "config.json" in files and whole:
+        print(*check_stored([Checkpoint(directory, name)]), sep="\n")
     receipt = {"name": name, "directory": directory, "bytes": size, "files": files}
     Path(snakemake.output[0]).write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")

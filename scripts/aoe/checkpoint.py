@@ -10,7 +10,8 @@ import math
 import os
 import threading
 from functools import cached_property
-from operator import attrgetter
+from itertools import accumulate
+from operator import attrgetter, mul
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ DTYPES = {  # as safetensors spells them: torch's name and the bytes of an eleme
 }
 
 SCALED = ("F8_E4M3", "F8_E5M2")
+LARGEST_NUMBER = 1 << 64  # the safetensors library computes shapes and offsets in 64 bits without a sign
 
 
 def scale_of(weight):
@@ -95,8 +97,9 @@ class StoredTensor(NamedTuple):
 class Shard:
     """One safetensors file: ``size`` (bytes), ``header`` (from the first byte on), ``metadata``, ``tensors`` in order.
 
-    outline: the file holds the header only, and ``size`` is what that promises.  Raises AoeError if the file is not
-    what its header says.
+    ``metadata`` is text to text.  ``is_plain`` tells whether the file's own is, too: the safetensors library opens no
+    other.  outline: the file holds the header only, and ``size`` is what that promises.  Raises AoeError if the file is
+    not what its header says, or, for any other reason than its metadata, nothing that other readers open.
     """
 
     def __init__(self, path, outline=False):
@@ -112,14 +115,17 @@ class Shard:
                 )
             text = file.read(length)
         self.header = prefix + text
-        self.metadata, self.tensors, self.size = self._parse(text)
+        metadata, self.tensors, self.size = self._parse(text)
+        self.metadata = _as_text(metadata)
+        self.is_plain = metadata is None or metadata == self.metadata
         if not outline and self.size != size:
             raise AoeError(f"{self.path} has {size} bytes, but its header promises {self.size}; fetch the file again.")
 
     def _parse(self, text):
         try:
-            entries = json.loads(text, object_pairs_hook=self._unique)
-            metadata = entries.pop("__metadata__", {})
+            # as text: of bytes, json also reads UTF-16, and marks before the first brace
+            entries = json.loads(text.decode(), object_pairs_hook=self._unique, parse_int=_whole_number)
+            metadata = entries.pop("__metadata__", None)
             stored = [self._entry(name, **entry) for name, entry in entries.items()]
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise AoeError(f"{self.path} has an unreadable safetensors header ({error}).") from error
@@ -131,9 +137,18 @@ class Shard:
             position = tensor.end
         return metadata, {tensor.name: tensor for tensor in stored}, position
 
-    def _entry(self, name, dtype, shape, data_offsets):
+    def _entry(self, name, dtype, shape, data_offsets, **_):
         numbers = [*shape, *data_offsets]
-        if len(data_offsets) != 2 or set(map(type, numbers)) != {int} or min(numbers) < 0:
+        if not _is_unicode(name):
+            raise AoeError(
+                f"{self.path}: the name {name!a} of a tensor is broken Unicode; no other reader opens the file."
+            )
+        if (
+            len(data_offsets) != 2
+            or set(map(type, numbers)) != {int}
+            or min(numbers) < 0
+            or max([*numbers, *accumulate(shape, mul)]) >= LARGEST_NUMBER
+        ):
             raise AoeError(
                 f"{self.path}: the tensor {name} has the impossible shape {shape} or offsets {data_offsets}."
             )
@@ -149,6 +164,17 @@ class Shard:
         if len(entries) != len(pairs):
             raise AoeError(f"{self.path}: the header names a tensor twice.")
         return entries
+
+    @property
+    def written_header(self):
+        """The header of a file with the same tensors that every reader opens: this one's, if its metadata lets it.
+
+        The safetensors library wants metadata of text, transformers its ``format`` among them.
+        """
+        if self.is_plain and (not self.metadata or "format" in self.metadata):
+            return self.header
+        tensors = {name: (stored.dtype, stored.shape) for name, stored in self.tensors.items()}
+        return make_header(tensors, {"format": "pt"} | self.metadata)
 
     @property
     def file(self):
@@ -198,6 +224,27 @@ class Shard:
         if not stored.elements:
             return torch.empty(stored.shape, dtype=dtype)
         return torch.from_numpy(self.read(name)).view(dtype).reshape(stored.shape)
+
+
+def _whole_number(digits):
+    """A number of the header's JSON; other readers take -0 for no whole one."""
+    return float(digits) if digits == "-0" else int(digits)
+
+
+def _as_text(metadata):
+    """A header's metadata as the format has it, text to text; what is none, as JSON."""
+    if not isinstance(metadata, dict):
+        metadata = {} if metadata is None else {"metadata": metadata}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    return {_unicode(key): _unicode(text) for key, text in texts.items()}
+
+
+def _unicode(text):
+    return text.encode(errors="replace").decode()
+
+
+def _is_unicode(text):
+    return text == _unicode(text)
 
 
 class Checkpoint:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from pathlib import Path
 
 from aoe import AoeError
@@ -18,7 +19,9 @@ from aoe.disk import alone, flush
 from aoe.expected import check_expected
 from aoe.hashing import digest_of
 from aoe.lock import Locked, check_needed, digest, holdings
-from aoe.sources import open_source
+from aoe.sources import FolderSource, open_source
+from aoe.together import check, check_stored
+from aoe.vocabulary import FILES
 from aoe.web import UrlSource
 
 CONFIG = "config.json"
@@ -27,13 +30,16 @@ REQUESTS = 16  # at a time, for headers
 WRONG_CONTENTS = 2  # transfers that end with other bytes than the locked ones, before the source is not believed
 
 
-def lock_all(inputs):
+def lock_all(inputs, unions=(), say=print):
     """Yields the Locked entry of each model and dataset as its sources are now.
 
+    In the end, the models' small files are compared; say: is given a sentence on what differs between them.
+
     inputs: name -> {"kind", "sources": [{"source" as the study writes it, "files": shell patterns of those that are
-    meant}], "expected": what the study expects of it, or None}.  Raises AoeError as lock_source does, or if what is
-    found is not what is expected, or nothing.
+    meant}], "expected": what the study expects of it, or None}; unions: of Study.unions.  Raises AoeError as
+    lock_source does, if what is found is not what is expected, or nothing, or if models do not fit together.
     """
+    models = {}
     for name, wanted in inputs.items():
         where, parts = f"{wanted['kind']}.{name}", wanted["sources"]
         sources = [open_source(part["source"], where) for part in parts]
@@ -44,7 +50,28 @@ def lock_all(inputs):
         if wanted.get("expected"):
             config = json.loads(sources[0].read(CONFIG, 0, entry.files[CONFIG]["size"])) if entry.shards else None
             check_expected(entry, wanted["expected"], config)
+        if entry.kind == "models":
+            models[name] = sources[0], entry
         yield entry
+    with tempfile.TemporaryDirectory() as folder:
+        folders = {name: _small_files(*of, Path(folder) / name) for name, of in models.items()}
+        checkpoints = [Checkpoint(place, name) for name, place in folders.items()]
+        for sentence in [*check_stored(checkpoints), *check(unions, folders)]:
+            say(sentence)
+
+
+def _small_files(source, entry, directory):
+    """The folder of a model's config and tokenizer: where they are, or ``directory``, to which they are fetched."""
+    if isinstance(source, FolderSource):
+        return source.directory
+    for file in small_files(entry):
+        fetch(source, file, entry.files[file], directory / file)
+    return directory
+
+
+def small_files(entry):
+    """The names of what is compared of a locked model before its weights are there: config and tokenizer."""
+    return [file for file in entry.needed if file == CONFIG or any(fnmatch(file, pattern) for pattern in FILES)]
 
 
 def lock_source(name, kind, source, patterns=("*",)):
@@ -88,13 +115,14 @@ def _joined(entries, sources):
 
 
 def fetch_outline(source, locked, directory):
-    """Put config, index and the headers of all shards into a model's folder: a few MB, which show what fits together.
+    """Put config, tokenizer, index and the headers of all shards into a model's folder: some MB, which show what fits
+    together.
 
     Headers of shards that are there already are left out.  Returns the Checkpoint that can be made out so far.  Raises
     AoeError if a header is none, or promises another size than the lock.
     """
     directory = Path(directory)
-    for file in (CONFIG, INDEX):
+    for file in (*small_files(locked), INDEX):
         if file in locked.files:
             fetch(source, file, locked.files[file], directory / file)
     _drop_other_headers(directory / OUTLINE, {file: digest(locked.files[file]) for file in locked.shards})

@@ -13,6 +13,7 @@ before a single one is there.
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,8 @@ WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msg
 LONGEST_NAME = 200  # bytes; file systems take 255, of which .partial and a digest need some
 UNKNOWN = "unknown"  # what a shard holds that has no place in the architecture
 ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing reads
+# what a checkpoint has in folders of its own: further chat templates, code, settings of processors, vocabularies
+IN_FOLDERS = {".jinja", ".json", ".py", ".txt", ".model", ".tiktoken", ".bpe", ".vocab", ".spm", ".yaml", ".yml"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,12 @@ class Locked:
     def needed(self):
         """The names of the files that a study reads.
 
-        Of a model: what lies beside its config, without weights in other formats or that the index does not name.
+        Of a model: its shards that the index names, and what ``belonging`` finds.
         """
-        return [name for name, facts in self.files.items() if self.kind == "datasets" or _is_read(name, facts)]
+        if self.kind == "datasets":
+            return list(self.files)
+        belonging_ = belonging(self.files)
+        return [name for name, facts in self.files.items() if name in belonging_ or "holds" in facts]
 
     def needed_by(self, recipe):
         """The names of the files that a recipe reads of this parent; of one that is not the base, its part in S."""
@@ -93,10 +99,48 @@ def digest(facts):
     return facts[kind_of(facts)]
 
 
-def _is_read(name, facts):
-    if "/" in name or name in ABOUT:
-        return False
-    return "holds" in facts if name.endswith(".safetensors") else Path(name).suffix not in WEIGHTS
+def belonging(names):
+    """The set of those files of a model that belong to its checkpoint beside the shards.
+
+    names: of all files, relative to its folder.  Beside the config, these are all but weights in whatever format and
+    texts about the model.  In folders, these are IN_FOLDERS; a folder that has weights is another model, or the same
+    one in another format.
+    """
+    paths = [PurePosixPath(name) for name in names]
+    others = {path.parent for path in paths if path.suffix in WEIGHTS and len(path.parts) > 1}
+    found = set()
+    for path in paths:
+        if len(path.parts) == 1:
+            read = path.suffix not in WEIGHTS and path.name not in ABOUT
+        else:
+            hidden = any(part.startswith((".", "__")) for part in path.parts[:-1])
+            read = path.suffix in IN_FOLDERS and not hidden and not others & {path.parent, *path.parents}
+        if read:
+            found.add(str(path))
+    return found
+
+
+def names_beside(folder):
+    """The names of a folder's files, sorted, and of those in folders below it that belong to a checkpoint (see above).
+
+    What is hidden or unfinished is left out; so are folders that cannot be read, and links that lead back up.
+    """
+    folder, above = Path(folder), []
+
+    def below(place):
+        above.append(place.resolve())
+        for path in place.iterdir():
+            if path.name.startswith(".") or path.suffix in UNFINISHED:
+                continue
+            if not path.is_dir():
+                yield path
+            elif os.access(path, os.R_OK | os.X_OK) and path.resolve() not in above:
+                yield from below(path)
+        above.pop()
+
+    names = sorted(str(path.relative_to(folder)) for path in below(folder))
+    belonging_ = belonging(names)
+    return [name for name in names if "/" not in name or (name in belonging_ and (folder / name).is_file())]
 
 
 def read_lock(path, names, check=lambda content: None):

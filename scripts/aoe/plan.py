@@ -5,11 +5,12 @@ A plan says for every output tensor which weights λ it has; a single λ of 1 me
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aoe import AoeError
 from aoe.architecture import Architecture
+from aoe.configs import true_config
 from aoe.kernels import COMBINABLE
 from aoe.recipe import Subset
 from aoe.selection import check_recipe, places
@@ -17,11 +18,13 @@ from aoe.selection import check_recipe, places
 
 @dataclass(frozen=True)
 class Plan:
-    """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures."""
+    """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures;
+    ``beside``: what the result has beside its weights that is not the base's (see ``beside``)."""
 
     base: str
     mixtures: tuple
     tensors: dict
+    beside: dict = field(default_factory=dict)
 
     @property
     def parents(self):
@@ -51,9 +54,9 @@ class Plan:
 
     def save(self, path):
         partial = Path(f"{path}.partial")
-        partial.write_text(
-            json.dumps({"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}), encoding="utf-8"
-        )
+        content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
+        content |= {"beside": self.beside} if self.beside else {}
+        partial.write_text(json.dumps(content), encoding="utf-8")
         partial.replace(path)
 
     @classmethod
@@ -61,7 +64,7 @@ class Plan:
         """The Plan in a file.  Raises AoeError if it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"])
+            plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"], content.get("beside", {}))
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -99,7 +102,26 @@ def make_plan(recipe, parents, norms=None):
         if mixture not in mixtures:
             mixtures.append(mixture)
         tensors[tensor] = mixtures.index(mixture)
-    return Plan(recipe.base, tuple(mixtures), tensors)
+    return Plan(
+        recipe.base, tuple(mixtures), tensors, beside(recipe, parents, any(len(mixture) > 1 for mixture in mixtures))
+    )
+
+
+def beside(recipe, parents, combined):
+    """What a recipe's model has beside its weights that is not its base's, for Plan.beside.
+
+    {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
+    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined.
+    """
+    base, tokenizer = recipe.base, recipe.tokenizer_from or recipe.base
+    config = dict(parents[recipe.config_from or base].config)
+    if tokenizer != base:
+        config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
+    config = true_config(parents[base], config | recipe.config, combined)
+    generation = recipe.tokenizer_from or recipe.config_from or base
+    found = {"config": config} if config != parents[base].config else {}
+    found |= {"tokenizer": tokenizer} if tokenizer != base else {}
+    return found | ({"generation": generation} if generation != base else {})
 
 
 def _exceeds(recipe, norms, weight):

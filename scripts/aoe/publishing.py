@@ -5,35 +5,70 @@
 
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
 from aoe import AoeError, __version__
 from aoe.checkpoint import INDEX
-from aoe.lock import UNFINISHED, WEIGHTS
+from aoe.lock import belonging, names_beside
+from aoe.vocabulary import FILES, GENERATION
+
+TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
 
-def complete_checkpoint(base, directory, provenance):
+def complete_checkpoint(base, directory, provenance, beside=None, parents=None):
     """Put everything but the shards into a merged checkpoint's directory; ``recipe.json`` comes last.
 
-    base: the Checkpoint whose names and format the output has.  provenance: {"variant", "recipe": the study's entry
+    base: the Checkpoint whose names and format the output has.  beside: of aoe.plan.beside; parents: name -> folder of
+    those that it names.  provenance: {"variant", "recipe": the study's entry
     (base, weights λ, subset S, threshold δ), "parents": {name: {"revision", "files": {file: {"size", "sha256"}}}},
     "plan": lines}.  Raises AoeError if the base has several shards, but no index.
     """
     directory = Path(directory)
     if not (base.directory / INDEX).exists() and len(base.shard_names) > 1:
         raise AoeError(f"{base.name} has several shards, but no {INDEX}.")
-    for source in sorted(base.directory.iterdir()):
-        weights = source.suffix in WEIGHTS | UNFINISHED or (
-            source.name.endswith(".index.json") and source.name != INDEX
-        )
-        if source.is_file() and not weights and source.name not in ("README.md", "recipe.json"):
-            shutil.copyfile(source, directory / source.name)
+    lay_beside(base.directory, directory, shutil.copyfile, beside, parents)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
     partial = directory / "recipe.json.partial"
     partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(directory / "recipe.json")
+
+
+def lay_beside(base, directory, put, beside=None, parents=None):
+    """Put what belongs to a model beside its shards into a directory.
+
+    base: the folder of the model that it is from; put: copies or links a file to a path; beside, parents: as for
+    complete_checkpoint.
+    """
+    beside, files = beside or {}, _files_beside(Path(base))
+    if "tokenizer" in beside:
+        other = _files_beside(Path(parents[beside["tokenizer"]]))
+        files = {name: path for name, path in files.items() if not _is_of_tokenizer(name)}
+        files |= {name: path for name, path in other.items() if _is_of_tokenizer(name)}
+    if "generation" in beside:
+        files.pop(GENERATION, None)
+        source = Path(parents[beside["generation"]]) / GENERATION
+        files |= {GENERATION: source} if source.is_file() else {}
+    if "config" in beside:
+        files.pop("config.json", None)
+        text = json.dumps(beside["config"], indent=2, ensure_ascii=False) + "\n"
+        (directory / "config.json").write_text(text, encoding="utf-8")
+    for name, source in sorted(files.items()):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        put(source, directory / name)
+
+
+def _files_beside(folder):
+    """{name: path} of what belongs to a checkpoint beside its shards, its index included."""
+    names = belonging(names_beside(folder)) - {"recipe.json"}
+    indices = {name for name in names if name.endswith(".index.json") and name != INDEX}
+    return {name: folder / name for name in names - indices if (folder / name).is_file()}
+
+
+def _is_of_tokenizer(name):
+    return any(fnmatch(name, pattern) for pattern in (*FILES, *TEMPLATES)) and name != GENERATION
 
 
 def model_card(provenance):
@@ -62,6 +97,7 @@ def model_card(provenance):
             f"* S, the tensors that are merged: {_sentence(recipe.get('subset', {})) or 'all'}",
             f"* δ, the threshold of their difference: {threshold['delta']:g}"
             + (f", measured as {threshold['space']}" if "space" in threshold else ""),
+            *(f"* {key}: {recipe[key]}" for key in ("config_from", "config", "tokenizer_from") if key in recipe),
             *(f"* instead in {_sentence(o['subset'])}: {_mixture(o['weights'])}" for o in recipe.get("overrides", [])),
             "",
             "What became of the tensors:",

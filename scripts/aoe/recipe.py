@@ -18,6 +18,7 @@ SPACES = ("normalized", "frobenius", "codes", "relative")
 SUM_TOLERANCE = 1e-9
 LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
 LAST_LAYER = 9999  # no model has as many
+STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class Threshold:
 class Recipe:
     """One variant: ``base`` (a parent's name), ``weights`` (parent -> λ), ``subset``, ``threshold``, ``overrides``.
 
-    overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.
+    overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.  config_from: the parent
+    whose config.json the result has, config: keys of it that have other values; tokenizer_from: the parent whose
+    tokenizer it has.  Without them, these are the base's.
     """
 
     base: str
@@ -86,6 +89,9 @@ class Recipe:
     overrides: tuple = ()
     convex: bool = True
     publish: bool = field(default=False, compare=False)
+    config_from: str | None = None
+    config: dict = field(default_factory=dict)
+    tokenizer_from: str | None = None
 
     @property
     def parents(self):
@@ -109,11 +115,20 @@ class Recipe:
     def canonical(self):
         """A value that two recipes share if they assemble the same model, whatever way they are written."""
         weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))
-        if not self.overrides and weights == ((self.base, 1),):
-            return self.base
         everything = self.subset == Subset() and self.threshold.delta == 0 and not self.overrides
-        if everything and len(weights) == 1 and weights[0][1] == 1:
-            return weights[0][0]
+        copied = None
+        if not self.overrides and weights == ((self.base, 1),):
+            copied = self.base
+        elif everything and len(weights) == 1 and weights[0][1] == 1:
+            copied = weights[0][0]
+        beside = (self.config_from or self.base, self.tokenizer_from or self.base)
+        if self.config or beside != (self.base, self.base):
+            # a copy of a parent's weights, beside another's config, is no copy of the parent
+            own = beside == (copied, copied) and not self.config
+            return copied if own else (copied or self._mixture(weights), *beside, sorted(self.config.items()))
+        return copied or self._mixture(weights)
+
+    def _mixture(self, weights):
         overrides = tuple((subset, tuple(sorted(weights.items()))) for subset, weights in self.overrides)
         threshold = self.threshold if self.threshold.delta else Threshold()
         return self.base, weights, self.subset, threshold, overrides
@@ -169,7 +184,17 @@ def read_recipe(name, entry, models):
         overrides=tuple((read_subset(where, o["subset"]), dict(o["weights"])) for o in entry.get("overrides", [])),
         convex=entry.get("convex", True),
         publish=entry.get("publish", False),
+        config_from=entry.get("config_from"),
+        config=dict(entry.get("config", {})),
+        tokenizer_from=entry.get("tokenizer_from"),
     )
+    for key in ("config_from", "tokenizer_from"):
+        if getattr(recipe, key) not in (None, *recipe.parents):
+            raise AoeError(f"{where} has `{key}: {getattr(recipe, key)}`, which is none of its parents.")
+    if stored := sorted(recipe.config.keys() & {*STORED}):
+        raise AoeError(
+            f"{where} states `{stored[0]}` in `config`; that follows from how the base's weights are stored."
+        )
     for parent in recipe.parents:
         if parent not in models:
             raise AoeError(f"{where} names the parent {parent!r}, which the study does not have ({', '.join(models)}).")

@@ -45,12 +45,24 @@ class Server:
     checkpoints: model name -> directory, the one whose config and tokenizer are used first; plan: path of the plan to
     load, or None to load the only checkpoint as it is.  options: vLLM's command-line options as a dict; environment:
     further variables.  nodes: of the Slurm job that this runs in, over which the server is spread, on ``threads`` cores
-    of each; this process is on the first.  check: have the weights made a second time, and compared.  Raises AoeError
-    if the server dies or is not healthy after ``patience`` seconds; the message ends with the tail of its log.
+    of each; this process is on the first.  check: have the weights made a second time, and compared.  model: the folder
+    whose config and tokenizer are used, if it is not the first checkpoint's.  Raises AoeError if the server dies
+    or is not healthy after ``patience`` seconds; the message ends with the tail of its log.
     """
 
     def __init__(
-        self, name, checkpoints, plan, log, options, environment, nodes=1, threads=1, patience=3600, check=False
+        self,
+        name,
+        checkpoints,
+        plan,
+        log,
+        options,
+        environment,
+        nodes=1,
+        threads=1,
+        patience=3600,
+        check=False,
+        model=None,
     ):
         self.name, self.log, self.patience = name, Path(log), patience
         self.settings = {"options": options, "environment": environment, "nodes": nodes}
@@ -60,7 +72,7 @@ class Server:
         self.port = free_port()
         self.command = [
             *(one_task_a_node(nodes, threads) if nodes > 1 else []),
-            *(sys.executable, "-m", "aoe.vllm_server", str(next(iter(checkpoints.values())))),
+            *(sys.executable, "-m", "aoe.vllm_server", str(model or next(iter(checkpoints.values())))),
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(loading, default=str)),

@@ -1,7 +1,8 @@
 """Write the shards of a merged checkpoint: in the base's layout, in little memory, and never half.
 
-A shard has the base's header, so its names, order, alignment and metadata; what is copied goes from file to file inside
-the kernel, and a shard that is one parent's is copied whole, which file systems that can share blocks do at no cost.
+A shard has the base's header (see Shard.written_header), so its names, order, alignment and metadata; what is copied
+goes from file to file inside the kernel, and a shard that is one parent's is copied whole, which file systems that can
+share blocks do at no cost.
 """
 
 import contextlib
@@ -31,42 +32,48 @@ def write_shard(merge, file, target):
         if merge.base.files.get(tensor) != file:
             raise AoeError(f"{merge.base.name}: {file} holds the tensor {tensor}, but the index does not put it there.")
     partial_file = Path(f"{target}.partial")
+    header = shard.written_header
+    shift = len(header) - len(shard.header)
+    size = shard.size + shift
     try:
         free = shutil.disk_usage(target.parent).free
-        if free < shard.size:
-            raise AoeError(f"{target.parent} has {free:,} bytes left, but {file} takes {shard.size:,}; free some.")
+        if free < size:
+            raise AoeError(f"{target.parent} has {free:,} bytes left, but {file} takes {size:,}; free some.")
         with open(partial_file, "wb", buffering=0) as out:
-            reserve(out, shard.size)
-            whole = _whole_source(merge, shard)
+            reserve(out, size)
+            whole = _whole_source(merge, shard, header)
             if whole is not None:
-                copy_range(whole.file, 0, out, 0, shard.size)
+                copy_range(whole.file, 0, out, 0, size)
             else:
-                os.pwrite(out.fileno(), shard.header, 0)
-                merge.run(_tasks(merge, shard, out))
+                os.pwrite(out.fileno(), header, 0)
+                merge.run(_tasks(merge, shard, out, shift))
             os.fsync(out.fileno())
         partial_file.replace(target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial_file.unlink()
         if isinstance(error, OSError):
-            sentence = f"{target} could not be written: {error.strerror}; it takes {shard.size:,} bytes."
+            sentence = f"{target} could not be written: {error.strerror}; it takes {size:,} bytes."
             raise AoeError(sentence) from error
         raise
 
 
-def _whole_source(merge, shard):
-    """The parent's shard that the output equals in every byte, or None."""
+def _whole_source(merge, shard, header):
+    """The parent's shard that the output, which begins with ``header``, equals in every byte, or None."""
     sources = {merge.source(merge.base.weight(tensor)) for tensor in shard.tensors}
     if len(sources) != 1 or None in sources:
         return None
     (source,) = sources
     others = {source.shard_of(tensor) for tensor in shard.tensors}
     other = others.pop()
-    return other if not others and other.header == shard.header else None
+    return other if not others and other.header == header else None
 
 
-def _tasks(merge, shard, out):
-    """What there is to do for a shard, in its order: callables that fill their own bytes of the file ``out``."""
+def _tasks(merge, shard, out, shift):
+    """What there is to do for a shard, in its order: callables that fill their own bytes of the file ``out``.
+
+    shift: by how many bytes the output's header is longer than the base's.
+    """
     for tensor, stored in shard.tensors.items():
         weight = merge.base.weight(tensor)
         source = merge.source(weight)
@@ -75,15 +82,15 @@ def _tasks(merge, shard, out):
             start = origin.tensors[tensor].begin
             for done in range(0, stored.size, PIECE):
                 length = min(PIECE, stored.size - done)
-                yield partial(copy_range, origin.file, start + done, out, stored.begin + done, length)
+                yield partial(copy_range, origin.file, start + done, out, stored.begin + shift + done, length)
         elif tensor == weight or weight not in shard.tensors:  # a scale is made with its weight
             for slab in slabs(merge.base.stored(weight), merge.engine):
                 for parent in merge.parents(weight):
                     slab.prefetch(parent)
-                yield partial(_write_combined, merge, shard, slab, out)
+                yield partial(_write_combined, merge, shard, slab, out, shift)
 
 
-def _write_combined(merge, shard, slab, out):
+def _write_combined(merge, shard, slab, out, shift):
     """Combine a slab and write its numbers, its scales, or both, whatever of them the shard holds."""
     weight, engine = slab.stored.name, merge.engine
     numbers = engine.empty(slab.shape, slab.stored.dtype)
@@ -94,9 +101,9 @@ def _write_combined(merge, shard, slab, out):
         scale = engine.empty((last - first, *merge.base.stored(scale_name).shape[1:]), "F32")
     merge.combine(slab, numbers, scale)
     if weight in shard.tensors:
-        _write(out, engine.host(numbers), shard.tensors[weight].begin + slab.bytes[0])
+        _write(out, engine.host(numbers), shard.tensors[weight].begin + shift + slab.bytes[0])
     if scale_name in shard.tensors:
-        _write(out, engine.host(scale), shard.tensors[scale_name].begin + slab.scale_bytes[0])
+        _write(out, engine.host(scale), shard.tensors[scale_name].begin + shift + slab.scale_bytes[0])
 
 
 def _write(out, array, position):

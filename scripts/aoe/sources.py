@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from aoe import AoeError
 from aoe.disk import share_blocks
 from aoe.hashing import facts_of
-from aoe.lock import UNFINISHED, check_name, kind_of
+from aoe.lock import UNFINISHED, check_name, kind_of, names_beside
 from aoe.transfer import STALL_SECONDS, advice, cause, may_pass, read_range, retried, stream, within
 from aoe.web import UrlSource
 from aoe.xet import download
@@ -98,8 +98,8 @@ class FolderSource:
         return f"file:{self.directory}"
 
     def snapshot(self, deep=False, patterns=("*",)):
-        """{file: {"size", "sha256"}} of every file in the folder that a pattern matches; ``deep``: also of those in
-        folders below it.
+        """{file: {"size", "sha256"}} of every file in the folder that a pattern matches; ``deep``: also of all those in
+        folders below it, and not only of what belongs to a checkpoint there.
 
         What is hidden, or unfinished, is left out.  Raises AoeError if a file cannot be read, or is none.
         """
@@ -114,17 +114,20 @@ class FolderSource:
     def names(self, patterns, deep=False):
         """The names of the files that a pattern matches, as ``snapshot`` finds them."""
         with self._told():
-            names = sorted(str(path.relative_to(self.directory)) for path in self._paths(self.directory, deep))
+            names = self._all_names() if deep else names_beside(self.directory)
         return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
-    def _paths(self, folder, deep):
+    def _all_names(self):
+        return sorted(str(path.relative_to(self.directory)) for path in self._paths(self.directory))
+
+    def _paths(self, folder):
         for path in folder.iterdir():
             if path.name.startswith(".") or path.suffix in UNFINISHED:
                 continue
-            if not path.is_dir():
+            if path.is_dir():
+                yield from self._paths(path)
+            else:
                 yield path
-            elif deep:
-                yield from self._paths(path, deep)
 
     def read(self, file, begin, end):
         """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""

@@ -17,6 +17,7 @@ from aoe.sources import FolderSource, open_source, sources_in
 
 ASKING = ("benchmarks", "scores", "figures", "serving")  # what it takes to ask the variants anything
 LONGEST = 255 - len(".json.partial")  # bytes of a name: file systems take 255, of which endings need some
+BESIDE = ("config_from", "config", "tokenizer_from")  # what a recipe says of the files beside its weights
 FEWEST_POSITIONS = 4  # different λ2 that a sweep needs for a transition to be fitted
 
 
@@ -122,6 +123,22 @@ class Study:
         """Pairs of models that have to fit together: those that a variant combines, and an audit's parents."""
         audited = [(entry["parents"][0], parent) for entry in self.audits.values() for parent in entry["parents"][1:]]
         return list(dict.fromkeys([*self.compared(), *audited]))
+
+    def unions(self):
+        """What aoe.together.check has to know of models that are mixed, audited, or counted by each other's tokens."""
+        found = {}
+        for variant, recipe in self.variants.items():
+            if len(recipe.parents) > 1:
+                said = {"config_from": recipe.config_from, "config": sorted(recipe.config)}
+                union = {"models": recipe.parents, **said, "tokenizer_from": recipe.tokenizer_from, "mixed": True}
+                found.setdefault(str(union), {"who": f"The variant {variant}", **union})
+        for name, entry in self.audits.items():
+            models = [model for model in [*entry["parents"], entry["model"]] if model in self.models]
+            found[name, "audit"] = {"who": f"The audit {name}", "models": models, "mixed": False}
+        if self.asks:
+            models = [self.reference, *(model for model in self.models if model != self.reference)]
+            found["scores"] = {"who": "The count of tokens", "models": models, "mixed": False}
+        return list(found.values())
 
     def compared(self):
         """(base, parent) pairs whose differences are measured: every pair that some variant combines."""
@@ -373,6 +390,7 @@ def _sweep_points(sweep, settings, models, variants, entries):
         for delta in dict.fromkeys(settings.get("delta", [0])):
             name = f"{sweep}-{delta if 'delta' in settings else lambda2:g}"
             entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
+            entry |= {key: settings[key] for key in BESIDE if key in settings}
             if "delta" in settings:
                 entry["threshold"] = {"delta": delta, "space": settings["space"]}
             recipe = read_recipe(f"{name} of the sweep {sweep}", entry, models)

@@ -8,7 +8,18 @@ from safetensors.torch import save_file
 from aoe import AoeError
 from aoe.checkpoint import OUTLINE, Checkpoint
 from aoe.fetching import lock_source
-from aoe.lock import Locked, changes, check_name, check_needed, compare, format_lock, holdings, read_lock
+from aoe.lock import (
+    Locked,
+    belonging,
+    changes,
+    check_name,
+    check_needed,
+    compare,
+    format_lock,
+    holdings,
+    names_beside,
+    read_lock,
+)
 from aoe.recipe import read_recipe
 from aoe.sources import open_source
 from aoe.study import check_schema
@@ -106,6 +117,33 @@ def test_what_nothing_reads_is_not_needed():
     files |= {"consolidated.safetensors": ONE, "m.safetensors": {**ONE, "holds": {}}, "tokenizer.json": ONE}
     assert sorted(Locked("r1", "models", files).needed) == ["m.safetensors", "tokenizer.json"]
     assert len(Locked("questions", "datasets", files).needed) == len(files)
+
+
+def test_what_belongs_to_a_checkpoint_in_folders_of_its_own(tmp_path):
+    belongs = ["additional_chat_templates/tool_use.jinja", "code/sub/modeling.py", "speech_tokenizer/config.json"]
+    belongs += ["chat_template.jinja", "tokenizer.model", "processor_config.json", "LICENSE"]
+    others = ["original/consolidated.00.pth", "original/params.json", "onnx/model.onnx", "onnx/config.json"]
+    others += ["figures/a.png", ".cache/b.json", "code/__pycache__/c.py", "checkpoint-5/d.safetensors", "e.gguf"]
+    others += ["checkpoint-5/config.json", "unfinished.partial", "deep/model.bin", "deep/below/config.json"]
+    assert belonging(belongs + others) - {"unfinished.partial"} == set(belongs)
+    for name in belongs + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "folder").mkdir(mode=0)
+    (tmp_path / "code/gone.py").symlink_to(tmp_path / "nowhere")
+    assert set(names_beside(tmp_path)) == {*belongs, "e.gguf"}
+
+
+def test_folders_of_a_checkpoint_are_locked_and_needed(hub, family):
+    for name in ("additional_chat_templates/tool_use.jinja", "original/model.pth", "original/params.json"):
+        path = family["v3"].directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{{ messages }}", encoding="utf-8")
+    hub.add_folder("owner/v3", family["v3"].directory)
+    for source in (f"file:{family['v3'].directory}", "hf://owner/v3"):
+        locked = lock_source("v3", "models", open_source(source))
+        assert [name for name in locked.needed if "/" in name] == ["additional_chat_templates/tool_use.jinja"]
 
 
 def test_changes_are_told_by_their_kind():

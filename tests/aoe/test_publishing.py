@@ -46,10 +46,15 @@ def test_where_it_comes_from_is_said_to_programs_and_people(family, tmp_path):
     (family["v3"].directory / "generation_config.json").write_text("{}", encoding="utf-8")
     (family["v3"].directory / "README.md").write_text("of the base", encoding="utf-8")
     (family["v3"].directory / "pytorch_model.bin").write_bytes(b"pickle")
+    for name in ("additional_chat_templates/tool_use.jinja", "original/params.pth", "code/modeling.py"):
+        (family["v3"].directory / name).parent.mkdir()
+        (family["v3"].directory / name).write_text("{}", encoding="utf-8")
     (family["v3"].directory / "pytorch_model.bin.index.json").write_text("{}", encoding="utf-8")
     complete_checkpoint(family["v3"], tmp_path, PROVENANCE)
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert names == {"README.md", "recipe.json", "config.json", "generation_config.json", INDEX}
+    below = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")}
+    assert below == {"additional_chat_templates/tool_use.jinja", "code/modeling.py"}
     recipe = json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))
     assert recipe["tool"].endswith(__version__)
     assert recipe | PROVENANCE == recipe
