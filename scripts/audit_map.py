@@ -5,6 +5,7 @@ import seaborn as sns
 from matplotlib.patches import Patch, Rectangle
 from aoe import drawing
 from aoe.architecture import TensorGroup
+from aoe.tables import read_table
 from joblog import logged
 
 PAPER = "#f2f2f2"
@@ -20,13 +21,13 @@ SPECIAL = {  # origin: (face, hatch, legend)
 
 def blend(row, colours):
     """The parents' colours, mixed by their λ."""
-    shares = {parent: max(row[parent], 0.0) for parent in colours}
+    shares = {parent: max(row[f"lambda_{parent}"], 0.0) for parent in colours}
     total = sum(shares.values()) or 1.0
     return tuple(sum(shares[parent] * colours[parent][i] for parent in colours) / total for i in range(3))
 
 
 with logged(snakemake.log[0]):
-    table, labels = pd.read_csv(snakemake.input[0]), snakemake.params.labels
+    table, labels = read_table(snakemake.input[0]), snakemake.params.labels
     parents = snakemake.params.settings["parents"]
     colours = dict(zip(parents, sns.color_palette("colorblind", len(parents)), strict=True))
     groups = [str(group) for group in TensorGroup if group in set(table.group)]

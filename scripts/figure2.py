@@ -1,7 +1,7 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
-import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 PANELS = {
@@ -12,7 +12,7 @@ PANELS = {
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space
-    rows = pd.read_parquet(snakemake.input[0])
+    rows = read_table(snakemake.input[0])
     rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
     means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
     means = means[means.group.isin(PANELS)]

@@ -1,15 +1,15 @@
 """Figure 3: the distribution of the differences, and how many tensors exceed a threshold δ."""
 
 import numpy as np
-import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space
-    rows = pd.read_parquet(snakemake.input[0])
+    rows = read_table(snakemake.input[0])
     rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
     rows = rows[rows.group.isin(drawing.GROUPS)]
     smallest = SMALLEST if space in ("codes", "frobenius") else 0

@@ -1,14 +1,14 @@
 """Figure 4: intelligence against inference cost, for every variant."""
 
-import pandas as pd
 from adjustText import adjust_text
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 STEPS = 500  # in which labels find a free place
 
 with logged(snakemake.log[0]):
-    summary = pd.read_csv(snakemake.input.summary).dropna(subset="intelligence")
+    summary = read_table(snakemake.input.summary).dropna(subset="intelligence")
     named, sweeps = snakemake.params.named, snakemake.params.sweeps
     figure, axes = drawing.figure(3.0)
     drawn = set(named)

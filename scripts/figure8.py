@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.patches import Patch
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
@@ -15,7 +16,7 @@ NAMES = {
 }
 
 with logged(snakemake.log[0]):
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
+    summary = read_table(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
     measures = [*(f"{name}_percent" for name in snakemake.params.benchmarks), "cost"]
     names = [NAMES.get(name, name) for name in snakemake.params.benchmarks]
     figure, (scores, cost) = drawing.figure(2.5, ncols=2, gridspec_kw={"width_ratios": [len(measures) - 1, 1]})

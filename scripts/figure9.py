@@ -1,11 +1,11 @@
 """Figure 9: time, speed and energy of an answer, for variants that were put the same queues of questions."""
 
-import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    table, labels, reference = pd.read_csv(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference
+    table, labels, reference = read_table(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference
     ends = table.at_once.min(), table.at_once.max()
     alone, many = (table[table.at_once == at_once].set_index("variant") for at_once in ends)
     # queue, measure, title, and how the measure changes with the tokens of an answer

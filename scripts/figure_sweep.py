@@ -2,6 +2,7 @@
 
 import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 FITTED = ("closing",)  # the other measures' points are joined: a step alone does not describe them
@@ -12,9 +13,9 @@ LABELS = {
 
 with logged(snakemake.log[0]):
     measure = snakemake.params.measure
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
-    transitions = pd.read_csv(snakemake.input.transitions).set_index(["sweep", "measure"])
-    curves = pd.read_csv(snakemake.input.curves)
+    summary = read_table(snakemake.input.summary).set_index("variant")
+    transitions = read_table(snakemake.input.transitions).set_index(["sweep", "measure"])
+    curves = read_table(snakemake.input.curves)
     figure, axes = drawing.figure(2.6)
     tables = []
     sweeps = [sweep for sweep in snakemake.params.sweeps if (sweep, measure) in transitions.index]

@@ -2,13 +2,14 @@
 
 import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 LABELS = {"intelligence": "intelligence score (%)", "cost": "inference cost\n(output tokens, {} = 1)"}
 
 with logged(snakemake.log[0]):
     measure = snakemake.params.measure
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
+    summary = read_table(snakemake.input.summary).set_index("variant")
     points = pd.DataFrame(snakemake.params.points)
     table = points.join(summary[[measure, f"{measure}_low", f"{measure}_high"]], on="variant")
     figure, axes = drawing.figure(2.1)

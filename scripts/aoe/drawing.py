@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+from aoe.tables import write_table
 
 matplotlib.use("agg")
 
@@ -60,7 +61,7 @@ def save(drawing, data, paths):
     """Write a figure in every format of ``paths`` (.svg, .pdf, .png) and its data beside it (.csv)."""
     for path in map(Path, paths):
         if path.suffix == ".csv":
-            data.to_csv(path, index=False)
+            write_table(data, path)
         else:
             dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[path.suffix[1:]]
             drawing.savefig(path, dpi=300, metadata=dates)
