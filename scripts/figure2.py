@@ -42,5 +42,6 @@ with logged(snakemake.log[0]):
             axis.set_yticklabels(layers[::step])
             axis.set_ylabel("decoder layer")
             axis.invert_yaxis()
-    figure.colorbar(image, ax=axes, label=drawing.SPACES[space], shrink=0.9, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label(drawing.SPACES[space], parse_math=True)
     drawing.save(figure, means, snakemake.output)

@@ -32,6 +32,6 @@ with logged(snakemake.log[0]):
     density.set_ylabel("share of the group")
     exceeding.set_ylabel("share above δ")
     exceeding.set_ylim(-0.03, 1.03)
-    exceeding.set_xlabel(drawing.SPACES[space])
+    exceeding.set_xlabel(drawing.SPACES[space], parse_math=True)
     figure.legend(loc="outside upper center", ncols=2)
     drawing.save(figure, shown[["tensor", "group", "layer", "kind", space]], snakemake.output)

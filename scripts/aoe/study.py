@@ -1,6 +1,7 @@
 """Studies: the models, variants, sweeps and benchmarks of one experiment, read from ``config/studies/{name}.yaml``."""
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ class Study:
     def label(self, variant):
         """How figures and tables call a variant."""
         if variant in self.models:
-            return self.models[variant]["label"]
-        return self.content["variants"].get(variant, {}).get("label", variant)
+            return self.models[variant]["label"] or variant
+        return self.content.get("variants", {}).get(variant, {}).get("label") or variant
 
     @property
     def inputs(self):
@@ -126,7 +127,7 @@ class Study:
 
 
 def read_study(name, folder, schema):
-    """The Study of ``folder/{name}.yaml``.
+    """The Study of ``folder/{name}.yaml``; its title and labels are on one line each.
 
     folder: path of the study files; schema: the study schema as a dict.  Raises AoeError for an unknown study, a key or
     value that the schema refuses (named by its place), or a recipe that makes no sense (named by its variant).
@@ -134,6 +135,7 @@ def read_study(name, folder, schema):
     path = Path(folder) / f"{name}.yaml"
     content = read_content(name, path)
     check_schema(content, schema, path)
+    _join_lines(content, path)
     try:
         study = _build(name, content)
     except AoeError as error:
@@ -160,6 +162,26 @@ def read_content(name, path, extending=()):
     if other in (name, *extending):
         raise AoeError(f"{path}: extends: {other} is extended by itself.")
     return read_content(other, path.with_name(f"{other}.yaml"), (name, *extending)) | content
+
+
+def _join_lines(content, path):
+    """Put the title and all labels on one line.  Raises AoeError if one has a character that no page can show."""
+    shown = [("title", content, "title")]
+    for kind in ("models", "variants"):
+        shown += [(f"{kind}.{name}.label", entry, "label") for name, entry in content.get(kind, {}).items()]
+    for place, entry, key in shown:
+        if key not in entry:
+            continue
+        try:  # JSON writes what is beyond the basic plane as two halves
+            whole = entry[key].encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise AoeError(f"{path}: at {place}: half a character (a lone surrogate) cannot be shown.") from error
+        entry[key] = " ".join(whole.split())
+        for character in entry[key]:
+            if unicodedata.category(character) == "Cc":
+                raise AoeError(
+                    f"{path}: at {place}: the control character U+{ord(character):04X} cannot be shown; leave it out."
+                )
 
 
 def check_locked(name, parts, locked):
