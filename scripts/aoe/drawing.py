@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 from aoe import AoeWarning, lettering
+from aoe.letters import without_font
 from aoe.tables import write_table
 
 matplotlib.use("agg")
@@ -75,7 +76,7 @@ def save(drawing, data, paths):
     """
     if lacking := lettering.use_fonts(drawing):
         name = Path(paths[0]).with_suffix("")
-        warnings.warn(lettering.without_font(name, lacking), AoeWarning, stacklevel=2)
+        warnings.warn(without_font(name, lacking), AoeWarning, stacklevel=2)
     for path in map(Path, paths):
         if path.suffix == ".csv":
             write_table(data, path)

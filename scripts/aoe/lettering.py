@@ -12,17 +12,13 @@ import warnings
 from matplotlib import font_manager, rcParams
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.text import Text
+from aoe.letters import is_seen
 
 FONT = "DejaVu Sans"  # matplotlib brings it along, so that figures look the same on every machine
 BREAKS = re.compile(r"\s+|[^\s\-_/]+[-_/]*|[-_/]+")  # a line may end behind each of these
 # of fonts that have the same number of the letters, those that were made for many scripts
 PREFERRED = re.compile(r"noto ?sans|source ?han|wenquanyi|droid|dejavu", re.IGNORECASE)
 BOXES = re.compile(r"last ?resort|adobe ?blank", re.IGNORECASE)  # fonts that have a box, or nothing, for every letter
-PACKAGES = {  # what a character's name begins with: the font package of Debian and Ubuntu that has it
-    ("CJK ", "HIRAGANA ", "KATAKANA ", "HANGUL ", "IDEOGRAPHIC ", "FULLWIDTH "): "fonts-noto-cjk",
-    ("",): "fonts-noto-core",
-}
-SYMBOLS = "fonts-symbola"
 
 
 def ems(text):
@@ -33,7 +29,7 @@ def ems(text):
 @functools.cache
 def _em(letter):
     """A letter's width; of one that only other fonts have, what they usually give it."""
-    if unicodedata.combining(letter) or (not _is_seen(letter) and letter != " "):
+    if unicodedata.combining(letter) or (not is_seen(letter) and letter != " "):
         return 0.0
     font = _own_font()
     if font.get_char_index(ord(letter)):
@@ -114,7 +110,7 @@ def use_fonts(figure):
 
 def fonts_for(letters):
     """(families, lacking): further fonts that together have the letters, and the letters, sorted, that no font has."""
-    missing = {letter for letter in letters if _is_seen(letter) and not _own_font().get_char_index(ord(letter))}
+    missing = {letter for letter in letters if is_seen(letter) and not _own_font().get_char_index(ord(letter))}
     families = []
     fonts = [font for font in map(_opened, sorted(font_manager.findSystemFonts())) if font] if missing else []
     while missing:
@@ -126,28 +122,6 @@ def fonts_for(letters):
         families.append(best.family_name)
         missing -= found
     return families, sorted(missing)
-
-
-def without_font(name, letters):
-    """The sentence on letters without a font.  letters: a sorted list."""
-    packages = dict.fromkeys(map(_package, letters))
-    shown = " ".join(letters[:12]) + (" …" if len(letters) > 12 else "")
-    return (
-        f"{name} shows boxes instead of letters that no font of this machine has ({shown}): install a font with them "
-        f"(on Debian and Ubuntu {', '.join(packages)}), delete the file, and run the workflow again."
-    )
-
-
-def _package(letter):
-    if unicodedata.category(letter) == "So":
-        return SYMBOLS
-    name = unicodedata.name(letter, "")
-    return next(package for starts, package in PACKAGES.items() if name.startswith(starts))
-
-
-def _is_seen(letter):
-    """Whether a character leaves a mark: no space, no control, no variation selector."""
-    return unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp", "Zs") and not "\ufe00" <= letter <= "\ufe0f"
 
 
 def _opened(path):
