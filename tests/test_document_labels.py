@@ -19,7 +19,7 @@ FACTS = {
     **dict.fromkeys(("models", "datasets", "benchmarks", "figures", "machines", "audits", "claims", "missing"), ()),
     **dict.fromkeys(("transitions", "latencies", "norms", "deltas"), ()),
     **dict.fromkeys(("commit", "serving", "judge", "norm", "key")),
-    **dict.fromkeys(("verdicts", "sources", "software"), {}),
+    **{key: {} for key in ("verdicts", "sources", "software")},
     "study": "NA",
     "release": "1",
     "folder": "results/NA",
