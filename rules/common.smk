@@ -596,6 +596,11 @@ def reference_tokenizer(wildcards):
 # for rules/figures.smk
 
 
+def reference_label(wildcards):
+    """A function, as Snakemake would take braces in a text for wildcards."""
+    return study.label(study.reference)
+
+
 def published(figure):
     """[(position, whose)] of what a figure shows as published."""
     return marks(CLAIMS, figure)

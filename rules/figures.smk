@@ -70,7 +70,7 @@ rule figure4:
         named=study.named,
         sweeps=study.positions(),
         reference=study.reference,
-        reference_label=study.label(study.reference),
+        reference_label=reference_label,
         published=published("figure4"),
     message:
         "Figure 4: intelligence against inference cost"
@@ -97,7 +97,7 @@ rule figure5:
     params:
         measure="cost",
         sweeps=study.positions(over_lambda2=True),
-        reference_label=study.label(study.reference),
+        reference_label=reference_label,
         published=published("figure5"),
     message:
         "Figure 5: inference cost over λ2"
@@ -113,7 +113,7 @@ use rule figure5 as figure6 with:
     params:
         measure="closing",
         sweeps=study.positions(over_lambda2=True),
-        reference_label=study.label(study.reference),
+        reference_label=reference_label,
         published=published("figure6"),
     message:
         "Figure 6: the closing tag over λ2"
@@ -140,7 +140,7 @@ if "threshold" in figures:
             points=study.positions()[figures["threshold"]],
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
-            reference_label=study.label(study.reference),
+            reference_label=reference_label,
             published=published("figure7a"),
         message:
             "Figure 7a: intelligence over δ"
@@ -157,7 +157,7 @@ if "threshold" in figures:
             points=study.positions()[figures["threshold"]],
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
-            reference_label=study.label(study.reference),
+            reference_label=reference_label,
             published=published("figure7b"),
         message:
             "Figure 7b: inference cost over δ"
@@ -182,7 +182,7 @@ if "assembled" in figures:
         params:
             variants=[figures["base"], figures["assembled"], figures["other"]],
             benchmarks=list(BENCHMARKS),
-            reference_label=study.label(study.reference),
+            reference_label=reference_label,
             published=published("figure8"),
         message:
             "Figure 8: the assembled model and its parents"

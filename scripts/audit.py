@@ -11,14 +11,11 @@ from aoe.audit.report import deviations, report
 from aoe.audit.table import to_frame, to_rows
 from aoe.audit.verdict import judge, lambda_table, map_table
 from aoe.checkpoint import Checkpoint
+from aoe.tables import read_table, write_table
 from joblog import logged
 
 DEVIATIONS = ["tensor", "group", "layer", "status", "what"]
 LAMBDAS = ["group", "layer", "parent", "weights", "median", "lowest", "highest", "widest_interval"]
-
-
-def write_table(rows, columns, path):
-    pd.DataFrame(rows, columns=columns).astype({"layer": "Int64"}).to_csv(path, index=False)
 
 
 with logged(snakemake.log[0]):
@@ -26,7 +23,7 @@ with logged(snakemake.log[0]):
     names, output = settings["parents"], snakemake.output
     parents = {parent: Checkpoint(checkpoints[parent], parent) for parent in names}
     audit = Audit(Checkpoint(checkpoints[settings["model"]], settings["model"]), parents)
-    tables = [pd.read_parquet(path) for path in snakemake.input.shards]
+    tables = [read_table(path) for path in snakemake.input.shards]
     rows = [row for table in tables if len(table) for row in to_rows(table)] + audit.missing()
     recovered = recover(rows, names, audit.reproduces)
     rows = judge(rows, recovered, claim is not None)
@@ -42,8 +39,11 @@ with logged(snakemake.log[0]):
         head + yaml.safe_dump({"variants": variants}, sort_keys=False, default_flow_style=None, width=100),
         encoding="utf-8",
     )
-    to_frame(rows).to_parquet(output.weights, index=False)
-    write_table(map_table(rows, names, recovered.mixtures), None, output.map)
-    write_table(lambda_table(rows, names), LAMBDAS, output.lambdas)
-    write_table(deviations(rows, audit.published.additional), DEVIATIONS, output.deviations)
+    write_table(to_frame(rows), output.weights)
+    for found_rows, columns, path in (
+        (map_table(rows, names, recovered.mixtures), None, output.map),
+        (lambda_table(rows, names), LAMBDAS, output.lambdas),
+        (deviations(rows, audit.published.additional), DEVIATIONS, output.deviations),
+    ):
+        write_table(pd.DataFrame(found_rows, columns=columns).astype({"layer": "Int64"}), path)
     print(found["verdict"], *found["summary"], sep="\n")

@@ -5,9 +5,11 @@ import seaborn as sns
 from matplotlib.patches import Patch, Rectangle
 from aoe import drawing
 from aoe.architecture import TensorGroup
+from aoe.tables import read_table
 from joblog import logged
 
 PAPER = "#f2f2f2"
+DISTINCT = 10  # colours of the palette for people who do not see all of them
 SPECIAL = {  # origin: (face, hatch, legend)
     "all parents": ("#d0d0d0", "", "the same in all parents"),
     "unexplained": ("#ffffff", "xxxx", "unexplained"),
@@ -20,15 +22,16 @@ SPECIAL = {  # origin: (face, hatch, legend)
 
 def blend(row, colours):
     """The parents' colours, mixed by their λ."""
-    shares = {parent: max(row[parent], 0.0) for parent in colours}
+    shares = {parent: max(row[f"lambda_{parent}"], 0.0) for parent in colours}
     total = sum(shares.values()) or 1.0
     return tuple(sum(shares[parent] * colours[parent][i] for parent in colours) / total for i in range(3))
 
 
 with logged(snakemake.log[0]):
-    table, labels = pd.read_csv(snakemake.input[0]), snakemake.params.labels
+    table, labels = read_table(snakemake.input[0]), snakemake.params.labels
     parents = snakemake.params.settings["parents"]
-    colours = dict(zip(parents, sns.color_palette("colorblind", len(parents)), strict=True))
+    palette = "colorblind" if len(parents) <= DISTINCT else "husl"
+    colours = dict(zip(parents, sns.color_palette(palette, len(parents)), strict=True))
     groups = [str(group) for group in TensorGroup if group in set(table.group)]
     layers = [*sorted(table.layer.dropna().astype(int).unique())] + ([None] if table.layer.isna().any() else [])
     figure, axis = drawing.figure(1.6 + 0.13 * len(layers), columns=1.75)
@@ -50,9 +53,11 @@ with logged(snakemake.log[0]):
     axis.set_yticks([i + 0.5 for i in shown], ["none" if layers[i] is None else layers[i] for i in shown])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    handles = [Patch(facecolor=colour, label=labels[parent]) for parent, colour in colours.items()]
+    handles = [Patch(facecolor=colour) for colour in colours.values()]
+    shown = [labels[parent] for parent in colours]
     for origin, (face, hatch, label) in SPECIAL.items():
         if origin in set(table.origin):
-            handles.append(Patch(facecolor=face, hatch=hatch, edgecolor="#555555", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+            handles.append(Patch(facecolor=face, hatch=hatch, edgecolor="#555555"))
+            shown.append(label)
+    drawing.legend(figure, handles, shown, 16, 3, loc="outside lower center", ncols=3)
     drawing.save(figure, table, snakemake.output)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import jinja2
-import pandas as pd
+from aoe.tables import read_table
 from joblog import logged
 
 MOST = 500  # deviations that are listed; the CSV beside the page has all
@@ -20,10 +20,8 @@ with logged(snakemake.log[0]):
         labels=snakemake.params.labels,
         map=drawn[drawn.index("<svg") :],
         recipe=Path(snakemake.input.recipe).read_text(encoding="utf-8"),
-        lambdas=pd.read_csv(snakemake.input.lambdas, dtype={"layer": "Int64"}).to_dict("records"),
-        deviations=pd.read_csv(
-            snakemake.input.deviations, dtype={"layer": "Int64"}, keep_default_na=False, na_values={"layer": [""]}
-        ).to_dict("records"),
+        lambdas=read_table(snakemake.input.lambdas, numbers=["weights"]).to_dict("records"),
+        deviations=read_table(snakemake.input.deviations).to_dict("records"),
         most=MOST,
         **json.loads(Path(snakemake.input.audit).read_text(encoding="utf-8")),
     )

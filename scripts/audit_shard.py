@@ -4,6 +4,7 @@ from aoe.audit.attribution import Audit, Tolerance
 from aoe.audit.table import to_frame
 from aoe.checkpoint import Checkpoint
 from aoe.plan import Plan
+from aoe.tables import write_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -16,6 +17,6 @@ with logged(snakemake.log[0]):
     )
     rows = audit.rows(audit.published.weights_in(snakemake.wildcards.shard), snakemake.threads)
     frame = to_frame(rows)
-    frame.to_parquet(snakemake.output[0], index=False)
+    write_table(frame, snakemake.output[0])
     if rows:
         print(frame.groupby(["found", "grade"]).size().to_string())

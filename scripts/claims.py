@@ -9,6 +9,7 @@ from aoe.claims.evidence import Evidence
 from aoe.claims.norms import shares_above
 from aoe.configuration import read_yaml
 from aoe.recipe import SPACES
+from aoe.tables import write_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -20,7 +21,7 @@ with logged(snakemake.log[0]):
         **snakemake.params.evidence,
     )
     table = evaluate(content, evidence)
-    table.to_csv(snakemake.output.claims, index=False, float_format="%.6g")
+    write_table(table, snakemake.output.claims, float_format="%.6g")
     norms = evidence.norms if evidence.differences else pd.DataFrame(columns=["group", *SPACES])
-    shares_above(norms, snakemake.params.deltas).to_csv(snakemake.output.norms, index=False)
+    write_table(shares_above(norms, snakemake.params.deltas), snakemake.output.norms)
     print(table[["claim", "condition", "value", "low", "high", "verdict", "note"]].to_string())

@@ -3,6 +3,7 @@
 import pandas as pd
 from aoe.checkpoint import Checkpoint
 from aoe.difference import COLUMNS, shard_differences
+from aoe.tables import write_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
@@ -12,5 +13,5 @@ with logged(snakemake.log[0]):
     rows = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)  # a shard of scales alone has no rows
     rows.insert(0, "base", base.name)
     rows.insert(1, "other", other.name)
-    rows.to_parquet(snakemake.output[0], index=False)
+    write_table(rows, snakemake.output[0])
     print(f"{len(rows)} weights, {int(rows.identical.sum())} of them identical")

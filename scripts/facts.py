@@ -3,21 +3,21 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 from aoe import __version__, paper
 from aoe.claims.published import marks
 from aoe.configuration import read_yaml
 from aoe.findings import benchmark_name, listed
 from aoe.machine import software
+from aoe.tables import read_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
     study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))
     folder = Path(snakemake.output[0]).parent
     claimed = read_yaml(snakemake.input.claims)
-    table = pd.read_csv(folder / "claims.csv")
+    table = read_table(folder / "claims.csv")
     rows, verdicts = paper.claims(table)
-    deltas, norms = paper.norms(pd.read_csv(folder / "norms.csv"))
+    deltas, norms = paper.norms(read_table(folder / "norms.csv"))
     asks = bool(snakemake.params.benchmarks)
     drawn = paper.figures(folder, names, settings, {name: marks(claimed, name) for name in names}, asks)
     facts = {
@@ -45,19 +45,19 @@ with logged(snakemake.log[0]):
     }
     if asks:
         tables = ("summary", "transitions", "transition_curves")
-        summary, fitted, curves = (pd.read_csv(folder / f"{name}.csv") for name in tables)
-        scores = pd.read_parquet(folder / "scores.parquet")
+        summary, fitted, curves = (read_table(folder / f"{name}.csv") for name in tables)
+        scores = read_table(folder / "scores.parquet")
         facts |= {
             "key": paper.key_figures(summary, fitted, curves, settings, study["models"]),
             "variants": paper.variants(summary),
             "transitions": paper.transitions(fitted),
-            "unreadable": paper.unreadable(pd.read_csv(folder / "unreadable.csv"), snakemake.params.labels),
+            "unreadable": paper.unreadable(read_table(folder / "unreadable.csv"), snakemake.params.labels),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
             "intelligence": listed(map(benchmark_name, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
     if settings["timed"]:
-        speed = pd.read_csv(folder / "latency.csv")
+        speed = read_table(folder / "latency.csv")
         facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}
         facts |= {"timed_on": listed(speed.machine.unique()), "token_rates": paper.token_rates(speed)}
     Path(snakemake.output[0]).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
-import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 PANELS = {
@@ -12,7 +12,7 @@ PANELS = {
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space
-    rows = pd.read_parquet(snakemake.input[0])
+    rows = read_table(snakemake.input[0])
     rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
     means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
     means = means[means.group.isin(PANELS)]
@@ -42,5 +42,6 @@ with logged(snakemake.log[0]):
             axis.set_yticklabels(layers[::step])
             axis.set_ylabel("decoder layer")
             axis.invert_yaxis()
-    figure.colorbar(image, ax=axes, label=drawing.SPACES[space], shrink=0.9, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label(drawing.SPACES[space], parse_math=True)
     drawing.save(figure, means, snakemake.output)

@@ -1,15 +1,15 @@
 """Figure 3: the distribution of the differences, and how many tensors exceed a threshold δ."""
 
 import numpy as np
-import pandas as pd
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space
-    rows = pd.read_parquet(snakemake.input[0])
+    rows = read_table(snakemake.input[0])
     rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
     rows = rows[rows.group.isin(drawing.GROUPS)]
     smallest = SMALLEST if space in ("codes", "frobenius") else 0
@@ -32,6 +32,6 @@ with logged(snakemake.log[0]):
     density.set_ylabel("share of the group")
     exceeding.set_ylabel("share above δ")
     exceeding.set_ylim(-0.03, 1.03)
-    exceeding.set_xlabel(drawing.SPACES[space])
+    exceeding.set_xlabel(drawing.SPACES[space], parse_math=True)
     figure.legend(loc="outside upper center", ncols=2)
     drawing.save(figure, shown[["tensor", "group", "layer", "kind", space]], snakemake.output)

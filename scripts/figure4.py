@@ -1,19 +1,19 @@
 """Figure 4: intelligence against inference cost, for every variant."""
 
-import pandas as pd
 from adjustText import adjust_text
-from aoe import drawing
+from aoe import drawing, lettering
+from aoe.tables import read_table
 from joblog import logged
 
 STEPS = 500  # in which labels find a free place
 
 with logged(snakemake.log[0]):
-    summary = pd.read_csv(snakemake.input.summary).dropna(subset="intelligence")
+    summary = read_table(snakemake.input.summary).dropna(subset="intelligence")
     named, sweeps = snakemake.params.named, snakemake.params.sweeps
     figure, axes = drawing.figure(3.0)
     drawn = set(named)
-    for (sweep, points), (color, marker, _) in zip(sweeps.items(), drawing.MARKS, strict=False):
-        part = summary[summary.variant.isin({point["variant"] for point in points} - drawn)]
+    for sweep, (color, marker, _) in drawing.marks(sweeps):
+        part = summary[summary.variant.isin({point["variant"] for point in sweeps[sweep]} - drawn)]
         drawn |= set(part.variant)
         errors = [part.cost - part.cost_low, part.cost_high - part.cost]
         drawing.with_interval(axes, part, "cost", "intelligence", color, marker, sweep, xerr=errors, alpha=0.85, ms=3.5)
@@ -21,14 +21,20 @@ with logged(snakemake.log[0]):
     errors = [part.cost - part.cost_low, part.cost_high - part.cost]
     drawing.with_interval(axes, part, "cost", "intelligence", drawing.INK, "*", "models and recipes", xerr=errors, ms=7)
     drawing.published(axes, snakemake.params.published)
-    labels = [axes.text(row.cost, row.intelligence, row.label, fontsize=7) for row in part.itertuples()]
-    axes.set_xlabel(f"inference cost (output tokens, {snakemake.params.reference_label} = 1)")
+    shown = lettering.distinct(part.label, 14, 2)
+    labels = [
+        axes.text(row.cost, row.intelligence, label, fontsize=7)
+        for row, label in zip(part.itertuples(), shown, strict=True)
+    ]
+    measured = f"inference cost (output tokens, {lettering.shortened(snakemake.params.reference_label, 40)} = 1)"
+    axes.set_xlabel(lettering.wrapped(measured, drawing.ACROSS, 3))
     axes.set_ylabel("intelligence score (%)")
     axes.margins(x=0.14, y=0.1)
-    axes.legend(loc="lower right")
+    drawing.legend(figure, *axes.get_legend_handles_labels(), 24, axes=axes, loc="lower right")
     if summary.empty:
         axes.text(0.5, 0.5, "no variant has marks\nin every benchmark", transform=axes.transAxes, ha="center")
     lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
+    lettering.use_fonts(figure)
     figure.canvas.draw()
     # by steps, not by the clock: labels have to come to rest in the same places on any machine
     places = summary.cost.to_numpy(), summary.intelligence.to_numpy()

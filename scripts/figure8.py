@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.patches import Patch
 from aoe import drawing
+from aoe.tables import read_table
 from joblog import logged
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
@@ -15,7 +16,7 @@ NAMES = {
 }
 
 with logged(snakemake.log[0]):
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
+    summary = read_table(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
     measures = [*(f"{name}_percent" for name in snakemake.params.benchmarks), "cost"]
     names = [NAMES.get(name, name) for name in snakemake.params.benchmarks]
     figure, (scores, cost) = drawing.figure(2.5, ncols=2, gridspec_kw={"width_ratios": [len(measures) - 1, 1]})
@@ -50,10 +51,10 @@ with logged(snakemake.log[0]):
     scores.set_ylabel("score (%)")
     scores.set_ylim(0, 105)
     cost.set_xticks([0], ["inference\ncost"])
-    cost.set_ylabel(f"output tokens ({snakemake.params.reference_label} = 1)")
+    cost.set_ylabel(drawing.of_reference("output tokens ({} = 1)", snakemake.params.reference_label))
     for axes in (scores, cost):
         axes.tick_params(axis="x", length=0)
-    figure.legend(looks, names_of_looks, loc="outside upper center", ncols=2)
+    drawing.legend(figure, looks, names_of_looks, 14, 3, loc="outside upper center", ncols=2)
     table = summary.reset_index()[
         ["variant", "label", *(f"{m}{end}" for m in measures for end in ("", "_low", "_high"))]
     ]

@@ -1,11 +1,11 @@
 """Figure 9: time, speed and energy of an answer, for variants that were put the same queues of questions."""
 
-import pandas as pd
-from aoe import drawing
+from aoe import drawing, lettering
+from aoe.tables import read_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    table, labels, reference = pd.read_csv(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference
+    table, labels, reference = read_table(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference
     ends = table.at_once.min(), table.at_once.max()
     alone, many = (table[table.at_once == at_once].set_index("variant") for at_once in ends)
     # queue, measure, title, and how the measure changes with the tokens of an answer
@@ -24,8 +24,10 @@ with logged(snakemake.log[0]):
         lines = axis.hlines(
             by_tokens, *([x + side for x in range(len(part))] for side in (-0.42, 0.42)), color=drawing.RED, lw=1.4
         )
-        axis.set_xticks(range(len(part)), map(labels.get, part.index), rotation=45, ha="right", rotation_mode="anchor")
+        shown = lettering.distinct(map(labels.get, part.index), 14)
+        axis.set_xticks(range(len(part)), shown, rotation=45, ha="right", rotation_mode="anchor")
         axis.set_title(title)
         axis.set_ylim(bottom=0)
-    figure.legend([lines], [f"{labels[reference]}, by the tokens alone"], loc="outside upper center")
+    alone = f"{lettering.shortened(labels[reference], 80)}, by the tokens alone"
+    drawing.legend(figure, [lines], [alone], 60, loc="outside upper center")
     drawing.save(figure, table, snakemake.output)

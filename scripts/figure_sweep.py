@@ -1,7 +1,8 @@
 """Figures 5 and 6: a measure over λ2 for every sweep, the closing tag with its fitted transition."""
 
 import pandas as pd
-from aoe import drawing
+from aoe import drawing, lettering
+from aoe.tables import read_table
 from joblog import logged
 
 FITTED = ("closing",)  # the other measures' points are joined: a step alone does not describe them
@@ -12,13 +13,13 @@ LABELS = {
 
 with logged(snakemake.log[0]):
     measure = snakemake.params.measure
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
-    transitions = pd.read_csv(snakemake.input.transitions).set_index(["sweep", "measure"])
-    curves = pd.read_csv(snakemake.input.curves)
+    summary = read_table(snakemake.input.summary).set_index("variant")
+    transitions = read_table(snakemake.input.transitions).set_index(["sweep", "measure"])
+    curves = read_table(snakemake.input.curves)
     figure, axes = drawing.figure(2.6)
     tables = []
     sweeps = [sweep for sweep in snakemake.params.sweeps if (sweep, measure) in transitions.index]
-    for sweep, (color, marker, line) in zip(sweeps, drawing.MARKS, strict=False):
+    for sweep, (color, marker, line) in drawing.marks(sweeps):
         points = pd.DataFrame(snakemake.params.sweeps[sweep])
         columns = [measure, f"{measure}_low", f"{measure}_high"]
         table = points.join(summary[columns], on="variant")
@@ -38,8 +39,11 @@ with logged(snakemake.log[0]):
         drawing.with_interval(axes, table, "lambda2", measure, color, marker, label)
     drawing.published(axes, snakemake.params.published)
     axes.set_xlim(table.lambda2.min() - 0.03, table.lambda2.max() + 0.03)
-    axes.set_xlabel(f"λ$_2$, the weight of {snakemake.params.reference_label}")
-    axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
+    label = snakemake.params.reference_label
+    math = label.isascii() and "$" not in label  # formulas have no other letters, and no $ that is one
+    weight = f"{'λ$_2$' if math else 'λ₂'}, the weight of {label}"
+    axes.set_xlabel(lettering.wrapped(weight, drawing.ACROSS), parse_math=math)
+    axes.set_ylabel(drawing.of_reference(LABELS[measure], label))
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]) if measure == "cost" else -0.04)
-    figure.legend(loc="outside upper center", ncols=1)
+    drawing.legend(figure, *axes.get_legend_handles_labels(), 29, loc="outside upper center", ncols=1)
     drawing.save(figure, pd.concat(tables), snakemake.output)

@@ -1,14 +1,15 @@
 """Figures 7a and 7b: a measure over the threshold δ, for merges with equal weights."""
 
 import pandas as pd
-from aoe import drawing
+from aoe import drawing, lettering
+from aoe.tables import read_table
 from joblog import logged
 
 LABELS = {"intelligence": "intelligence score (%)", "cost": "inference cost\n(output tokens, {} = 1)"}
 
 with logged(snakemake.log[0]):
     measure = snakemake.params.measure
-    summary = pd.read_csv(snakemake.input.summary).set_index("variant")
+    summary = read_table(snakemake.input.summary).set_index("variant")
     points = pd.DataFrame(snakemake.params.points)
     table = points.join(summary[[measure, f"{measure}_low", f"{measure}_high"]], on="variant")
     figure, axes = drawing.figure(2.1)
@@ -16,9 +17,11 @@ with logged(snakemake.log[0]):
     drawing.with_interval(axes, table, "delta", measure, drawing.BLUE, "s", None)
     drawing.published(axes, snakemake.params.published)
     base = summary.loc[snakemake.params.base]
-    axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":", label=f"{base.label} (δ → ∞)")
-    axes.set_xlabel(f"threshold δ ({drawing.SPACES[snakemake.params.space]})")
-    axes.set_ylabel(LABELS[measure].format(snakemake.params.reference_label))
+    handles, labels = axes.get_legend_handles_labels()
+    line = axes.axhline(base[measure], color=drawing.INK, lw=0.8, ls=":")
+    axes.set_xlabel(f"threshold δ ({drawing.SPACES[snakemake.params.space]})", parse_math=True)
+    axes.set_ylabel(drawing.of_reference(LABELS[measure], snakemake.params.reference_label))
     axes.margins(y=0.12)
-    axes.legend(loc="upper right")
+    shown = f"{lettering.shortened(base.label, 36)} (δ → ∞)"
+    drawing.legend(figure, [*handles, line], [*labels, shown], 24, axes=axes, loc="upper right")
     drawing.save(figure, table, snakemake.output)

@@ -2,15 +2,24 @@
 
 import sys
 import traceback
+import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-from aoe import AoeError
+from aoe import AoeError, AoeWarning
 
 
 @contextmanager
 def logged(path):
-    """Send stdout and stderr to the log file ``path``; an AoeError becomes one sentence, there and on the screen."""
-    with open(path, "w", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    """Send stdout and stderr to the log file ``path``; an AoeError or AoeWarning becomes one sentence, there and on the
+    screen."""
+    with (
+        open(path, "w", encoding="utf-8", buffering=1) as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("always", AoeWarning)
+        warnings.showwarning = _shown_by(warnings.showwarning, log)
         try:
             yield
         except AoeError as error:
@@ -23,3 +32,16 @@ def logged(path):
         except Exception:  # a bug of ours: its traceback belongs into the log too, and the job still fails
             traceback.print_exc(file=log)
             raise
+
+
+def _shown_by(otherwise, log):
+    """What shows a warning: an AoeWarning in the log and on the screen, any other as before."""
+
+    def show(message, category, *where, **more):
+        if not issubclass(category, AoeWarning):
+            otherwise(message, category, *where, **more)
+            return
+        for stream in (log, sys.__stderr__):
+            print(f"Warning: {message}", file=stream, flush=True)
+
+    return show

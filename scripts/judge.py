@@ -9,6 +9,7 @@ import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from aoe.hashing import sha256
+from aoe.tables import write_table
 from benchmarks.catalog import turns_of
 from benchmarks.judging import HIGHEST, Judge, judge_all, unjudged
 from benchmarks.mt_bench import Judging
@@ -73,8 +74,8 @@ with logged(snakemake.log.job):
     )
     table["rating"] = table.rating.astype(float)
     table["mark"] = table.rating / HIGHEST
-    table.to_parquet(snakemake.output.judgements, index=False)
+    write_table(table, snakemake.output.judgements)
     judged = judged_by(judge, table)
-    judged.to_csv(snakemake.output.judge, index=False)
+    write_table(judged, snakemake.output.judge)
     for warning in filter(None, judged.warning):
         print(f"Warning: {warning}")

@@ -4,6 +4,7 @@ import pandas as pd
 from aoe.energy import Meter
 from aoe.machine import hardware, in_words
 from aoe.sampling import end_ids, with_ends
+from aoe.tables import write_table
 from benchmarks.catalog import task_of
 from benchmarks.queueing import measures, put
 from joblog import logged
@@ -29,5 +30,5 @@ with logged(snakemake.log.job):
                 row |= {"idle_watts": idle, "joules_an_answer": None if used is None else used / len(answers)}
                 rows += [row | {"machine": machine}] if repeat else []
     table = pd.DataFrame(rows).round(6)
-    table.to_csv(snakemake.output[0], index=False)
+    write_table(table, snakemake.output[0])
     print(table.to_string())

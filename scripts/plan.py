@@ -15,9 +15,9 @@ with logged(snakemake.log[0]):
         print(sentence)
     norms = None
     if recipe.threshold.delta > 0:
-        import pandas as pd
+        from aoe.tables import read_table  # pandas takes its time, and most plans have no threshold
 
-        rows = pd.read_parquet(snakemake.input.differences)
+        rows = read_table(snakemake.input.differences)
         rows = rows[rows.base == recipe.base].set_index(["other", "tensor"])[recipe.threshold.space]
         norms = {parent: rows[parent].to_dict() for parent in recipe.parents if parent != recipe.base}
     plan = make_plan(recipe, parents, norms)

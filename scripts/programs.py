@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
+from aoe.tables import write_table
 from benchmarks import bigcodebench
 from benchmarks.catalog import turns_of
 from benchmarks.sandbox import from_settings
@@ -20,6 +21,6 @@ with logged(snakemake.log[0]):
     table = pd.DataFrame(places).assign(
         mark=[float(p) if solvable[turn.question] else None for p, turn in zip(passed, turns, strict=True)]
     )
-    table.astype({"mark": float}).to_parquet(snakemake.output[0], index=False)
+    write_table(table.astype({"mark": float}), snakemake.output[0])
     if missing := table.mark.isna().sum():
         print(f"Warning: {missing} of {len(table)} answers do not count: their tasks' own solutions fail here, too.")

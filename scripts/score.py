@@ -5,13 +5,14 @@ from pathlib import Path
 import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe.servable import end_think_id
+from aoe.tables import read_table, write_table
 from benchmarks.catalog import scored_rows
 from joblog import logged
 
 
 def marks_of(path, variant):
     """{(question, sample, turn): mark or None}, as a judge or the sandbox gave them."""
-    table = pd.read_parquet(path)
+    table = read_table(path)
     if "variant" in table:
         table = table[table.variant == variant]
     return {(row.question, row.sample, row.turn): None if pd.isna(row.mark) else row.mark for row in table.itertuples()}
@@ -25,5 +26,5 @@ with logged(snakemake.log[0]):
         found = scored_rows(read_eval_log(path), end_think, marks.get(Path(path).stem))
         rows += [{"variant": variant, **row} for row in found]
     table = pd.DataFrame(rows)
-    table.to_parquet(snakemake.output[0], index=False)
+    write_table(table, snakemake.output[0])
     print(table.groupby("benchmark")[["right", "tokens", "closing_tags"]].mean())

@@ -1,18 +1,18 @@
 """Summarize all variants, compare them on the same questions, and fit the transitions over λ2."""
 
-import pandas as pd
 from aoe.summary import categories, compare, fit_transitions, summarize, unreadable
+from aoe.tables import read_table, write_table
 from joblog import logged
 
 with logged(snakemake.log[0]):
-    scores = pd.read_parquet(snakemake.input[0])
+    scores = read_table(snakemake.input[0])
     summary = summarize(scores, snakemake.params.variants, snakemake.params.scores)
-    summary.to_csv(snakemake.output.summary, index=False)
-    compare(scores, snakemake.params.pairs, snakemake.params.scores).to_csv(snakemake.output.comparisons, index=False)
-    categories(scores).to_csv(snakemake.output.categories, index=False)
-    unreadable(scores).to_csv(snakemake.output.unreadable, index=False)
+    write_table(summary, snakemake.output.summary)
+    write_table(compare(scores, snakemake.params.pairs, snakemake.params.scores), snakemake.output.comparisons)
+    write_table(categories(scores), snakemake.output.categories)
+    write_table(unreadable(scores), snakemake.output.unreadable)
     transitions, curves = fit_transitions(scores, snakemake.params.sweeps, snakemake.params.scores)
-    transitions.to_csv(snakemake.output.transitions, index=False)
-    curves.to_csv(snakemake.output.curves, index=False)
+    write_table(transitions, snakemake.output.transitions)
+    write_table(curves, snakemake.output.curves)
     print(summary.to_string())
     print(transitions.to_string())

@@ -8,3 +8,7 @@ __version__ = "0.2.0"
 
 class AoeError(Exception):
     """A user's mistake or a broken input, told in one sentence: what is wrong, where, and what to do."""
+
+
+class AoeWarning(UserWarning):
+    """What a user should know of a result that is made all the same, told in one sentence."""

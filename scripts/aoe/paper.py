@@ -12,6 +12,7 @@ from aoe.claims import NOT_RUN
 from aoe.findings import benchmark_name, counted, fixed, interval, listed, number
 from aoe.machine import in_words
 from aoe.sampling import NEUTRAL
+from aoe.tables import read_table
 
 SPACES = {
     "normalized": "‖ΔW‖/√n of the dequantized weights",
@@ -77,7 +78,7 @@ def figures(folder, names, settings, published, asks):
 
 
 def _finding(name, folder, settings, published):
-    table = pd.read_csv(folder / f"figures/{name}.csv")
+    table = read_table(folder / f"figures/{name}.csv")
     if name == "figure2":
         return findings.figure2(table, settings["space"])
     if name == "figure3":
@@ -87,13 +88,13 @@ def _finding(name, folder, settings, published):
     if name == "figure5":
         return findings.figure5(table)
     if name == "figure6":
-        return findings.figure6(table, pd.read_csv(folder / "transitions.csv"), published)
+        return findings.figure6(table, read_table(folder / "transitions.csv"), published)
     if name == "figure9":
         return findings.figure9(table, settings["timed"])
     if name == "figure8":
         return findings.figure8(table, settings["assembled"])
     if name in ("figure7a", "figure7b"):
-        base = pd.read_csv(folder / "summary.csv").set_index("variant").loc[settings["base"]]
+        base = read_table(folder / "summary.csv").set_index("variant").loc[settings["base"]]
         return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
     raise AoeError(f"aoe.paper knows no sentence for {name}; docs/how-to/add-a-figure.md says how it gets one.")
 
@@ -144,9 +145,9 @@ def claims(table):
         {
             **{key: getattr(row, key) for key in ("says", "source", "published", "verdict")},
             "id": row.claim,
-            "condition": "" if pd.isna(row.condition) else row.condition,
+            "condition": row.condition,
             "measured": _measured(row),
-            "note": "" if pd.isna(row.note) else row.note,
+            "note": row.note,
         }
         for row in table.itertuples()
     ]
@@ -157,7 +158,7 @@ def _measured(row):
     """A claim's value with its interval and unit."""
     if pd.isna(row.value):
         return ""
-    return interval(row.value, row.low, row.high, plain) + ("" if pd.isna(row.unit) else f" {row.unit}")
+    return interval(row.value, row.low, row.high, plain) + (f" {row.unit}" if row.unit else "")
 
 
 def norms(table):

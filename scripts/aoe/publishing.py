@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -85,30 +86,44 @@ def model_card(provenance):
     return "\n".join(
         [
             f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
-            f"# {recipe.get('label', provenance['variant'])}",
+            f"# {_literal(recipe.get('label') or provenance['variant'])}",
             "",
             f"Assembled from the weights of {len(parents)} parents by the {provenance['tool']}, without training.",
             "",
             "| parent | λ | revision |",
             "|---|---|---|",
-            *(f"| {name} | {weights[name]:g} | `{parent['revision']}` |" for name, parent in parents.items()),
+            *(f"| {_literal(name)} | {weights[name]:g} | `{parent['revision']}` |" for name, parent in parents.items()),
             "",
-            f"* base, whose tensors are kept outside S: {recipe['base']}",
-            f"* S, the tensors that are merged: {_sentence(recipe.get('subset', {})) or 'all'}",
+            f"* base, whose tensors are kept outside S: {_literal(recipe['base'])}",
+            f"* S, the tensors that are merged: {_literal(_sentence(recipe.get('subset', {}))) or 'all'}",
             f"* δ, the threshold of their difference: {threshold['delta']:g}"
             + (f", measured as {threshold['space']}" if "space" in threshold else ""),
-            *(f"* {key}: {recipe[key]}" for key in ("config_from", "config", "tokenizer_from") if key in recipe),
-            *(f"* instead in {_sentence(o['subset'])}: {_mixture(o['weights'])}" for o in recipe.get("overrides", [])),
+            *(
+                f"* {key}: {_literal(str(recipe[key]))}"
+                for key in ("config_from", "config", "tokenizer_from")
+                if key in recipe
+            ),
+            *(
+                f"* instead in {_literal(_sentence(o['subset']))}: {_literal(_mixture(o['weights']))}"
+                for o in recipe.get("overrides", [])
+            ),
             "",
             "What became of the tensors:",
             "",
-            *(f"* {line}" for line in provenance["plan"]),
+            *(f"* {_literal(line)}" for line in provenance["plan"]),
             "",
             "`recipe.json` has all of this, and the size and SHA-256 of every parent's files: the same recipe on the",
             "same files gives the same bytes.",
             "",
         ]
     )
+
+
+def _literal(text):
+    """A text in Markdown that is shown as it is: one line without emphasis, links, formulas, HTML, or cells' ends."""
+    one_line = " ".join(text.split())
+    # an underscore within a word means nothing, and names have many
+    return re.sub(r"[\\`*\[\]<>&$|~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", one_line)
 
 
 def _sentence(subset):

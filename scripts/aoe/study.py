@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class Study:
     def label(self, variant):
         """How figures and tables call a variant."""
         if variant in self.models:
-            return self.models[variant]["label"]
-        return self.content["variants"].get(variant, {}).get("label", variant)
+            return self.models[variant]["label"] or variant
+        return self.content.get("variants", {}).get(variant, {}).get("label") or variant
 
     @property
     def inputs(self):
@@ -147,7 +148,7 @@ class Study:
 
 
 def read_study(name, folder, schema):
-    """The Study of ``folder/{name}.yaml``.
+    """The Study of ``folder/{name}.yaml``; its title and labels are on one line each.
 
     folder: path of the study files; schema: the study schema as a dict.  Raises AoeError for an unknown study, a key or
     value that the schema refuses (named by its place), or a recipe that makes no sense (named by its variant).
@@ -155,6 +156,7 @@ def read_study(name, folder, schema):
     path = Path(folder) / f"{name}.yaml"
     content = read_content(name, path)
     check_schema(content, schema, path)
+    _join_lines(content, path)
     study = _in_file(path, _build, name, content)
     _check_references(study, path)
     return study
@@ -200,6 +202,26 @@ def _renamed(name, path):
         return f" Rename {name}.yml to {name}.yaml."
     close = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.yaml")], 1)
     return f" Perhaps you mean {close[0]}." if close else ""
+
+
+def _join_lines(content, path):
+    """Put the title and all labels on one line.  Raises AoeError if one has a character that no page can show."""
+    shown = [("title", content, "title")]
+    for kind in ("models", "variants"):
+        shown += [(f"{kind}.{name}.label", entry, "label") for name, entry in content.get(kind, {}).items()]
+    for place, entry, key in shown:
+        if key not in entry:
+            continue
+        try:  # JSON writes what is beyond the basic plane as two halves
+            whole = entry[key].encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise AoeError(f"{path}: at {place}: half a character (a lone surrogate) cannot be shown.") from error
+        entry[key] = " ".join(whole.split())
+        for character in entry[key]:
+            if unicodedata.category(character) == "Cc":
+                raise AoeError(
+                    f"{path}: at {place}: the control character U+{ord(character):04X} cannot be shown; leave it out."
+                )
 
 
 def check_locked(name, parts, locked):

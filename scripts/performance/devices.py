@@ -16,6 +16,7 @@ from aoe.findings import counted, fixed, interval, number
 from aoe.paper import LATENCIES, latencies, machines, token_rates
 from aoe.study import read_content, read_study
 from aoe.summary import fit_transitions, summarize
+from aoe.tables import read_table, write_table
 
 STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals
@@ -53,7 +54,7 @@ def measured(name):
     """(summary, transitions, kinds of machine) of a study."""
     schema = json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
     study = read_study(name, "config/studies", schema)
-    scores = pd.read_parquet(f"results/{name}/scores.parquet")
+    scores = read_table(f"results/{name}/scores.parquet")
     transitions, _ = fit_transitions(scores, study.positions(over_lambda2=True), study.content["scores"])
     records = sorted(Path(f"results/{name}/answers").glob("*/machine.json"))
     kinds = machines([json.loads(file.read_text(encoding="utf-8")) for file in records])
@@ -164,7 +165,7 @@ def _speed(tables, labels, claims):
 def _verdict(row):
     """A claim's value, verdict and, where there is one, reservation."""
     told = f"{interval(row.value, row.low, row.high)} {row.verdict}"
-    return f"{told}, but {row.note}" if isinstance(row.note, str) else told
+    return f"{told}, but {row.note}" if row.note else told
 
 
 def _starts(table):
@@ -222,8 +223,11 @@ def _ranks(table):
 def read_docs(folder=DOCS):
     """What is committed."""
 
-    def read(name, index=None):
-        return pd.read_csv(folder / name, index_col=index) if (folder / name).exists() else None
+    def read(name, index=None, numbers=()):
+        if not (folder / name).exists():
+            return None
+        table = read_table(folder / name, numbers)
+        return table.set_index(index) if index else table
 
     def by_mode(name, index=None):
         tables = {mode: read(f"{name}-{mode}.csv", index) for mode in MODES}
@@ -235,7 +239,7 @@ def read_docs(folder=DOCS):
         json.loads((folder / "machines.json").read_text(encoding="utf-8")),
         by_mode("latency"),
         by_mode("claims", "claim"),
-        read("starts.csv"),
+        read("starts.csv", numbers=["weights"]),
         read("ranks.csv"),
     )
 
@@ -252,8 +256,8 @@ def main():
     for device, name in STUDIES.items():
         if Path(f"results/{name}/scores.parquet").exists():
             summary, transitions, kinds[device] = measured(name)
-            summary.to_csv(DOCS / f"summary-{device}.csv", index=False)
-            transitions.to_csv(DOCS / f"transitions-{device}.csv", index=False)
+            write_table(summary, DOCS / f"summary-{device}.csv")
+            write_table(transitions, DOCS / f"transitions-{device}.csv")
         else:  # what is committed of it stays
             kinds[device] = read_docs().kinds[device]
     name = STUDIES["gpu"]
@@ -262,8 +266,8 @@ def main():
         mode = mode_of(read_content(name, Path(f"config/studies/{name}.yaml")))
         shutil.copy(gpu / "latency.csv", DOCS / f"latency-{mode}.csv")
         shutil.copy(gpu / "figures/figure9.svg", DOCS / f"figure9-{mode}.svg")
-        claims = pd.read_csv(gpu / "claims.csv")
-        claims[claims.rule == "latencies"].to_csv(DOCS / f"claims-{mode}.csv", index=False)
+        claims = read_table(gpu / "claims.csv")
+        write_table(claims[claims.rule == "latencies"], DOCS / f"claims-{mode}.csv")
     (DOCS / "machines.json").write_text(json.dumps(kinds, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     DOCS.with_suffix(".md").write_text(as_markdown(read_docs()), encoding="utf-8")
 

@@ -21,6 +21,7 @@ from aoe.plan import make_plan
 from aoe.recipe import read_recipe
 from aoe.serving import Server
 from aoe.study import read_content
+from aoe.tables import write_table
 from performance.random_models import write_random_checkpoint
 
 PARENTS = ("one", "two")
@@ -120,7 +121,7 @@ def main():
     if words.table:
         found = {one["shape"]: one for one in map(json.loads, map(Path.read_text, words.folder.glob("*-*.json")))}
         table = table_of([found[shape] for shape in SHAPES if shape in found])
-        table.to_csv(words.table, index=False)
+        write_table(table, words.table)
         print(table.to_string())
 
 

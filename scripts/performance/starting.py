@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from aoe.serving import Server
 from aoe.study import read_content
+from aoe.tables import write_table
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from performance.measure import row
@@ -38,7 +39,7 @@ def starts(work, runs, table, study="mini-gpu"):
         for kind in KINDS
     ]
     found = pd.DataFrame([one for one in found if one["run"] >= 0])
-    found.round(3).to_csv(table, index=False)
+    write_table(found.round(3), table)
     note = f"{MODEL} of the study {study}, in eager mode; reference: compiled, with captured graphs"
     columns = {kind: found[found.kind == kind] for kind in KINDS}
     whole = f"{note}; until all questions are answered"

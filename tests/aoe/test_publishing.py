@@ -68,7 +68,7 @@ def test_where_it_comes_from_is_said_to_programs_and_people(family, tmp_path):
         "1.5, measured as codes",
     ]:
         assert words in card
-    assert "instead in names *.gate_proj.*: 1 r1" in card
+    assert "instead in names \\*.gate_proj.\\*: 1 r1" in card
 
 
 def test_several_shards_need_an_index(family, tmp_path):

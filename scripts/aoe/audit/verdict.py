@@ -101,7 +101,8 @@ def _counted(rows):
 
 
 def map_table(rows, names, mixtures):
-    """One dict a layer, group and origin: its share of the parameters there, and λ of each parent (0 where unknown).
+    """One dict a layer, group and origin: its share of the parameters there, and ``lambda_`` of each parent (0 where
+    unknown).
 
     mixtures: {weight: {parent: λ}} of a recovered recipe.
     """
@@ -113,7 +114,7 @@ def map_table(rows, names, mixtures):
         shares[place, origin(row)] = _shares(row, names, mixtures.get(row["tensor"]))
     return [
         {"layer": place[0], "group": place[1], "origin": what, "share": size / max(places[place], 1)}
-        | shares[place, what]
+        | {f"lambda_{name}": weight for name, weight in shares[place, what].items()}
         for (place, what), size in sizes.items()
     ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from aoe.audit.table import to_rows
 from aoe.summary import Answers
+from aoe.tables import read_table
 
 
 class NotRunError(Exception):
@@ -44,7 +45,7 @@ class Evidence:
         """The table of all variants; none if the study asks nothing."""
         if not self.scores:
             raise NotRunError("the study asks no questions")
-        return pd.read_csv(self.folder / "summary.csv").set_index("variant")
+        return read_table(self.folder / "summary.csv").set_index("variant")
 
     @cached_property
     def transitions(self):
@@ -57,14 +58,14 @@ class Evidence:
     def _fitted(self, table):
         if not self.scores:
             raise NotRunError("the study asks no questions")
-        return pd.read_csv(self.folder / f"{table}.csv")
+        return read_table(self.folder / f"{table}.csv")
 
     @cached_property
     def answers(self):
         """(the scored answers as a table, the same as Answers)."""
         if not self.scores:
             raise NotRunError("the study asks no questions")
-        table = pd.read_parquet(self.folder / "scores.parquet")
+        table = read_table(self.folder / "scores.parquet")
         return table, Answers(table)
 
     @cached_property
@@ -73,7 +74,7 @@ class Evidence:
         if not self.differences:
             raise NotRunError("the study measures no differences")
         base, other, _ = self.differences
-        rows = pd.read_parquet(self.folder / "differences.parquet")
+        rows = read_table(self.folder / "differences.parquet")
         return rows[(rows.base == base) & (rows.other == other)]
 
     @cached_property
@@ -81,7 +82,7 @@ class Evidence:
         """The table of speed and energy, for the queue in which fewest questions are asked at once."""
         if not self.timed:
             raise NotRunError("the study measures no speed")
-        table = pd.read_csv(self.folder / "latency.csv")
+        table = read_table(self.folder / "latency.csv")
         return table[table.at_once == table.at_once.min()].set_index("variant")
 
     def speed(self, role):
@@ -114,5 +115,5 @@ class Evidence:
         audits = [name for name, (model, _) in self.audits.items() if model == self.name(role)]
         if not audits:
             raise NotRunError(f"the study has no audit of {self.name(role)}")
-        table = pd.read_parquet(self.folder / "audits" / audits[0] / "weights.parquet")
+        table = read_table(self.folder / "audits" / audits[0] / "weights.parquet")
         return to_rows(table), self.audits[audits[0]][1]
