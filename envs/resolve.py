@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
-import uv
 import yaml
 
 HERE = Path(__file__).parent
@@ -61,17 +60,8 @@ def resolve(lines, python, glibc, found=(), machine="x86_64", overrides=(), from
         instead = Path(folder) / "overrides.txt"
         instead.write_text("\n".join(overrides) + "\n", encoding="utf-8")
         platform = f"{machine}-manylinux_{glibc}"
-        command = [
-            uv.find_uv_bin(),
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-header",
-            "--no-annotate",
-            "--system-certs",
-            wanted,
-        ]
-        command += ["--override", instead]
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", wanted]
+        command += ["--system-certs", "--override", instead]
         command += ["--output-file", pins, "--python-version", python, "--python-platform", platform]
         command += ["--only-binary", ":all:", *(word for name in from_source for word in ("--no-binary", name))]
         command += ["--index-strategy", "unsafe-best-match", *(f"--find-links={place}" for place in found)]
