@@ -32,10 +32,7 @@ GOOD = {
     "disk_wanted_gb": 3,
 }
 NEW = {"python": (3, 14, 0)}
-OLD_PYTHONS = [
-    *Path("~/.pyenv/versions").expanduser().glob("[23].*/bin/python"),
-    *Path("/usr/bin").glob("python[23].*"),
-]
+PYENV = Path("~/.pyenv/versions").expanduser()
 
 
 @pytest.mark.parametrize(
@@ -114,14 +111,14 @@ def test_which_compiler_is_taken(tmp_path):
     assert machine_check.compiler({}) is None
 
 
-@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.parts[-3])
-def test_an_old_python_is_told(python):
+@pytest.mark.parametrize("release", ["2.7.18", "3.6.15", "3.8.18"])
+def test_an_old_python_is_told(release):
+    python = PYENV / release / "bin/python"
     if not python.exists():
-        pytest.skip(f"there is no {python}")
+        pytest.skip(f"pyenv has no Python {release}")
     ran = subprocess.run([python, SCRIPT, "."], capture_output=True, encoding="utf-8")
-    version = re.search(r"(\d+)\.(\d+)", str(python))
     assert ran.returncode == 1 and ran.stdout == "" and ran.stderr.count("\n") == 1
-    assert f"Python {version[0]} is too old, 3.11 to 3.14 is needed" in ran.stderr
+    assert f"Python {release.rpartition('.')[0]} is too old, 3.11 to 3.14 is needed" in ran.stderr
 
 
 def test_make_says_it_before_anything_is_installed(tmp_path):
