@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
 RESULTS := results/$(STUDY)
-CORES ?= $(shell nproc)
+CORES ?= $(shell nproc 2>/dev/null)
 SERVERS ?= 6
 WORKERS ?= 2
-MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
+# What the machine, or the container's limit, leaves free
+MEMORY_MB ?= $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) envs/machine_check.py --memory)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
 .PHONY: run fetch gpu scores test lint unit pins rehearsal bench clean
@@ -47,15 +48,27 @@ lint: $(VENV)/installed
 unit: $(VENV)/installed
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-$(VENV)/installed: requirements.lock
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \"Python 3.11 or newer is needed; name it: make PYTHON=python3.11\")"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
-	$(BIN)/pip install --quiet --no-deps -r requirements.lock
-	touch $@
+# Installs a lock into an environment: $(call install,folder,lock).  PyTorch's build for CPUs is taken from pip's index,
+# else from PyTorch's own; where neither has it for this Python, the plain build, which brings CUDA on x86-64, runs on CPUs.
+define install
+@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); install Python 3.11 to 3.14, or name it: make PYTHON=..." >&2; exit 1; }
+@$(PYTHON) envs/machine_check.py "$(1)"
+$(PYTHON) -m venv "$(1)"
+@grep -v "^torch==" $(2) > "$(1)/without-torch.lock"
+$(1)/bin/pip install --quiet --no-deps $(TORCH) 2>/dev/null \
+|| $(1)/bin/pip install --quiet --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu $(TORCH) 2>/dev/null \
+|| { echo "PyTorch's build for CPUs is not to be had here for this Python: taking the plain one (5 GB)" \
+     && $(PYTHON) envs/machine_check.py "$(1)" 6 2>&1 \
+     && $(1)/bin/pip install --quiet --constraint "$(1)/without-torch.lock" $(TORCH:+cpu=); }
+$(1)/bin/pip install --quiet --no-deps -r "$(1)/without-torch.lock"
+@touch "$(1)/installed"
+endef
 
-# The exact versions below the marks in envs/*.yaml.  Wants uv (`pip install uv`); WHEELS names folders with wheels that
-# no index in reach has.
+$(VENV)/installed: requirements.lock
+	$(call install,$(VENV),$<)
+
+# requirements.lock, and the exact versions below the marks in envs/*.yaml.  WHEELS names folders with wheels that no
+# index in reach has.
 pins: $(VENV)/installed
 	$(BIN)/python envs/resolve.py $(WHEELS)
 
@@ -74,10 +87,7 @@ bench: $(VENV)/installed $(VENV)-mergekit/installed
 	PYTHONPATH=scripts:tests $(BIN)/python -m performance --mergekit $(VENV)-mergekit/bin/mergekit-yaml
 
 $(VENV)-mergekit/installed: requirements-mergekit.lock
-	$(PYTHON) -m venv $(VENV)-mergekit
-	$(VENV)-mergekit/bin/pip install --quiet --no-deps $(TORCH) || $(VENV)-mergekit/bin/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
-	$(VENV)-mergekit/bin/pip install --quiet --no-deps -r requirements-mergekit.lock
-	touch $@
+	$(call install,$(VENV)-mergekit,$<)
 
 clean:
 	rm -rf results .snakemake

