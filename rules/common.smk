@@ -29,8 +29,10 @@ from partitions import problems, read_partitions
 from planned import show_cost
 from preflight import fly, is_preflight, title_of
 from stages import asked_by, checks_of, scripts_of
-from startup import cancel_left_jobs, hold
+from startup import cancel_left_jobs, hold, name_interpreter, undo_future_dates
 from verdicts import show_verdicts
+
+name_interpreter()
 
 
 def read_schema(name):
@@ -82,6 +84,15 @@ except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))
     unready.append(str(error))
+
+# Before Snakemake compares dates.  Jobs leave them alone: the clock of their node may be another one.
+if workflow.is_main_process:
+    read_by_rules = ["scripts", "config", "report", "resources/deepseek-v3", study.content["lock"]]
+    if undated := undo_future_dates(read_by_rules, f"results/{study.name}"):
+        logger.warning(
+            f"{undated[0]} is dated in the future, and its date cannot be changed ({len(undated)} such files): what "
+            "depends on it may be made again; correct the clock, or `touch` it."
+        )
 
 # Jobs on other nodes are submitted with the launcher's variables.
 if "caches" in config:
@@ -316,7 +327,9 @@ def needed_files(wildcards):
 def doubtful_files(wildcards):
     """Differs from what was recorded when a verified file was replaced, however old, so that it is verified again."""
     receipts_of = f"results/{study.name}/receipts/{wildcards.name}"
-    return doubtful(directories[wildcards.name], needed_facts(wildcards), receipts_of)
+    part = f"verified_for/{wildcards.variant}" if "variant" in wildcards.keys() else "verified"
+    verified = Path(f"results/{study.name}/{part}/{wildcards.name}.json").exists()
+    return doubtful(directories[wildcards.name], needed_facts(wildcards), receipts_of, verified)
 
 
 def is_audited(wildcards):
@@ -324,11 +337,12 @@ def is_audited(wildcards):
     return wildcards.name in [entry["model"] for entry in study.audits.values()]
 
 
-def files_or_records(wildcards):
-    """A file that lies where the user put it is looked at itself, a fetched one by the record of its download."""
-    if wildcards.name in study.sources:
-        return records(wildcards.name, needed_files(wildcards))
-    return [f"{directories[wildcards.name]}/{file}" for file in needed_files(wildcards)]
+def download_records(wildcards):
+    """The records of what was fetched.  What the user laid down has none: `doubtful_files` says whether it changed.
+
+    Such files are no inputs, as Snakemake goes by dates, and theirs are the user's: they may be in the future.
+    """
+    return records(wildcards.name, needed_files(wildcards)) if wildcards.name in study.sources else []
 
 
 def all_receipts(wildcards):
