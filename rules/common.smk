@@ -17,7 +17,7 @@ from aoe.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
-from aoe.machine import commit
+from aoe.machine import UNKNOWN, commit
 from aoe.serving import command_line
 from aoe.study import check_schema, read_study
 from aoe.transfer import STALL_SECONDS
@@ -659,7 +659,7 @@ def study_facts(wildcards):
         "study": study.name,
         "title": study.content["title"],
         "lock": study.content["lock"],
-        "commit": commit(workflow.basedir),
+        "commit": commit(),
         "commands": repeating(),
         "serving": " ".join(command_line(serving)) if serving else None,
         "models": [input_facts(name) for name in study.models],
@@ -689,8 +689,8 @@ def size_in_words(size):
 
 def repeating():
     """The commands that make all of it once more: on one machine, or on a cluster."""
-    here = commit(workflow.basedir)
-    checkout = [f"git checkout {here.removesuffix('-dirty')}"] if here else []
+    here = commit()
+    checkout = [f"git checkout {here.removesuffix('-dirty')}"] if not here.startswith(UNKNOWN) else []
     gpus = study.content.get("serving", {}).get("gpus")
     with_gpus = f' SDM="--software-deployment-method conda" RESOURCES=gpu={gpus}' if gpus else ""
     alone = f"make run STUDY={study.name}{with_gpus}"

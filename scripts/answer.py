@@ -54,7 +54,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
+    ran_on = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
     Path(snakemake.output[0]).write_text(json.dumps(ran_on, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(unfinished.parent)
