@@ -29,10 +29,11 @@ from partitions import problems, read_partitions
 from planned import show_cost
 from preflight import fly, is_preflight, title_of
 from stages import asked_by, checks_of, scripts_of
-from startup import cancel_left_jobs, hold, name_interpreter, undo_future_dates
+from startup import cancel_left_jobs, hold, name_interpreter, print_anything, undo_future_dates
 from verdicts import show_verdicts
 
 name_interpreter()
+print_anything()
 
 
 def read_schema(name):

@@ -1,8 +1,10 @@
 """What a run does before its first job.
 
-One run a folder, no jobs of a killed run on the cluster, an interpreter that a shell can start, and no dates to come.
+One run a folder, no jobs of a killed run on the cluster, an interpreter that a shell can start, output that any locale
+can print, and no dates to come.
 """
 
+import codecs
 import fcntl
 import os
 import re
@@ -33,6 +35,17 @@ def name_interpreter():
         return
     os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
     sys.executable = name
+
+
+def print_anything():
+    """Let this process and its children print λ as ``\\u03bb`` where the locale's encoding lacks it, instead of ending."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if codecs.lookup(encoding).name == "utf-8":
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    chosen = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
+    os.environ["PYTHONIOENCODING"] = f"{chosen}:backslashreplace"
 
 
 def undo_future_dates(sources, results):
