@@ -1,6 +1,9 @@
 # Set-up and the two commands of the README; everything else is Snakemake's.
 PYTHON ?= python3
 VENV := .venv
+ifneq ($(words $(VENV)),1)
+$(error make takes no blanks in the folder of the environment; name another one: make VENV=.venv)
+endif
 BIN := $(VENV)/bin
 TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
@@ -9,7 +12,7 @@ CORES ?= $(shell nproc)
 SERVERS ?= 6
 WORKERS ?= 2
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
+SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
 .PHONY: run fetch gpu scores test lint unit pins rehearsal bench clean
 .DELETE_ON_ERROR:
@@ -52,7 +55,7 @@ $(VENV)/installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
-	touch $@
+	touch -r $< $@  # also where that is dated in the future
 
 # The exact versions below the marks in envs/*.yaml.  Wants uv (`pip install uv`); WHEELS names folders with wheels that
 # no index in reach has.
