@@ -12,6 +12,10 @@ CORES ?= $(shell nproc)
 SERVERS ?= 6
 WORKERS ?= 2
 MEMORY_MB ?= $(shell awk '/MemAvailable/ {print int($$2 / 1024 * 0.9)}' /proc/meminfo)
+# Snakemake makes a cache below the home folder, and nothing begins without.
+ifeq ($(shell [ -w "$$HOME" ] && echo writable),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/caches
+endif
 SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
 .PHONY: run fetch gpu scores test lint unit pins rehearsal bench clean
@@ -55,7 +59,7 @@ $(VENV)/installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $(TORCH)
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
-	touch -r $< $@  # also where that is dated in the future
+	touch -r $< $@
 
 # The exact versions below the marks in envs/*.yaml.  Wants uv (`pip install uv`); WHEELS names folders with wheels that
 # no index in reach has.

@@ -88,7 +88,14 @@ except AoeError as error:
 
 # Before Snakemake compares dates.  Jobs leave them alone: the clock of their node may be another one.
 if workflow.is_main_process:
-    read_by_rules = ["scripts", "config", "report", "resources/deepseek-v3", study.content["lock"]]
+    read_by_rules = [
+        "scripts",
+        "config",
+        "report",
+        "docs/benchmarks.json",
+        "resources/deepseek-v3",
+        study.content["lock"],
+    ]
     if undated := undo_future_dates(read_by_rules, f"results/{study.name}"):
         logger.warning(
             f"{undated[0]} is dated in the future, and its date cannot be changed ({len(undated)} such files): what "

@@ -38,7 +38,7 @@ def name_interpreter():
 
 
 def print_anything():
-    """Let this process and its children print λ as ``\\u03bb`` where the locale's encoding lacks it, instead of ending."""
+    """Let this process, and its children, escape what the locale's encoding lacks, such as λ, instead of ending."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if codecs.lookup(encoding).name == "utf-8":
         return
