@@ -1,6 +1,9 @@
 # Set-up and the two commands of the README; everything else is Snakemake's.
 PYTHON ?= python3
 VENV := .venv
+ifneq ($(words $(VENV)),1)
+$(error make takes no blanks in the folder of the environment; name another one: make VENV=.venv)
+endif
 BIN := $(VENV)/bin
 TORCH := $(shell grep "^torch==" requirements.lock)
 STUDY ?= mini
@@ -10,7 +13,11 @@ SERVERS ?= 6
 WORKERS ?= 2
 # What the machine, or the container's limit, leaves free
 MEMORY_MB ?= $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) envs/machine_check.py --memory)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
+# Snakemake makes a cache below the home folder, and nothing begins without.
+ifeq ($(shell [ -w "$$HOME" ] && echo writable),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/caches
+endif
+SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
 .PHONY: run fetch gpu scores test lint unit pins rehearsal bench clean
 .DELETE_ON_ERROR:
@@ -61,7 +68,7 @@ $(1)/bin/pip install --quiet --no-deps $(TORCH) 2>/dev/null \
      && $(PYTHON) envs/machine_check.py "$(1)" 6 2>&1 \
      && $(1)/bin/pip install --quiet --constraint "$(1)/without-torch.lock" $(TORCH:+cpu=); }
 $(1)/bin/pip install --quiet --no-deps -r "$(1)/without-torch.lock"
-@touch "$(1)/installed"
+@touch -r "$(2)" "$(1)/installed"
 endef
 
 $(VENV)/installed: requirements.lock

@@ -17,7 +17,7 @@ from aoe.claims.published import marks
 from aoe.configuration import read_yaml, text_options
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
-from aoe.machine import commit
+from aoe.machine import UNKNOWN, commit
 from aoe.servable import check_servable
 from aoe.serving import command_line
 from aoe.schema import check_schema
@@ -33,8 +33,11 @@ from partitions import problems, read_partitions
 from planned import show_cost
 from preflight import fly, is_preflight, title_of
 from stages import asked_by, checks_of, scripts_of
-from startup import cancel_left_jobs, hold
+from startup import cancel_left_jobs, hold, name_interpreter, print_anything, undo_future_dates
 from verdicts import show_verdicts
+
+name_interpreter()
+print_anything()
 
 
 def read_schema(name):
@@ -114,6 +117,22 @@ except AoeError as error:
     if not is_preflight(sys.argv):
         raise WorkflowError(str(error))
     unready.append(str(error))
+
+# Before Snakemake compares dates.  Jobs leave them alone: the clock of their node may be another one.
+if workflow.is_main_process:
+    read_by_rules = [
+        "scripts",
+        "config",
+        "report",
+        "docs/benchmarks.json",
+        "resources/deepseek-v3",
+        study.content["lock"],
+    ]
+    if undated := undo_future_dates(read_by_rules, f"results/{study.name}"):
+        logger.warning(
+            f"{undated[0]} is dated in the future, and its date cannot be changed ({len(undated)} such files): what "
+            "depends on it may be made again; correct the clock, or `touch` it."
+        )
 
 # Jobs on other nodes are submitted with the launcher's variables.
 if "caches" in config:
@@ -354,7 +373,9 @@ def needed_files(wildcards):
 def doubtful_files(wildcards):
     """Differs from what was recorded when a verified file was replaced, however old, so that it is verified again."""
     receipts_of = f"results/{study.name}/receipts/{wildcards.name}"
-    return doubtful(directories[wildcards.name], needed_facts(wildcards), receipts_of)
+    part = f"verified_for/{wildcards.variant}" if "variant" in wildcards.keys() else "verified"
+    verified = Path(f"results/{study.name}/{part}/{wildcards.name}.json").exists()
+    return doubtful(directories[wildcards.name], needed_facts(wildcards), receipts_of, verified)
 
 
 def is_audited(wildcards):
@@ -367,8 +388,12 @@ def record_or_file(name, file):
     return records(name, [file])[0] if name in study.sources else f"{directories[name]}/{file}"
 
 
-def files_or_records(wildcards):
-    return [record_or_file(wildcards.name, file) for file in needed_files(wildcards)]
+def download_records(wildcards):
+    """The records of what was fetched.  What the user laid down has none: `doubtful_files` says whether it changed.
+
+    Such files are no inputs, as Snakemake goes by dates, and theirs are the user's: they may be in the future.
+    """
+    return records(wildcards.name, needed_files(wildcards)) if wildcards.name in study.sources else []
 
 
 def all_receipts(wildcards):
@@ -712,7 +737,7 @@ def study_facts(wildcards):
         "study": study.name,
         "title": study.content["title"],
         "lock": study.content["lock"],
-        "commit": commit(workflow.basedir),
+        "commit": commit(),
         "commands": repeating(),
         "serving": " ".join(command_line(serving)) if serving else None,
         "models": [input_facts(name) for name in study.models],
@@ -742,8 +767,8 @@ def size_in_words(size):
 
 def repeating():
     """The commands that make all of it once more: on one machine, or on a cluster."""
-    here = commit(workflow.basedir)
-    checkout = [f"git checkout {here.removesuffix('-dirty')}"] if here else []
+    here = commit()
+    checkout = [f"git checkout {here.removesuffix('-dirty')}"] if not here.startswith(UNKNOWN) else []
     gpus = study.content.get("serving", {}).get("gpus")
     with_gpus = f' SDM="--software-deployment-method conda" RESOURCES=gpu={gpus}' if gpus else ""
     alone = f"make run STUDY={study.name}{with_gpus}"

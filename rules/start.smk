@@ -18,7 +18,7 @@ onstart:
         if requested and not is_locked(study):
             lock_study()
             # the plan was made of what was expected; the same command once more makes it of what there is
-            os.execv(sys.executable, sys.orig_argv)
+            os.execvp(sys.executable, sys.orig_argv)
         # before the first byte: is there room for all that this run fetches?
         begin_fetching(requested, f"results/{study.name}/fetching.json")
     except (AoeError, OSError) as error:
@@ -30,7 +30,7 @@ onstart:
 onsuccess:
     if any(time_ != verified_before[path] for path, time_ in times(*verified_before).items()):
         logger.info("Files that had changed were verified anew; now for what else there is to do.")
-        os.execv(sys.executable, sys.orig_argv)
+        os.execvp(sys.executable, sys.orig_argv)
 
 
 def check_partitions():

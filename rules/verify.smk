@@ -3,7 +3,7 @@
 
 rule verify_input:
     input:
-        files_or_records,
+        download_records,
     output:
         # kept while the job runs: one that fails must not make everything that was built on the old one be built again
         update("results/{study}/verified/{name}.json"),

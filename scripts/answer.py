@@ -61,7 +61,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit("."), "backends": backends}
+    ran_on = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
     ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
     ran_on |= {"prompts": prompts}

@@ -62,7 +62,7 @@ def fly(plan):
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, __file__, str(folder / "plan.json")])
+    os.execvp(sys.executable, [sys.executable, __file__, str(folder / "plan.json")])
 
 
 def with_targets(command, targets, *options):

@@ -1,11 +1,19 @@
-"""What a run does before its first job: one run a folder, and no jobs of a killed one on the cluster."""
+"""What a run does before its first job.
 
+One run a folder, no jobs of a killed run on the cluster, an interpreter that a shell can start, output that any locale
+can print, and no dates to come.
+"""
+
+import codecs
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +22,70 @@ from aoe import AoeError
 # Snakemake's Slurm executor calls all jobs of a run by one random UUID, with the site's prefix before it.
 RUN_NAME = re.compile(r"^(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 by default
+
+
+def name_interpreter():
+    """Let Snakemake start this Python by its bare name if a shell would not take its path for one word.
+
+    Snakemake puts ``sys.executable`` into shell commands without quotes, so that a space in it ends every job.  PATH
+    takes any folder: it begins with the interpreter's own, and children find the same Python there.
+    """
+    folder, name = os.path.split(sys.executable)
+    if shlex.quote(sys.executable) == sys.executable or not folder:
+        return
+    os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+    sys.executable = name
+
+
+def print_anything():
+    """Let this process, and its children, escape what the locale's encoding lacks, such as λ, instead of ending."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if codecs.lookup(encoding).name == "utf-8":
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    chosen = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
+    os.environ["PYTHONIOENCODING"] = f"{chosen}:backslashreplace"
+
+
+def undo_future_dates(sources, results):
+    """Date files that are dated later than now to now, so that Snakemake compares dates that mean something.
+
+    Snakemake takes whatever is newer for changed, and refuses an output that is older than an input: a clock that was
+    set back, or an archive from a machine with another clock, would end a run or repeat it for ever.
+
+    sources: files and folders that rules read, dated a second before ``results``, the folder of what they make.
+    Returns the paths, as texts, whose dates cannot be changed.
+    """
+    now, kept = _file_system_time("."), []
+    for places, date in ((sources, now - 1), ([results], now)):
+        for path in (path for place in places for path in _files_in(place)):
+            try:
+                if path.lstat().st_mtime > now:
+                    os.utime(path, (date, date), follow_symlinks=False)
+                if path.is_symlink() and path.exists() and path.stat().st_mtime > now:
+                    os.utime(path, (date, date))
+            except FileNotFoundError:  # another run in this folder is under way
+                continue
+            except OSError:
+                kept.append(str(path))
+    return kept
+
+
+def _files_in(place):
+    """The files in a folder, however deep; a file itself."""
+    if not os.path.isdir(place):
+        return [Path(place)] if os.path.lexists(place) else []
+    return [Path(folder, file) for folder, _, files in os.walk(place) for file in files]
+
+
+def _file_system_time(folder):
+    """Now, in seconds since 1970, by the clock that dates new files in ``folder``; it may be a file server's."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return max(os.fstat(file.fileno()).st_mtime, time.time())
+    except OSError:
+        return time.time()
 
 
 def hold(folder):

@@ -23,6 +23,7 @@ from rocrate.rocrate import ROCrate
 from aoe import AoeError, __version__
 from aoe.configuration import read_yaml
 from aoe.lock import KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
+from aoe.machine import UNKNOWN
 from aoe.study import read_content
 
 # what the workflow consists of, beside the study's own files
@@ -283,7 +284,7 @@ class _Description:
         for path in sorted(results.glob("answers/*/machine.json")):
             found = json.loads(path.read_text(encoding="utf-8"))
             used.append(found.get("software", {}))
-            if found.get("commit"):
+            if not (found.get("commit") or UNKNOWN).startswith(UNKNOWN):
                 commits.add(found["commit"])
             if "machine" in found:
                 words = "; ".join(f"{key}: {value}" for key, value in found["machine"].items())

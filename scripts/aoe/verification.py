@@ -78,13 +78,16 @@ def is_lost(record, path, facts):
     return Path(record).exists() and not (path.is_file() and path.stat().st_size == facts["size"])
 
 
-def doubtful(directory, files, receipts):
-    """The files that have a receipt, but are no longer what it was for: moved, replaced, or written to since."""
+def doubtful(directory, files, receipts, verified=False):
+    """The files that are no longer what their receipt is for: moved, replaced, or written to since.
+
+    verified: whether all of them were verified before, so that one without a receipt is doubtful too.
+    """
+    known = {file: _read_receipt(Path(receipts) / f"{file}.json") for file in files}
     return [
         file
         for file, facts in files.items()
-        if (known := _read_receipt(Path(receipts) / f"{file}.json")) is not None
-        and known != _state(Path(directory) / file, facts)
+        if (verified if known[file] is None else known[file] != _state(Path(directory) / file, facts))
     ]
 
 

@@ -126,6 +126,10 @@ def test_a_replaced_file_is_doubtful_and_found(tmp_path, how):
         verify_file(path, files["file"], receipts / "file.json")
 
 
+def test_a_verified_file_without_its_receipt_is_doubtful(tmp_path):
+    assert doubtful(tmp_path, {"file": {"size": 3, "sha256": "0"}}, tmp_path / "receipts", verified=True) == ["file"]
+
+
 def test_a_recorded_download_is_lost_with_its_file(tmp_path):
     facts = {"size": 3, "sha256": "0" * 64}
     file, record = tmp_path / "file", tmp_path / "file.json"
