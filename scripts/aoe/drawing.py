@@ -25,7 +25,7 @@ MARKS_APART = len(COLORS) * len(MARKERS)
 # what was published, beside what was measured: lines that differ from the sweeps' and from one another
 GREY, PUBLISHED = "#6b6b6b", [(0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (3, 2)), (0, (7, 2)), (0, (1, 3))]
 FEW_ROWS = 6  # of a legend, for which a figure has room
-ACROSS, UPRIGHT = 24, 15  # ems: a line of a label of the horizontal axis, and of the vertical one
+ACROSS, UPRIGHT = 24, 14.8  # ems: a line of a label of the horizontal axis, and of the vertical one
 ROW = 0.14  # inches: the height of a legend's row
 GROUPS = {
     "routed_experts": ("routed experts", BLUE, "-"),
