@@ -173,7 +173,7 @@ def dated(where, template, date):
     """The sentence on a prompt with today's date."""
     return (
         f"{where}: the chat template {template.place} writes today's date {date!r} into the prompt, so that answers "
-        "would depend on the day; fix it in serving.options.default-chat-template-kwargs (often `date_string`), or "
+        "depend on the day; fix it in serving.options.default-chat-template-kwargs (often `date_string`), or "
         "name another template in serving.options.chat-template."
     )
 
@@ -201,8 +201,6 @@ def _foreseen(where, template, messages, opening, as_parts):
         context = rendered(template, messages, begin=False, as_parts=as_parts)
     except Exception:  # whatever a template's code raises
         return None
-    if dates := dates_in(template, text):
-        return dated(where, template, dates[0])
     bos = template.variables.get("bos_token")
     if bos and text.startswith(bos * 2):
         return refusal(where, template, f"begins with {bos!r} twice", opening)

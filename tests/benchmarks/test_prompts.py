@@ -50,6 +50,11 @@ def test_the_prompts_of_one_question_a_benchmark_are_kept():
     assert "<｜Assistant｜>42<｜end▁of▁sentence｜><｜User｜>now " in second and second.endswith("=?<｜Assistant｜>")
 
 
+def test_a_prompt_with_todays_date_is_told(capsys):
+    looked(TEMPLATE.replace("{{- bos_token -}}", "{{- strftime_now('%Y-%m-%d') -}}"))
+    assert "Warning: r1, arithmetic: the chat template T.jinja writes today's date" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -61,7 +66,6 @@ def test_the_prompts_of_one_question_a_benchmark_are_kept():
         ("+ content + eos", "+ content | trim + eos", "instead of the forced"),
         ("+ content + eos", "+ eos", r"does not give a prompt, which is to end in"),
         ("{{- bos_token -}}", "{{- bos_token + bos_token -}}", "begins with '<｜begin▁of▁sentence｜>' twice"),
-        ("{{- bos_token -}}", "{{- strftime_now('%Y-%m-%d') -}}", "writes today's date"),
         ("message['content'] -}}", "message['content'] + '<｜Assistant｜>' -}}", "begins the answer twice"),
     ],
 )
