@@ -77,7 +77,7 @@ def doubts(facts):
         yield "Python.h was not found; vLLM needs it wherever a study lets it compile (enforce-eager: false)."
 
 
-def look(folder, disk_wanted_gb=ENVIRONMENT_GB):
+def look(folder, disk_wanted_gb=None):
     """Return the facts that `lack` and `doubts` ask about, of this machine and this Python, as a dict."""
     import sysconfig
 
@@ -97,7 +97,8 @@ def look(folder, disk_wanted_gb=ENVIRONMENT_GB):
         "memory_gb": None if memory is None else memory / 1024.0,
         "folder": folder,
         "disk_gb": free_disk_gb(folder),
-        "disk_wanted_gb": disk_wanted_gb,
+        # an environment that is there already, or a part of it, is updated in place
+        "disk_wanted_gb": disk_wanted_gb or (0 if os.path.exists(os.path.join(folder, "bin/pip")) else ENVIRONMENT_GB),
     }
 
 

@@ -61,7 +61,7 @@ def resolve(lines, python, glibc, found=(), machine="x86_64", overrides=(), from
         instead.write_text("\n".join(overrides) + "\n", encoding="utf-8")
         platform = f"{machine}-manylinux_{glibc}"
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", wanted]
-        command += ["--system-certs", "--override", instead]
+        command += ["--system-certs", "--no-python-downloads", "--override", instead]
         command += ["--output-file", pins, "--python-version", python, "--python-platform", platform]
         command += ["--only-binary", ":all:", *(word for name in from_source for word in ("--no-binary", name))]
         command += ["--index-strategy", "unsafe-best-match", *(f"--find-links={place}" for place in found)]

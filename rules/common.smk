@@ -33,7 +33,7 @@ from partitions import problems, read_partitions
 from planned import show_cost
 from preflight import fly, is_preflight, title_of
 from stages import asked_by, checks_of, scripts_of
-from startup import cancel_left_jobs, hold, name_interpreter, print_anything, undo_future_dates
+from startup import cancel_left_jobs, check_folder, hold, name_interpreter, print_anything, undo_future_dates
 from verdicts import show_verdicts
 
 name_interpreter()
@@ -91,6 +91,7 @@ def check_config(schema):
 
 
 try:
+    check_folder(workflow.basedir)
     check_config(read_schema("config"))
     CLAIMS = read_yaml(Path(workflow.basedir) / "config" / "claims.yaml")
     check_schema(CLAIMS, read_schema("claims"), "config/claims.yaml")

@@ -24,16 +24,26 @@ RUN_NAME = re.compile(r"^(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 by default
 
 
+def check_folder(folder):
+    """Raises AoeError if Snakemake would take the path of the workflow's folder for a pattern."""
+    if {"{", "}"} & set(str(folder)):
+        raise AoeError(
+            f"{folder} has a brace in it, which Snakemake takes for the name of a wildcard; move the clone to a folder "
+            "without."
+        )
+
+
 def name_interpreter():
     """Let Snakemake start this Python by its bare name if a shell would not take its path for one word.
 
     Snakemake puts ``sys.executable`` into shell commands without quotes, so that a space in it ends every job.  PATH
     takes any folder: it begins with the interpreter's own, and children find the same Python there.
     """
+    path = os.environ.setdefault("PATH", os.defpath)  # Snakemake wants one, too
     folder, name = os.path.split(sys.executable)
     if shlex.quote(sys.executable) == sys.executable or not folder:
         return
-    os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+    os.environ["PATH"] = os.pathsep.join([folder, path])
     sys.executable = name
 
 

@@ -10,8 +10,9 @@ import sysconfig
 import time
 
 import pytest
+from aoe import AoeError
 from clones import ROOT, Clone
-from startup import name_interpreter, undo_future_dates
+from startup import check_folder, name_interpreter, undo_future_dates
 
 AHEAD = time.time() + 1200  # seconds since 1970, twenty minutes from now
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
@@ -28,6 +29,12 @@ def test_a_shell_starts_the_interpreter_in_any_folder(name, tmp_path, monkeypatc
     name_interpreter()
     assert shlex.quote(sys.executable) == sys.executable
     assert subprocess.check_output(f"{sys.executable} file", shell=True) == b"started\n"
+
+
+def test_a_folder_that_snakemake_takes_for_a_pattern_is_refused():
+    check_folder("/data/it's a #1 $clone")
+    with pytest.raises(AoeError, match=r"/data/\{x\}/aoe has a brace in it, .*; move the clone"):
+        check_folder("/data/{x}/aoe")
 
 
 def test_an_ordinary_interpreter_keeps_its_path(monkeypatch):
@@ -96,7 +103,7 @@ def test_a_home_folder_that_cannot_be_written_is_not_needed(tmp_path):
 def test_files_of_the_clone_that_rules_read_are_dated():
     """Users' own files are no inputs of rules: their dates are theirs."""
     rules = [path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk")]
-    (dated,) = re.findall(r"read_by_rules = \[(.+), study", "\n".join(rules))
+    (dated,) = re.findall(r"read_by_rules = \[(.+?),\s*study", "\n".join(rules), re.DOTALL)
     files = {
         word for text in rules for word in re.findall(r'"((?!\.\.)[^"{} ]+/[^"{} ]+)"', text) if (ROOT / word).is_file()
     }
@@ -107,7 +114,7 @@ def test_files_of_the_clone_that_rules_read_are_dated():
 @pytest.mark.workflow
 def test_a_clone_with_its_environment_in_an_odd_folder(tmp_path):
     """A job of a script and one of a `run`, files from the future, a locale without λ, and then nothing to be done."""
-    clone = Clone(tmp_path / "it's {my} Größe $HOME")
+    clone = Clone(tmp_path / "a (b); # $HOME & [c]*")
     folder = clone.folder / ".venv"
     clone.run(sys._base_executable, "-m", "venv", "--without-pip", folder)
     (packages,) = folder.glob("lib/python3*/site-packages")
@@ -115,10 +122,7 @@ def test_a_clone_with_its_environment_in_an_odd_folder(tmp_path):
     (clone.folder / "my tmp").mkdir()
     for path in [*clone.folder.glob("resources/mini/r1/*"), *clone.folder.glob("scripts/*.py")]:
         os.utime(path, (AHEAD, AHEAD))
-    variables = ASCII | {
-        "TMPDIR": str(clone.folder / "my tmp"),
-        "HTTPS_PROXY": "http://127.0.0.1:9",
-    }
+    variables = ASCII | {"TMPDIR": str(clone.folder / "my tmp"), "HTTPS_PROXY": "http://127.0.0.1:9"}
     command = ["env", *(f"{name}={value}" for name, value in variables.items())]
     command += [".venv/bin/python", "-m", "snakemake", "--cores", "1", "--quiet", "host", "progress", "--"]
     clone.run(*command, "results/mini/plans/r1t.json", "cost")

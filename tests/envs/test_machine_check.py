@@ -99,6 +99,13 @@ def test_this_machine_lacks_nothing(tmp_path):
     assert facts["memory_gb"] > 0.1
 
 
+def test_an_environment_that_is_there_needs_no_more_space(tmp_path):
+    assert machine_check.look(str(tmp_path))["disk_wanted_gb"] == machine_check.ENVIRONMENT_GB
+    write(tmp_path, {"bin/pip": ""})
+    assert machine_check.look(str(tmp_path))["disk_wanted_gb"] == 0
+    assert machine_check.look(str(tmp_path), 6.0)["disk_wanted_gb"] == 6
+
+
 def test_which_compiler_is_taken(tmp_path):
     (tmp_path / "gcc").touch(mode=0o755)
     (tmp_path / "icc").touch(mode=0o755)
