@@ -18,7 +18,7 @@ from aoe.configuration import read_yaml, text_options
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import UNKNOWN, commit
-from aoe.servable import check_servable
+from aoe.servable import check_servable, unfit_templates
 from aoe.serving import command_line
 from aoe.schema import check_schema
 from aoe.selection import check_selections
@@ -113,6 +113,8 @@ try:
             # of what is fetched, as far as it is there; a job looks at it as soon as it comes
             for sentence in check_together(study.unions(), {name: directories[name] for name in study.models}):
                 logger.warning(sentence)
+            for sentence in unfit_templates(study, directories):
+                logger.warning(f"No answers: {sentence}")
         check_servable(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):

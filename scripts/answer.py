@@ -9,6 +9,7 @@ from aoe import AoeError
 from aoe.loaded import check_same
 from aoe.machine import commit, hardware, software
 from aoe.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
+from aoe.servable import check_template
 from aoe.templates import template_of
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
@@ -43,7 +44,9 @@ with logged(snakemake.log.job):
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]
-        template = template_of(next(iter(snakemake.params.checkpoints.values())), options)
+        base = next(iter(snakemake.params.checkpoints.values()))
+        check_template(variant, base, options, benchmarks)
+        template = template_of(base, options)
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset"))) for name, settings in benchmarks.items()
         ]

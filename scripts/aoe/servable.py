@@ -114,9 +114,22 @@ def check_servable(study, locked, directories):
     check_reference(study, locked, directories)
     for name in dict.fromkeys(recipe.base for recipe in study.variants.values()):
         _check_tokenizer(name, locked[name].files, Path(directories[name]), study.content["serving"]["options"])
-        _check_template(name, study, Path(directories[name]))
         for section, options in servers(study).items():
             _check_config(name, study, section, options, _config(study, name, directories))
+
+
+def unfit_templates(study, directories):
+    """Return a sentence for every base whose chat template makes a wrong prompt, as ``check_template`` says it.
+
+    It stops the jobs that answer; what needs no answers, such as a merge, can go on.
+    """
+    found = []
+    for name in dict.fromkeys(recipe.base for recipe in study.variants.values()) if study.asks else ():
+        try:
+            check_template(name, directories[name], study.content["serving"]["options"], study.content["benchmarks"])
+        except AoeError as error:
+            found.append(str(error))
+    return found
 
 
 def check_reference(study, locked, directories):
@@ -140,9 +153,12 @@ def _check_tokenizer(name, files, folder, options):
         )
 
 
-def _check_template(name, study, folder):
-    """Raises AoeError if a prompt of the model's chat template is wrong, as far as that can be told from its text."""
-    options, benchmarks = study.content["serving"]["options"], study.content["benchmarks"]
+def check_template(name, folder, options, benchmarks):
+    """Raises AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
+
+    folder: the model's; options: vLLM's, of the server; benchmarks: name -> settings.
+    """
+    folder = Path(folder)
     own = Path(options.get("tokenizer") or folder)
     if _json(own / "tokenizer_config.json") is None or options.get("tokenizer-mode", "auto") not in ("auto", "hf"):
         return
