@@ -18,7 +18,7 @@ from aoe.configuration import read_yaml, text_options
 from aoe.cost import estimate
 from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
 from aoe.machine import UNKNOWN, commit
-from aoe.servable import check_servable, unfit_templates
+from aoe.servable import check_servable, check_template
 from aoe.serving import command_line
 from aoe.schema import check_schema
 from aoe.selection import check_selections
@@ -113,8 +113,6 @@ try:
             # of what is fetched, as far as it is there; a job looks at it as soon as it comes
             for sentence in check_together(study.unions(), {name: directories[name] for name in study.models}):
                 logger.warning(sentence)
-            for sentence in unfit_templates(study, directories):
-                logger.warning(f"No answers: {sentence}")
         check_servable(study, locked, directories)
 except AoeError as error:
     if not is_preflight(sys.argv):
@@ -496,7 +494,15 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 
 
 def needed_to_answer(wildcards):
-    """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too."""
+    """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too.
+
+    Raises WorkflowError if the variant's chat template would make another prompt than the study says.
+    """
+    base = study.variants[wildcards.variant].base
+    try:
+        check_template(base, directories[base], study.content["serving"]["options"], BENCHMARKS)
+    except AoeError as error:
+        raise WorkflowError(str(error))
     checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
     files = [record_or_file(model, file) for model, file in ends().items()]
     ending = {"ends": [ancient(file) for file in files]} if files else {}

@@ -40,10 +40,8 @@ def check_settings(study):
     for section, options in servers(study).items():
         _check_options(section, options, study)
     benchmarks, serving = study.content["benchmarks"], study.content["serving"]
-    _check_whole("scores", study.content["scores"], ("seed", "resamples"))
     for name, settings in benchmarks.items():
-        _check_whole(f"benchmarks.{name}", settings, ("questions", "answers"))
-        settings = defaults_of(name) | settings
+            settings = defaults_of(name) | settings
         if (settings["temperature"] or 0) > HOTTEST:
             raise AoeError(f"benchmarks.{name}.temperature: {settings['temperature']:g} is more than vLLM's {HOTTEST}.")
         _check_length(f"benchmarks.{name}.max_tokens", settings["max_tokens"], "serving", serving["options"])
@@ -56,13 +54,6 @@ def check_settings(study):
         _check_length("judge.max_tokens", judge.get("max_tokens", VERDICT), "serving", serving["options"])
     if serving["flavour"] != "cpu" and not serving["gpus"]:
         raise AoeError(f"serving.gpus: 0 is too few for the flavour {serving['flavour']}, which serves on GPUs.")
-
-
-def _check_whole(where, settings, keys):
-    """Raises AoeError for a number with a point, such as 12.0, which JSON schemas take for a whole one."""
-    for key in keys:
-        if isinstance(settings.get(key), float):
-            raise AoeError(f"{where}.{key}: {settings[key]} has a point; write {settings[key]:.0f}.")
 
 
 def _check_length(key, wanted, section, options):
@@ -116,20 +107,6 @@ def check_servable(study, locked, directories):
         _check_tokenizer(name, locked[name].files, Path(directories[name]), study.content["serving"]["options"])
         for section, options in servers(study).items():
             _check_config(name, study, section, options, _config(study, name, directories))
-
-
-def unfit_templates(study, directories):
-    """Return a sentence for every base whose chat template makes a wrong prompt, as ``check_template`` says it.
-
-    It stops the jobs that answer; what needs no answers, such as a merge, can go on.
-    """
-    found = []
-    for name in dict.fromkeys(recipe.base for recipe in study.variants.values()) if study.asks else ():
-        try:
-            check_template(name, directories[name], study.content["serving"]["options"], study.content["benchmarks"])
-        except AoeError as error:
-            found.append(str(error))
-    return found
 
 
 def check_reference(study, locked, directories):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from aoe import AoeError
-from aoe.servable import TWO_TURNS, VERDICT, check_servable, end_think_id, longest, tokens
+from aoe.servable import TWO_TURNS, VERDICT, check_servable, check_template, end_think_id, longest, tokens
 from aoe.study import read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
@@ -73,11 +73,11 @@ def timed(**options):
         (asked(min_p=2), r"at benchmarks\.arithmetic\.min_p"),
         (asked(repetition_penalty=0), r"at benchmarks\.arithmetic\.repetition_penalty"),
         (asked(stop=[]), r"at benchmarks\.arithmetic\.stop"),
-        (asked(questions=12.0), r"arithmetic\.questions: 12\.0 has a point; write 12"),
+        (asked(questions=12.0), r"arithmetic\.questions: 12\.0 is not of type .integer.: write 12"),
         (asked(questions=0), r"at benchmarks\.arithmetic\.questions"),
         (lambda c: c["scores"].update(seed=-1), r"at scores\.seed: -1 is less than"),
-        (lambda c: c["scores"].update(seed=1.0), r"scores\.seed: 1\.0 has a point"),
-        (lambda c: c["scores"].update(resamples=2000.0), r"scores\.resamples: 2000\.0 has a point"),
+        (lambda c: c["scores"].update(seed=1.0), r"scores\.seed: 1\.0 is not of type"),
+        (lambda c: c["scores"].update(resamples=2000.0), r"scores\.resamples: 2000\.0 is not of type"),
         (lambda c: c["scores"].update(resamples=0), r"at scores\.resamples"),
         (lambda c: c["serving"].update(connections=0), r"at serving\.connections"),
         (served(generation_config="auto"), r"generation-config: auto would sample each variant"),
@@ -196,26 +196,28 @@ def test_a_longer_context_can_be_allowed(planned):
 
 
 def test_a_template_that_changes_the_prompt(planned):
-    path = planned.folder / "tokenizer_config.json"
-    text = json.loads(path.read_text())["chat_template"]
+    path, forced, free = (
+        planned.folder / "tokenizer_config.json",
+        {"dialogue": {}},
+        {"dialogue": {"force_think": False}},
+    )
+    text = json.loads(path.read_text(encoding="utf-8"))["chat_template"]
     edit(
         path,
         chat_template=text.replace("'<｜Assistant｜>' + content", "'<｜Assistant｜><think>\n\n</think>\n\n' + content"),
     )
-    with pytest.raises(
-        AoeError, match=r"r1: the prompt that the chat template .*r1/tokenizer_config\.json makes ends in"
-    ):
-        planned()
-    planned(lambda c: [entry.update(force_think=False) for entry in c["benchmarks"].values()])
-    planned(served(chat_template=text))
-    (planned.folder / "chat_template.jinja").write_text(text)
-    planned()
+    said = r"r1: the prompt that the chat template .*r1/tokenizer_config\.json makes ends in"
+    with pytest.raises(AoeError, match=said):
+        check_template("r1", planned.folder, {}, forced)
+    planned()  # what needs no answers can go on
+    check_template("r1", planned.folder, {}, free)
+    check_template("r1", planned.folder, {"chat-template": text}, forced)
+    (planned.folder / "chat_template.jinja").write_text(text, encoding="utf-8")
+    check_template("r1", planned.folder, {}, forced)
     (planned.folder / "chat_template.jinja").unlink()
     edit(path, chat_template=None)
     with pytest.raises(AoeError, match="r1 has no chat template"):
-        planned()
-    path.unlink()
-    planned()
+        check_template("r1", planned.folder, {}, forced)
 
 
 def test_how_long_a_context_can_be():
