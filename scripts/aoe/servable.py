@@ -41,7 +41,7 @@ def check_settings(study):
         _check_options(section, options, study)
     benchmarks, serving = study.content["benchmarks"], study.content["serving"]
     for name, settings in benchmarks.items():
-            settings = defaults_of(name) | settings
+        settings = defaults_of(name) | settings
         if (settings["temperature"] or 0) > HOTTEST:
             raise AoeError(f"benchmarks.{name}.temperature: {settings['temperature']:g} is more than vLLM's {HOTTEST}.")
         _check_length(f"benchmarks.{name}.max_tokens", settings["max_tokens"], "serving", serving["options"])

@@ -24,7 +24,7 @@ def test_answers_end_where_those_of_any_model_do(tmp_path):
     files = []
     for number, ids in enumerate([2, [2, 7], None, []]):
         files.append(tmp_path / f"{number}.json")
-        files[-1].write_text(json.dumps({"eos_token_id": ids, "top_k": 1}))
+        files[-1].write_text(json.dumps({"eos_token_id": ids, "top_k": 1}), encoding="utf-8")
     assert end_ids(files) == [2, 7]
     assert with_ends({"seed": 1}, [2, 7]) == {"seed": 1, "stop_token_ids": [2, 7]}
     assert with_ends({"stop_token_ids": [9, 2]}, [2, 7]) == {"stop_token_ids": [2, 7, 9]}
@@ -33,6 +33,6 @@ def test_answers_end_where_those_of_any_model_do(tmp_path):
 
 @pytest.mark.parametrize("content", ['{"eos_token_id": "</s>"}', '{"eos_token_id": [true]}', "[]", "{"])
 def test_what_is_no_token_id_is_refused(tmp_path, content):
-    (tmp_path / "generation_config.json").write_text(content)
+    (tmp_path / "generation_config.json").write_text(content, encoding="utf-8")
     with pytest.raises(AoeError, match=r"generation_config\.json"):
         end_ids([tmp_path / "generation_config.json"])

@@ -14,16 +14,16 @@ from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text())
-MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text())
-GPU = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text())
+SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
+GPU = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text(encoding="utf-8"))
 
 
 def read(tmp_path, change):
     """The mini study after a change to its content."""
     content = json.loads(json.dumps(MINI))
     change(content)
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return read_study("test", tmp_path, SCHEMA)
 
 
@@ -147,8 +147,8 @@ def planned(tmp_path):
 
 
 def edit(path, **changes):
-    content = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}), encoding="utf-8")
 
 
 def test_a_model_as_it_is_can_be_served(planned):
@@ -159,12 +159,12 @@ def test_a_model_as_it_is_can_be_served(planned):
 def test_a_reference_that_cannot_score(planned):
     path = planned.folder / "tokenizer.json"
     assert end_think_id(path) == 6
-    whole = json.loads(path.read_text())
+    whole = json.loads(path.read_text(encoding="utf-8"))
     edit(path, added_tokens=[token for token in whole["added_tokens"] if token["content"] != "</think>"])
     with pytest.raises(AoeError, match=r"r1/tokenizer\.json has no token </think>"):
         planned()
     path.unlink()
-    (planned.folder / "tiktoken.model").write_text("x")
+    (planned.folder / "tiktoken.model").write_text("x", encoding="utf-8")
     with pytest.raises(AoeError, match=r"r1, which is scores\.reference, has no tokenizer\.json"):
         planned()
     with pytest.raises(AoeError, match="has no tokenizer that vLLM can load"):

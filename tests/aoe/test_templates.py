@@ -10,7 +10,7 @@ from aoe.templates import Prompt, Template, dates_in, fault, foreseen, opening_o
 from clones import ROOT
 
 THINK = "<think>\n"
-MINI = json.loads((ROOT / "resources/mini/r1/tokenizer_config.json").read_text())
+MINI = json.loads((ROOT / "resources/mini/r1/tokenizer_config.json").read_text(encoding="utf-8"))
 NAMES = {"bos_token": MINI["bos_token"], "eos_token": MINI["eos_token"]}
 USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
 
@@ -185,16 +185,18 @@ def test_where_a_template_is_looked_for(tmp_path):
     config = tmp_path / "tokenizer_config.json"
     assert template_of(tmp_path, {}).text == ""
     named = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]
-    config.write_text(json.dumps({"chat_template": named, "bos_token": {"content": "<s>"}, "eos_token": "</s>"}))
+    config.write_text(
+        json.dumps({"chat_template": named, "bos_token": {"content": "<s>"}, "eos_token": "</s>"}), encoding="utf-8"
+    )
     found = template_of(tmp_path, {"default-chat-template-kwargs": {"thinking": True}})
     assert (found.place, found.text) == (str(config), "D")
     assert found.variables == {"bos_token": "<s>", "eos_token": "</s>", "thinking": True}
-    config.write_text(json.dumps({"chat_template": named[:1]}))
+    config.write_text(json.dumps({"chat_template": named[:1]}), encoding="utf-8")
     assert template_of(tmp_path, {}).text == ""
-    (tmp_path / "chat_template.jinja").write_text("J")
+    (tmp_path / "chat_template.jinja").write_text("J", encoding="utf-8")
     assert template_of(tmp_path, {}).text == "J"
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/chat_template.jinja").write_text("O")
+    (tmp_path / "other/chat_template.jinja").write_text("O", encoding="utf-8")
     assert template_of(tmp_path, {"tokenizer": str(tmp_path / "other")}).text == "O"
     assert template_of(tmp_path, {"chat-template": str(tmp_path / "other/chat_template.jinja")}).text == "O"
     assert template_of(tmp_path, {"chat-template": "{{ messages }}"}).text == "{{ messages }}"

@@ -121,7 +121,7 @@ def test_only_what_is_asked_for_changes_how_answers_are_sampled(tmp_path):
     """Of the base's generation_config.json only the tokens that end an answer count."""
     odd = {"top_k": 1, "repetition_penalty": 1.5, "min_p": 0.9, "max_new_tokens": 3, "eos_token_id": [2, 14]}
     folder = Path(shutil.copytree(MINI_FOLDERS["r1"], tmp_path / "r1"))
-    (folder / "generation_config.json").write_text(json.dumps(odd))
+    (folder / "generation_config.json").write_text(json.dumps(odd), encoding="utf-8")
     question = [{"role": "user", "content": "48+4*3=?"}]
     forced = [*question, {"role": "assistant", "content": "<think>\n"}]
     begun, continued = {"add_generation_prompt": True}, CONTINUE

@@ -11,7 +11,7 @@ from benchmarks.prompts import look
 from clones import ROOT
 
 FOLDER = ROOT / "resources/mini/r1"
-TEMPLATE = json.loads((FOLDER / "tokenizer_config.json").read_text())["chat_template"]
+TEMPLATE = json.loads((FOLDER / "tokenizer_config.json").read_text(encoding="utf-8"))["chat_template"]
 SETTINGS = {"arithmetic": {"questions": 2, "seed": 1}, "dialogue": {"questions": 2, "seed": 1, "force_think": False}}
 
 

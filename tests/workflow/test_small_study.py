@@ -28,7 +28,9 @@ def test_what_a_study_lacks_is_visible(small_job):
 
 def test_what_was_sampled_with_and_asked_is_kept(small_job):
     for variant in ("r1", "r1t"):
-        found = json.loads((small_job.folder / f"results/small/answers/{variant}/machine.json").read_text())
+        found = json.loads(
+            (small_job.folder / f"results/small/answers/{variant}/machine.json").read_text(encoding="utf-8")
+        )
         assert found["sampling"]["arithmetic"] == {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256, **NEUTRAL}
         assert [len(found["prompts"][name]["turns"]) for name in ("arithmetic", "dialogue")] == [1, 2]
         assert all(turn["text"].endswith("<think>\n") for turn in found["prompts"]["dialogue"]["turns"])
