@@ -41,7 +41,7 @@ def facts(label):
 def made(folder, label, monkeypatch):
     """(the PDF, the page) of a study with these facts."""
     shutil.copytree(ROOT / "report", folder / "report")
-    (folder / "paper.json").write_text(json.dumps(facts(label)), "utf-8")
+    (folder / "paper.json").write_text(json.dumps(facts(label)), encoding="utf-8")
     monkeypatch.chdir(folder)
     rule = SimpleNamespace(
         input=SimpleNamespace(facts="paper.json", template="report/paper.typ", style="report/page.css"),

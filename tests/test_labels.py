@@ -216,7 +216,7 @@ audits: {{"1e3": {{model: "null", parents: [NA, "007"]}}}}
 
 
 def read(folder, title):
-    (folder / "odd.yaml").write_text(STUDY.format(title=title), "utf-8")
+    (folder / "odd.yaml").write_text(STUDY.format(title=title), encoding="utf-8")
     return read_study("odd", folder, json.loads((ROOT / "config/schemas/study.schema.json").read_text("utf-8")))
 
 

@@ -129,7 +129,9 @@ def test_a_study_extends_another(tmp_path):
 @pytest.fixture
 def extended(tmp_path):
     """Reads a study of a few lines that extends the mini study."""
-    (tmp_path / "mini.yaml").write_text((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"), "utf-8")
+    (tmp_path / "mini.yaml").write_text(
+        (ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
 
     def read(text, encoding="utf-8"):
         (tmp_path / "test.yaml").write_text(f"extends: mini\naudits: {{}}\n{text}", encoding=encoding)
