@@ -89,7 +89,7 @@ def gpqa():
         " – the rate doubles",
         ") 10 eV",
         ". Oxygen",
-        ": it is A or D that fails",
+        ": the rate doubles",
         " since B fails",
     )
     around = (

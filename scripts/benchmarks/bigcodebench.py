@@ -4,20 +4,19 @@ import ast
 import re
 import secrets
 import textwrap
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 from inspect_ai.dataset import Sample
 from inspect_evals.bigcodebench.bigcodebench import INSTRUCTION_PROMPT
-from inspect_evals.utils.code import defines
 from benchmarks.datasets import read_records
-from benchmarks.plaintext import fences_of
 from benchmarks.sandbox import OUT_OF_TIME, run
 
 PROMPTS = {"complete": "complete_prompt", "instruct": "instruct_prompt"}
 FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "canonical_solution", "test", "entry_point")
-BEGINS = re.compile(r"[ \t]*(?:import|from|def|class|async|@)\b|[ \t]*@|[A-Za-z_]\w*[ \t]*=")
-SEARCHED_STARTS, LONGEST_SEARCH = 20, 2000
-ENTRY_POINT = "task_func"  # every task's, and that of answers asked before their samples said so
+FENCE = re.compile(r"(?:(?:\s|>|[-*+]\s|\d+[.)]\s)*|[^`~\n]*[:.]\s*)(?P<fence>`{3,}|~{3,})(?P<label>[^`\n]*)")
+BEGINS_CODE = re.compile(r"(?:import|from|def|class|async|@|#|\w+ *=)")
+MOST_ENDS, MOST_STARTS, MOST_LINES = 20, 8, 400  # that are tried
 HEAD, ANSWER, TEST = "head.py", "answer.py", "test.py"
 # The answer and the tests run in a child; the token is read only when the child has reported that every official test
 # was run and passed.  So a program that ends early, prints much, or brings tests of its own passes nothing by it.  One
@@ -80,7 +79,6 @@ def samples(folder, files, mode):
                 "head": record["code_prompt"],
                 "solution": f"{record['code_prompt']}\n{record['canonical_solution']}",
                 "test": record["test"],
-                "entry_point": record["entry_point"],
             },
         )
         for record in read_records(folder, files, FIELDS)
@@ -98,8 +96,9 @@ def grade(shown, tasks, sandbox, limits, threads):
 
     shown: what is visible of the answers; tasks: the metadata of their samples.
     """
-    programs = [code_of(answer, entry_point_of(task)) for answer, task in zip(shown, tasks, strict=True)]
-    return _pass(programs, tasks, sandbox, limits, threads)
+    return _pass(
+        [code_of(a, entry_point_of(t)) for a, t in zip(shown, tasks, strict=True)], tasks, sandbox, limits, threads
+    )
 
 
 def _pass(programs, tasks, sandbox, limits, threads):
@@ -123,68 +122,144 @@ def _passes(code, task, sandbox, limits):
     return result.passed and token in result.output.splitlines(), result.reason == OUT_OF_TIME
 
 
+def code_of(answer, entry_point="task_func"):
+    """The program in an answer: the last block that parses and defines ``entry_point``, with what it needs of others.
+
+    Where no block does, it is the longest run of lines that does, else the first block, or, without blocks, the answer.
+    """
+    answer = answer.replace("\r\n", "\n")
+    parts = list(_blocks(answer))
+    parsed = [(code, tree) for code, _ in parts if (tree := _tree(code))]
+    solutions = [place for place, (_, tree) in enumerate(parsed) if _defines(tree, entry_point)]
+    if solutions:
+        code, tree = parsed.pop(solutions[-1])
+        # a name is what the block nearest before the solution makes it
+        others = [other for _, other in parsed[solutions[-1] :] + parsed[: solutions[-1]]]
+        return _with_needed(code, tree, others)
+    if (code := _unfenced(answer, entry_point)) is not None:
+        return code
+    fenced = [code for code, is_fenced in parts if is_fenced]
+    return fenced[0] if fenced else answer
+
+
+def has_program(answer, task):
+    """Whether an answer has a program that parses and defines the function of its task (a sample's metadata)."""
+    tree = _tree(code_of(answer, entry_point_of(task)))
+    return tree is not None and _defines(tree, entry_point_of(task))
+
+
 def entry_point_of(task):
-    """Return the name of the function that a task (a sample's metadata) asks for."""
-    return task.get("entry_point", ENTRY_POINT)
+    """The function that a task asks for: the last one that its head begins."""
+    return ["task_func", *re.findall(r"(?m)^(?:async +)?def +(\w+)", task["head"])][-1]
 
 
-def code_of(answer, entry_point=ENTRY_POINT):
-    """Return the program in an answer: the last block of code that defines the entry point, after the imports and
-    definitions of the others; where no block does, the longest run of lines that does; else whatever code there is.
+def _blocks(answer):
+    """(code, whether it is fenced) of every part of an answer, in order; what is between the blocks are parts, too.
+
+    A fence that is never closed ends with the answer.  Where a block holds fences in its strings, it ends at the first
+    one with which it parses.
     """
-    found = program_in(answer, entry_point)
-    if found is not None:
-        return found
-    blocks, _ = fences_of(answer)
-    return blocks[-1] if blocks else answer
+    lines, start, place = answer.split("\n"), 0, 0
+    while place < len(lines):
+        opening = FENCE.fullmatch(lines[place])
+        if not opening:
+            place += 1
+            continue
+        yield _code(lines[start:place]), False
+        ends = [end for end in range(place + 1, len(lines)) if _closes(lines[end], opening["fence"])]
+        tried = ((end, _code(lines[place + 1 : end])) for end in ends[:MOST_ENDS])
+        fallback = ends[0] if ends else len(lines)
+        end = next((end for end, code in tried if code.strip() and _tree(code)), fallback)
+        code = _code(lines[place + 1 : end])
+        glued = re.sub(r"(?<=\S)(```+|~~~+)\s*\Z", "", code)
+        if code.strip():
+            yield glued, True
+        # a labelled fence opens a block, even where the one before was not closed
+        start = place = end if end < len(lines) and _labelled(lines[end]) else end + 1
+    yield _code(lines[start:]), False
 
 
-def program_in(answer, entry_point=ENTRY_POINT):
-    """Return the program in an answer, or None if nothing in it defines the entry point."""
-    if entry_point not in answer:
-        return None
-    answer = "\n".join(answer.splitlines())
-    is_program = defines(entry_point)
-    # Markdown first; then with fences that are indented, or share a line with words or code
-    for text in (
-        answer,
-        re.sub(r"(?m)^[ \t]+(?=```|~~~)", "", answer),
-        re.sub(r"(?m)(?<=\S)[ \t]*(?=```)", "\n", answer),
-    ):
-        blocks, prose = fences_of(text)
-        programs = [block for block in blocks if is_program(block)] or [part for part in prose if is_program(part)]
-        if programs:
-            others = [block for block in blocks if block is not programs[-1] and not is_program(block)]
-            return "\n".join([*(block for block in others if _only_defines(block)), programs[-1]])
-    return _longest_program(answer.splitlines(), is_program)
+def _closes(line, fence):
+    """Whether a line ends a block: a bare fence at least as long as the opening one, or the next labelled one."""
+    found = FENCE.fullmatch(line)
+    return bool(found) and found["fence"][0] == fence[0] and len(found["fence"]) >= len(fence)
 
 
-def _only_defines(code):
-    """Whether a program imports and defines, and does nothing else: it may precede another one."""
+def _labelled(line):
+    found = FENCE.fullmatch(line)
+    return bool(found and found["label"].strip())
+
+
+def _code(lines):
+    """Lines as code: without the marks of quotations and the indentation of lists."""
+    if lines and all(line.startswith(">") for line in lines if line.strip()):
+        lines = [line.removeprefix(">") for line in lines]
+    return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def _tree(code):
+    """The syntax tree of a program, or None if it does not parse."""
     try:
-        statements = ast.parse(code).body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return bool(statements) and all(isinstance(statement, kinds) or _is_constant(statement) for statement in statements)
+        return None
 
 
-def _is_constant(statement):
-    return isinstance(statement, ast.Assign) and not any(
-        isinstance(node, ast.Call) for node in ast.walk(statement.value)
-    )
+def _defines(tree, name):
+    """Whether a program's top level makes a name itself, rather than importing it."""
+    made = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+    return any(name in _bound(node) for node in made)
 
 
-def _longest_program(lines, is_program):
-    """The longest run of lines that defines the entry point, or None.
+def _defined(tree):
+    """The names that a program's top level binds."""
+    return {name for node in tree.body for name in _bound(node)}
 
-    It begins where a statement can; LONGEST_SEARCH runs are tried, so that long prose does not take minutes.
-    """
-    starts = [n for n, line in enumerate(lines) if BEGINS.match(line)]
-    ends = [n for n in range(len(lines), 0, -1) if lines[n - 1].strip()]
-    runs = [(stop - start, start, stop) for start in starts[:SEARCHED_STARTS] for stop in ends if stop > start]
-    for _, start, stop in sorted(runs, reverse=True)[:LONGEST_SEARCH]:
-        code = textwrap.dedent("\n".join(lines[start:stop]))
-        if is_program(code):
-            return code
+
+def _bound(node):
+    """The names that a statement binds at its own level."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {(name.asname or name.name).split(".")[0] for name in node.names}
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    if isinstance(node, (ast.If, ast.Try, ast.With)):
+        return {name for part in ast.iter_child_nodes(node) for name in _bound(part)}
+    if isinstance(node, ast.ExceptHandler):
+        return {name for part in node.body for name in _bound(part)}
+    return set()
+
+
+def _with_needed(code, tree, others):
+    """A program, behind the statements of other blocks that bind names which it uses and does not bind."""
+    bound, wanted, needed = _defined(tree), _used(tree), []
+    statements = [node for other in others for node in other.body]
+    while found := [node for node in reversed(statements) if _bound(node) & (wanted - bound)]:
+        bound |= _bound(found[0])
+        wanted |= _used(found[0])
+        needed.append(found[0])
+    needed.sort(key=statements.index)
+    return "\n".join([*map(ast.unparse, needed), code])
+
+
+def _used(tree):
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _unfenced(answer, entry_point):
+    """The longest run of lines from one that begins code which parses and defines ``entry_point``, or None."""
+    lines = answer.split("\n")[:MOST_LINES]
+    ends = [end for end in range(len(lines), 0, -1) if lines[end - 1].strip()]
+    starts = [place for place, line in enumerate(lines) if BEGINS_CODE.match(line)]
+    for start in starts[:MOST_STARTS]:
+        for end in ends:
+            if end <= start:
+                break
+            tree = _tree("\n".join(lines[start:end]))
+            if tree and _defines(tree, entry_point):
+                return "\n".join(lines[start:end])
     return None

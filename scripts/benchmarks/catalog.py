@@ -55,18 +55,18 @@ class Benchmark:
 def _compared(module, questions):
     """A benchmark whose answers are compared with the right ones.
 
-    module: its ``read(shown)`` gives an answer's result, or None; its ``is_right(shown, target)``, if it has one, knows
-    more results to be right than the target itself.
+    module: its ``final_answer(shown)`` gives an answer's result, or None.  Its ``is_right(shown, target)``, if it has
+    one, compares a result that is no text.
     """
 
     def equals(shown, target):
-        return module.read(shown) == target
+        return module.final_answer(shown) == target
 
     is_right = getattr(module, "is_right", equals)
     return Benchmark(
         questions,
         lambda turns, _: [is_right(turn.shown, turn.target) for turn in turns],
-        lambda turn, _: module.read(turn.shown) is not None,
+        lambda turn, _: module.final_answer(turn.shown) is not None,
     )
 
 
@@ -79,7 +79,7 @@ BENCHMARKS = {
     "bigcodebench": Benchmark(
         lambda s, dataset: bigcodebench.samples(*dataset, s.get("mode", "instruct")),
         _given,
-        lambda turn, _: bigcodebench.program_in(turn.shown, bigcodebench.entry_point_of(turn.metadata)) is not None,
+        lambda turn, _: bigcodebench.has_program(turn.shown, turn.metadata),
     ),
     "mt_bench": Benchmark(
         lambda _, dataset: mt_bench.samples(*dataset),

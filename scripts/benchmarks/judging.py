@@ -8,19 +8,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from markdown_it import MarkdownIt
 from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from aoe import AoeError
-from benchmarks.plaintext import plain_characters, plain_text, prose_of
+from benchmarks.reading import plain, undressed
 
 SCORE = r"\s*(?:rating\s*:\s*)?(\d+(?:\.\d*)?)\s*(?:(?:/|out of)\s*10\s*)?"
 MARKED = re.compile(rf"\brating\s*(?:is|of|:|=)*\s*[\"']?\[\[?{SCORE}\]?\]", re.IGNORECASE)  # FastChat takes [8], too
-BRACKETED = re.compile(rf"\[\[{SCORE}\]\]", re.IGNORECASE)
-ONLY = re.compile(
-    rf"\W*(?:(?:the\s+|my\s+)?(?:final\s+|overall\s+)?(?:rating|score)\W*)?\[?\[{SCORE}\]\]?\W*", re.IGNORECASE
+BRACKETED = re.compile(rf"\[\[{SCORE}\]\](?!\()", re.IGNORECASE)  # with a bracket behind it, it is a link
+ONLY = re.compile(  # a line that is nothing but a rating; [^\w[] are marks around it
+    rf"[^\w[]*+(?:(?:the\s+|my\s+)?(?:final\s+|overall\s+)?(?:rating|score)[^\w[]*+)?\[?\[{SCORE}\]\]?\W*",
+    re.IGNORECASE,
 )
 QUOTED = re.compile(r"\"[^\"\n]*\"|(`+)[^`\n]+\1")
 THINKING = re.compile(r"(?s)\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z")
 FENCED = re.compile(r"(?s)(`{3,}|~{3,}).*?\1")
+MARKS = re.compile(r"[*`$_]+")
+OF_TEN = re.compile(r"\s*/\s*\[\[10\]\]")
 CUT_OFF = "length"  # OpenAI's finish reason of an answer that reached its token limit
 LOWEST, HIGHEST = 1, 10
 TOO_LONG = (400, 413, 422)  # HTTP statuses of a question that the judge cannot take
@@ -79,11 +83,24 @@ def _own_words(text):
 
     A quotation that is all of its line is the judge's way to set its rating.
     """
-    text = FENCED.sub(" ", THINKING.sub("", text))
-    prose = [line for part in prose_of(text) for line in part.split("\n") if not line.lstrip().startswith(">")]
-    bare = [line.replace("\\[", "[").replace("\\]", "]") for line in prose]
-    own = [line if ONLY.fullmatch(plain_text(line)) else QUOTED.sub(" ", line) for line in map(plain_characters, bare)]
-    return [plain_text(line) for line in own]
+    text = plain(FENCED.sub(" ", THINKING.sub("", text)))
+    lines = [line.strip().replace("\\[", "[").replace("\\]", "]") for line in _outside_fences(text)]
+    own = [line if ONLY.fullmatch(_bare(line)) else QUOTED.sub(" ", line) for line in lines]
+    return [_bare(line) for line in own if not line.startswith(">")]
+
+
+def _outside_fences(text):
+    """The lines of a Markdown text that stand in no fence; one that is never closed ends with the text."""
+    lines = text.split("\n")
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "fence":
+            start, stop = token.map
+            lines[start:stop] = [""] * (stop - start)
+    return lines
+
+
+def _bare(line):
+    return OF_TEN.sub("/10", MARKS.sub("", undressed(line)))
 
 
 def _valid(rating):

@@ -41,11 +41,11 @@ def _draw(benchmark, seed, questions, shortest, longest):
 
 
 def is_right(shown, target):
-    """Return whether the visible part of an answer ends in the target integer."""
-    return read(shown) == int(target)
+    """Whether the visible part of an answer ends in the target integer."""
+    return final_answer(shown) == int(target)
 
 
-def read(shown):
-    """Return the integer that an answer ends in, or None."""
+def final_answer(shown):
+    """The integer that an answer ends in, or None."""
     found = re.findall(r"Answer: *(-?\d+)", shown)
     return int(found[-1]) if found else None

@@ -25,7 +25,6 @@ TASK = {
 CODE = "```python\ndef task_func(x):\n    return {}\n```"
 METADATA = {
     "head": TASK["code_prompt"],
-    "entry_point": TASK["entry_point"],
     "solution": TASK["code_prompt"] + "\n" + TASK["canonical_solution"],
     "test": TASK["test"],
 }

@@ -78,6 +78,7 @@ def test_every_kind_of_answer_is_scored_as_by_hand(problems, tmp_path):
     assert {name for name, row in found.items() if row["finish"] == "max_tokens"} == {"cut off"}
     unreadable = {name for name, row in found.items() if row["unreadable"]}
     assert unreadable == {
+        "a tower of powers",
         "two numbers",
         "many open boxes",
         "only while thinking",
@@ -183,7 +184,7 @@ def test_both_years_of_aime_are_read_whatever_their_fields(tmp_path):
     "shown", ["**ANSWER:** C", "ANSWER: \\boxed{C}", "ANSWER: $\\boxed{\\text{C}}$", "`ANSWER: C`", "answer: c"]
 )
 def test_letters_are_read_in_whatever_dress(shown):
-    assert gpqa.read(shown) == "C"
+    assert gpqa.final_answer(shown) == "C"
 
 
 def test_marks_of_encoding_and_odd_line_ends_do_no_harm(tmp_path):

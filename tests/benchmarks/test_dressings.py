@@ -16,6 +16,11 @@ from benchmarks.judging import rating_of
 FASTCHAT = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))  # the published one, and its fallback
 
 
+def number_of(shown):
+    number = aime.final_answer(shown)
+    return None if number is None else str(number)
+
+
 def state_of(shown, choices=()):
     state = TaskState(ModelName("none/none"), "", 1, "", [], choices=list(choices))
     state.output = ModelOutput.from_content("", shown)
@@ -23,7 +28,7 @@ def state_of(shown, choices=()):
 
 
 def test_aime_reads_the_number_in_every_dress():
-    wrong = [(shown, n, aime.read(shown)) for shown, n in dressings.aime() if aime.read(shown) != n]
+    wrong = [(shown, n, number_of(shown)) for shown, n in dressings.aime() if number_of(shown) != n]
     assert not [entry for entry in wrong if entry[1] is not None or aime.is_right(entry[0], "73")]
     for shown, number in list(dressings.aime())[:: dressings.FEW // 50]:
         other = str((int(number) + 1) % 1000) if number else "73"
@@ -32,7 +37,11 @@ def test_aime_reads_the_number_in_every_dress():
 
 
 def test_gpqa_reads_the_letter_in_every_dress():
-    wrong = [(shown, letter, gpqa.read(shown)) for shown, letter in dressings.gpqa() if gpqa.read(shown) != letter]
+    wrong = [
+        (shown, letter, gpqa.final_answer(shown))
+        for shown, letter in dressings.gpqa()
+        if gpqa.final_answer(shown) != letter
+    ]
     assert wrong == []
 
 
@@ -44,8 +53,8 @@ def test_a_judges_conclusion_is_read_in_every_dress():
 
 def test_a_program_is_found_in_every_dress():
     for shown, right in dressings.programs():
-        program, space = bigcodebench.program_in(shown, "task_func"), {}
-        assert (program is not None) == bool(right), shown
+        space = {}
+        assert bigcodebench.has_program(shown, {"head": ""}) == bool(right), shown
         if right:
             exec(bigcodebench.code_of(shown, "task_func"), space)
             assert space["task_func"](3) == 6, shown
@@ -58,7 +67,7 @@ def test_what_inspect_reads_of_a_letter_we_read_too():
         # Inspect knows one word and one colon for a conclusion, and so may take an earlier one
         if theirs and letter and "wait" not in shown:
             told += 1
-            assert theirs == {gpqa.read(shown)}, shown
+            assert theirs == {gpqa.final_answer(shown)}, shown
     assert told > 10
 
 
@@ -67,7 +76,7 @@ def test_what_inspect_evals_finds_right_of_a_number_we_find_right_too():
     for shown, number in dressings.aime():
         if number and asyncio.run(aime_scorer()(state_of(shown), Target(number))).value == "C":
             told += 1
-            assert aime.read(shown) == number, shown
+            assert number_of(shown) == number, shown
     assert told > 50
 
 
