@@ -18,9 +18,10 @@ SIGNS = "#x $y$ *z* _w_ @v <u> `t` // s [r] \\q {p} <b>\"o\"</b> & 'n' ~ - 1"
 FACTS = {
     **dict.fromkeys(("models", "datasets", "benchmarks", "figures", "machines", "audits", "claims", "missing"), ()),
     **dict.fromkeys(("transitions", "latencies", "norms", "deltas"), ()),
-    **dict.fromkeys(("commit", "serving", "judge", "norm", "key")),
+    **dict.fromkeys(("serving", "judge", "norm", "key")),
     **{key: {} for key in ("verdicts", "sources", "software")},
     "study": "NA",
+    "commit": "unknown: the files are no clone of a repository",
     "release": "1",
     "folder": "results/NA",
     "lock": "x",
@@ -35,7 +36,21 @@ def facts(label):
     model = {"label": label, "revision": "sha256:" + 64 * "0", "size": "1 MB"}
     found = {"model": label, "parents": label, "verdict": "verified", "summary": [label], "checks": [], "name": "1e3"}
     audit = found | {"recipe": f"label: {label}"}
-    return FACTS | {"title": label, "variants": [row], "models": [model], "audits": [audit], "reference": label}
+    unreadable = {
+        "answers": 9,
+        "unreadable": 1,
+        "cut_off": 0,
+        "benchmarks": ["MT-Bench"],
+        "rows": [[label, "1 of 9", "0"]],
+    }
+    return FACTS | {
+        "unreadable": unreadable,
+        "title": label,
+        "variants": [row],
+        "models": [model],
+        "audits": [audit],
+        "reference": label,
+    }
 
 
 def made(folder, label, monkeypatch):
