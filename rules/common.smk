@@ -496,13 +496,15 @@ DATASETS = sorted({entry["dataset"] for entry in BENCHMARKS.values() if "dataset
 def needed_to_answer(wildcards):
     """What it takes to serve a variant, and datasets that are known to be readable, by whoever grades, too.
 
-    Raises WorkflowError if the variant's chat template would make another prompt than the study says.
+    Ends the run if the variant's chat template would make another prompt than the study says: only here is it known that
+    answers are wanted.  Snakemake would show a traceback of whatever is raised in an input function.
     """
     base = study.variants[wildcards.variant].base
     try:
         check_template(base, directories[base], study.content["serving"]["options"], BENCHMARKS)
     except AoeError as error:
-        raise WorkflowError(str(error))
+        logger.error(str(error))
+        sys.exit(1)
     checked = {"questions": ancient(f"results/{study.name}/questions.json")} if DATASETS else {}
     files = [record_or_file(model, file) for model, file in ends().items()]
     ending = {"ends": [ancient(file) for file in files]} if files else {}

@@ -26,13 +26,13 @@ with logged(snakemake.log[0]):
         if name == snakemake.params.reference:
             fetch(source, TOKENIZER, locked[name].files[TOKENIZER], Path(directories[name]) / TOKENIZER)
             end_think_id(Path(directories[name]) / TOKENIZER)
-    for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
-        print(sentence)
-        print(sentence, file=sys.__stderr__)
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])
         print(f"{base} and {other} fit together")
+    for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
+        print(sentence)
+        print(sentence, file=sys.__stderr__)
     for variant, entry in snakemake.params.recipes.items():
         recipe = read_recipe(variant, entry, models)
         base = parents[recipe.base]

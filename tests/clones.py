@@ -54,6 +54,12 @@ class Clone:
         """The README's command for the main job, in the environment that runs the tests."""
         return ["make", "run", f"STUDY={study}", f"VENV={sys.prefix}", "CORES=2"]
 
+    def adapt(self, **site):
+        """Change keys of the profile's site.yaml."""
+        path = self.folder / "profiles/slurm/site.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) | site
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
     def run(self, *command, check=True):
         """Run a command in the clone and return the finished process, its output as text."""
         done = subprocess.run(command, cwd=self.folder, capture_output=True, encoding="utf-8")

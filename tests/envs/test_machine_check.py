@@ -138,7 +138,7 @@ def test_make_says_it_before_anything_is_installed(tmp_path):
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}" "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     for named, said in ((python, "Python 3.10 is too old"), ("no-such-python", "There is no no-such-python")):
-        command = ["make", "run", f"PYTHON={named}", "MEMORY_MB=1"]
+        command = ["make", "run", f"PYTHON={named}", "MEMORY_MB=1", "--no-print-directory"]
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
         assert ran.returncode == 2 and ran.stdout == ""
         assert said in ran.stderr and "Traceback" not in ran.stderr

@@ -310,7 +310,10 @@ def _lines(*records):
     return "".join(json.dumps(record) + "\n" for record in records).encode()
 
 
-ASKING_MT_BENCH = {"benchmarks": {"mt_bench": {"dataset": "mt", "seed": 1}}, "judge": {"model": "v3-0324"}}
+ASKING_MT_BENCH = {
+    "benchmarks": {"mt_bench": {"dataset": "mt", "seed": 1, "max_tokens": 256}},
+    "judge": {"model": "v3-0324", "max_tokens": 256},
+}
 
 
 def ask_mt_bench(study, dataset):

@@ -8,7 +8,6 @@ import subprocess
 import time
 
 import pytest
-import yaml
 from browser import Browser, contrast
 from browser import missing as no_browser
 from clones import SMALL
@@ -163,17 +162,12 @@ def test_an_interrupted_preflight_makes_its_page(clone):
 # on a cluster
 
 
-def adapt(clone, **site):
-    path = clone.folder / "profiles/slurm/site.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | site), encoding="utf-8")
-
-
 @pytest.mark.slurm
 @pytest.mark.server
 def test_a_cluster_is_ready(cluster):
     clone = cluster.clone("preflight")
     clone.study("small", **SMALL, serving=clone.content()["serving"] | {"gpus": 1})
-    adapt(clone, study="small", gpu_partition="gpu", gpu_model="h200", most_minutes=600)
+    clone.adapt(study="small", gpu_partition="gpu", gpu_model="h200", most_minutes=600)
     cluster.run(clone, "preflight")
     assert set(statuses(cluster.log(clone)).values()) == {"ready", "not in this study"}, cluster.log(clone)
     jobs = cluster.slurm.jobs(clone.folder)
@@ -195,7 +189,7 @@ def test_a_cluster_with_every_fault_says_so(cluster, monkeypatch):
     }
     lock = {"lock": "config/studies/small.lock.json"}
     clone.study("small", **SMALL, **lock, models=models, serving=content["serving"] | {"gpus": 1})
-    adapt(clone, study="small", gpu_partition="gpu", gpu_model="h100", network="nodes")
+    clone.adapt(study="small", gpu_partition="gpu", gpu_model="h100", network="nodes")
     analysis = clone.folder / "envs/analysis.yaml"
     analysis.write_text(re.sub(r"seaborn .*", "seaborn =99.0", analysis.read_text(encoding="utf-8")), encoding="utf-8")
     profile = clone.folder / "profiles/slurm/config.yaml"

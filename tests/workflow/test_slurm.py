@@ -43,8 +43,7 @@ def undisturbed(cluster):
     content = clone.content()
     audits = {"audits": {"r1t": content["audits"]["r1t"]}}
     clone.study("small", **SMALL, **audits, serving=content["serving"] | {"gpus": 1})
-    with open(clone.folder / "profiles/slurm/site.yaml", "a", encoding="utf-8") as site:
-        site.write("gpu_partition: gpu\ngpu_model: h200\nmost_minutes: 600\n")
+    clone.adapt(gpu_partition="gpu", gpu_model="h200", most_minutes=600)
     cluster.run(clone, "--config", "study=small")
     return clone.folder / "results/small", cluster.slurm.jobs(clone.folder), cluster.log(clone)
 
@@ -241,8 +240,7 @@ def test_jobs_that_slurm_has_forgotten_are_not_waited_for(cluster):
 
 def test_what_a_partition_cannot_give_is_said_before_the_first_job(cluster):
     clone = cluster.clone("too_much")
-    with open(clone.folder / "profiles/slurm/site.yaml", "a", encoding="utf-8") as site:
-        site.write("gpu_partition: gpu\ngpu_model: h100\ngpu_request: gres\n")
+    clone.adapt(gpu_partition="gpu", gpu_model="h100", gpu_request="gres")
     serving = clone.content()["serving"]
     clone.study("small", **SMALL, serving=serving | {"gpus": 1})
     words = ["--config", "study=small", "--default-resources", "slurm_partition=short"]
