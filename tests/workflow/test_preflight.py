@@ -1,5 +1,6 @@
 """`snakemake preflight`: all is ready where all is there, and a page that says what is wrong where it is not."""
 
+import functools
 import json
 import os
 import re
@@ -146,7 +147,11 @@ def test_an_interrupted_preflight_makes_its_page(clone):
     command = clone.command("--omit-from", "preflight_server", "--", "preflight")
     log = clone.folder / "launcher.log"
     with open(log, "w", encoding="utf-8") as out:
-        process = subprocess.Popen(command, cwd=clone.folder, stdout=out, stderr=out, start_new_session=True)
+        # tests that run in the background of a shell ignore the signal, and so would their children
+        heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(
+            command, cwd=clone.folder, stdout=out, stderr=out, start_new_session=True, preexec_fn=heeds
+        )
         deadline = time.monotonic() + 120
         while "Running" not in log.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline and process.poll() is None, log.read_text(encoding="utf-8")
