@@ -9,12 +9,11 @@ from inspect_ai.dataset import Sample
 from math_verify import parse
 from aoe import AoeError
 from benchmarks.datasets import read_records
-from benchmarks.reading import plain, undressed
+from benchmarks.reading import LABEL, plain, undressed
 
 FIELDS = (("ID", "Problem", "Answer"), ("id", "problem", "answer"))  # Maxwell-Jia/AIME_2024; math-ai/aime25
 PROMPT = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
 BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:{|(\d+))")
-LABEL = r"(?:answer|antwort|respuesta|réponse|risposta|resposta|ответ|答案|정답)"
 ANSWER_LINE = re.compile(rf"(?i){LABEL}[\s*_\"]*(:|=|is\b|是|为)[ \t*_]*:?(.+)")
 HEADING = re.compile(rf"(?i)\W*(?:the |my )?(?:final )?{LABEL}[\s*_]*:?[\s*_]*")
 STARTS_LINE = re.compile(rf"(?i)\W*(?:the |my |thus |so |therefore )*(?:final )?{LABEL}")

@@ -6,7 +6,7 @@ import re
 from inspect_ai.dataset import Sample
 from inspect_ai.solver import MultipleChoiceTemplate
 from benchmarks.datasets import read_records
-from benchmarks.reading import plain, undressed
+from benchmarks.reading import LABEL, plain, undressed
 
 LETTERS = "ABCD"
 MARKUP = re.compile(r"[*`$]|\\[()\[\]]|(?<![^\W_])_+(?=[^\W_(\[])|(?<=[^\s_])_+(?![^\W_])")
@@ -20,7 +20,6 @@ BESIDE = rf"[ \t]*(?:[,;(]?[ \t]*{JOINING}|[,/&+;|-][ \t]*(?:or\b|and\b|maybe\b)
 DOUBTED = rf"[ \t([{{\"'<{BOXED[0]}]*(?:(?:maybe|possibly|perhaps) )?"
 NEXT = rf"{BESIDE}{DOUBTED}{ARTICLE}(?<![A-Za-z0-9])[A-Za-z]{RIGHT}(?![\w'^])"
 CHOSEN = rf"{LETTER}(?:{NEXT})*+"
-LABEL = r"(?:answer|antwort|respuesta|réponse|risposta|resposta|ответ|答案|정답|答え)"
 SAID = re.compile(
     rf"(?im)(^\W*(?:[^\W\d_]+\s){{0,4}})?(?<![^\W_]){LABEL}(?:\s+(?:choice|option|letter))?[\s\"]*[:=](?!=)"
 )

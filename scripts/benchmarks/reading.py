@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+# what models call their answer, in the languages that they fall into
+LABEL = r"(?:answer|antwort|respuesta|réponse|risposta|resposta|ответ|答案|정답|答え)"
 COLONS = "\u02d0\u05c3\u2236\ua789\ufe13\ufe30\ufe55"
 STOPS = "\u3002\uff61\u06d4\u0964\ufe12\ufe52"
 COMMAS = "\u3001\u060c\u066c\uff64\ufe10\ufe50"
