@@ -60,7 +60,7 @@ rule audit_verdict:
     message:
         "Audit {wildcards.audit}: the recipe behind it, and the verdict"
     script:
-        "../scripts/audit.py"
+        "../scripts/audit_verdict.py"
 
 
 rule audit_map:

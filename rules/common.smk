@@ -11,30 +11,30 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from aoe import AoeError
-from aoe.expected import expected_lock
-from aoe.fetching import begin_fetching, lock_all
+from aoe.acquiring.expected import expected_lock
+from aoe.acquiring.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
-from aoe.configuration import read_yaml, text_options
-from aoe.cost import estimate
-from aoe.lock import KINDS, digest, format_lock, read_lock, resolved
-from aoe.machine import UNKNOWN, commit
-from aoe.servable import check_servable, check_template
-from aoe.serving import command_line
-from aoe.schema import check_schema
-from aoe.selection import check_selections
-from aoe.study import read_study
-from aoe.together import check as check_together
-from aoe.transfer import STALL_SECONDS
-from aoe.verification import check_present, doubtful, is_lost
-from asked import asked_of
-from caches import cache_variables
-from jobstates import watch
-from partitions import problems, read_partitions
-from planned import show_cost
-from preflight import fly, is_preflight, title_of
-from stages import asked_by, checks_of, scripts_of
-from startup import cancel_left_jobs, check_folder, hold, name_interpreter, print_anything, undo_future_dates
-from verdicts import show_verdicts
+from aoe.files.configuration import read_yaml, text_options
+from aoe.studies.cost import estimate
+from aoe.acquiring.lock import KINDS, digest, format_lock, read_lock, resolved
+from aoe.nodes.machine import UNKNOWN, commit
+from aoe.serving.servable import check_servable, check_template
+from aoe.serving.server import command_line
+from aoe.files.schema import check_schema
+from aoe.merging.selection import check_selections
+from aoe.studies.study import read_study
+from aoe.acquiring.together import check as check_together
+from aoe.acquiring.transfer import STALL_SECONDS
+from aoe.acquiring.verification import check_present, doubtful, is_lost
+from cluster.requests import asked_of
+from launcher.caches import cache_variables
+from cluster.jobstates import watch
+from cluster.partitions import problems, read_partitions
+from launcher.planned import show_cost
+from launcher.preflight import fly, is_preflight, title_of
+from launcher.stages import asked_by, checks_of, scripts_of
+from launcher.startup import cancel_left_jobs, check_folder, hold, name_interpreter, print_anything, undo_future_dates
+from launcher.verdicts import show_verdicts
 
 name_interpreter()
 print_anything()
@@ -285,7 +285,7 @@ requested = {}
 
 
 def inputs_to_lock():
-    """name -> its kind, sources, and what the study expects of it; see aoe.fetching.lock_all."""
+    """name -> its kind, sources, and what the study expects of it; see aoe.acquiring.fetching.lock_all."""
     return {
         name: {
             "kind": study.kind(name),
@@ -818,7 +818,7 @@ def judge_elsewhere():
 
 
 def preflight_inputs():
-    """name -> arguments of aoe.access.check_access, of all that is fetched."""
+    """name -> arguments of aoe.acquiring.access.check_access, of all that is fetched."""
     return {name: input_access(name, study.inputs[name]) for name in study.sources}
 
 
@@ -851,7 +851,7 @@ def preflight_needs():
 
 
 def preflight_plan():
-    """What scripts/preflight.py has to know; see there."""
+    """What scripts/launcher/preflight.py has to know; see there."""
     last = 1 + (workflow.execution_settings.retries or 0)
     return {
         "study": study.name,

@@ -30,7 +30,7 @@ rule mini_base:
         architecture=MINI_FAMILY["architecture"],
         recipe=MINI_FAMILY["base"],
     script:
-        "../scripts/train_mini_base.py"
+        "../scripts/mini_base.py"
 
 
 rule mini_parent:
@@ -57,4 +57,4 @@ rule mini_parent:
         architecture=MINI_FAMILY["architecture"],
         recipe=lambda wildcards: MINI_FAMILY["parents"][wildcards.parent],
     script:
-        "../scripts/train_mini_parent.py"
+        "../scripts/mini_parent.py"

@@ -1,5 +1,5 @@
 # Everything that the study will need, tried in minutes on the machine or cluster itself, before anything is fetched:
-# `snakemake --profile slurm preflight`.  scripts/preflight.py has these jobs run, and makes a page of what they found.
+# `snakemake --profile slurm preflight`.  launcher.preflight has these jobs run, and makes a page of them.
 
 # job -> environments that it cannot do without
 PREFLIGHT_JOBS = {name: [name] for name in scripts_of(workflow)}

@@ -27,7 +27,7 @@ rule verify_input:
     message:
         "Verify {wildcards.name}: sizes, digests and shard headers"
     script:
-        "../scripts/verify.py"
+        "../scripts/verify_input.py"
 
 
 # A parent of which a recipe needs some shards only, by a run that needs no others.

@@ -6,16 +6,16 @@ import shutil
 from pathlib import Path
 
 from aoe import AoeError
-from aoe.loaded import check_same
-from aoe.machine import commit, hardware, software
-from aoe.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
-from aoe.servable import check_template
-from aoe.templates import template_of
+from aoe.nodes.machine import commit, hardware, software
+from aoe.serving.loaded import check_same
+from aoe.serving.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
+from aoe.serving.servable import check_template
+from aoe.serving.templates import template_of
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
-from joblog import logged
-from jobserver import server_of, settings_of
+from job.logging import logged
+from job.server import server_of, settings_of
 
 
 def digest(job):

@@ -3,10 +3,10 @@
 import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch, Rectangle
-from aoe import drawing
-from aoe.architecture import TensorGroup
-from aoe.tables import read_table
-from joblog import logged
+from aoe.checkpoints.architecture import TensorGroup
+from aoe.document import drawing
+from aoe.files.tables import read_table
+from job.logging import logged
 
 PAPER = "#f2f2f2"
 DISTINCT = 10  # colours of the palette for people who do not see all of them

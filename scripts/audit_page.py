@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import jinja2
-from aoe.tables import read_table
-from joblog import logged
+from aoe.files.tables import read_table
+from job.logging import logged
 
 MOST = 500  # deviations that are listed; the CSV beside the page has all
 

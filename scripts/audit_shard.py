@@ -2,10 +2,10 @@
 
 from aoe.audit.attribution import Audit, Tolerance
 from aoe.audit.table import to_frame
-from aoe.checkpoint import Checkpoint
-from aoe.plan import Plan
-from aoe.tables import write_table
-from joblog import logged
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.files.tables import write_table
+from aoe.merging.plan import Plan
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     settings, checkpoints = snakemake.params.settings, snakemake.params.checkpoints

@@ -7,10 +7,10 @@ import pandas as pd
 from aoe.claims.evaluation import evaluate
 from aoe.claims.evidence import Evidence
 from aoe.claims.norms import shares_above
-from aoe.configuration import read_yaml
-from aoe.recipe import SPACES
-from aoe.tables import write_table
-from joblog import logged
+from aoe.files.configuration import read_yaml
+from aoe.files.tables import write_table
+from aoe.merging.recipe import SPACES
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     content = read_yaml(snakemake.input.claims)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from aoe.checkpoint import Checkpoint
-from aoe.plan import Plan
-from aoe.publishing import complete_checkpoint
-from joblog import logged
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.plan import Plan
+from aoe.merging.publishing import complete_checkpoint
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     plan = Plan.load(snakemake.input.plan)

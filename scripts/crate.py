@@ -1,7 +1,7 @@
 """Pack a finished study: workflow, configuration, results, raw answers and logs in one RO-Crate."""
 
-from aoe.crate import write_crate
-from joblog import logged
+from aoe.document.crate import write_crate
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     packed = write_crate(

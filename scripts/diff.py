@@ -1,10 +1,10 @@
 """Measure the differences between two checkpoints for the weights of one shard."""
 
 import pandas as pd
-from aoe.checkpoint import Checkpoint
-from aoe.difference import COLUMNS, shard_differences
-from aoe.tables import write_table
-from joblog import logged
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.files.tables import write_table
+from aoe.merging.difference import COLUMNS, shard_differences
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     base = Checkpoint(snakemake.params.base, snakemake.wildcards.base)

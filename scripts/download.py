@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from aoe.fetching import Progress, fetch
-from aoe.sources import open_source
-from joblog import logged
+from aoe.acquiring.fetching import Progress, fetch
+from aoe.acquiring.sources import open_source
+from job.logging import logged
 
 
 def say(text):

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from aoe import __version__, paper
+from aoe import __version__
 from aoe.claims.published import marks
-from aoe.configuration import read_yaml
-from aoe.findings import benchmark_name, listed
-from aoe.machine import software
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import paper
+from aoe.document.findings import benchmark_name, listed
+from aoe.files.configuration import read_yaml
+from aoe.files.tables import read_table
+from aoe.nodes.machine import software
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))

@@ -1,8 +1,8 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
-from aoe import drawing
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing
+from aoe.files.tables import read_table
+from job.logging import logged
 
 PANELS = {
     "routed_experts": ["gate_proj", "up_proj", "down_proj", "w1", "w3", "w2"],

@@ -1,9 +1,9 @@
 """Figure 3: the distribution of the differences, and how many tensors exceed a threshold δ."""
 
 import numpy as np
-from aoe import drawing
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing
+from aoe.files.tables import read_table
+from job.logging import logged
 
 SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 

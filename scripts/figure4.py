@@ -1,9 +1,9 @@
 """Figure 4: intelligence against inference cost, for every variant."""
 
 from adjustText import adjust_text
-from aoe import drawing, lettering
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing, lettering
+from aoe.files.tables import read_table
+from job.logging import logged
 
 STEPS = 500  # in which labels find a free place
 

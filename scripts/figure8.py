@@ -2,9 +2,9 @@
 
 import pandas as pd
 from matplotlib.patches import Patch
-from aoe import drawing
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing
+from aoe.files.tables import read_table
+from job.logging import logged
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
 NAMES = {

@@ -1,8 +1,8 @@
 """Figure 9: time, speed and energy of an answer, for variants that were put the same queues of questions."""
 
-from aoe import drawing, lettering
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing, lettering
+from aoe.files.tables import read_table
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     table, labels, reference = read_table(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference

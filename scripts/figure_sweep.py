@@ -1,9 +1,9 @@
 """Figures 5 and 6: a measure over λ2 for every sweep, the closing tag with its fitted transition."""
 
 import pandas as pd
-from aoe import drawing, lettering
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing, lettering
+from aoe.files.tables import read_table
+from job.logging import logged
 
 FITTED = ("closing",)  # the other measures' points are joined: a step alone does not describe them
 LABELS = {

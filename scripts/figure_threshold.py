@@ -1,9 +1,9 @@
 """Figures 7a and 7b: a measure over the threshold δ, for merges with equal weights."""
 
 import pandas as pd
-from aoe import drawing, lettering
-from aoe.tables import read_table
-from joblog import logged
+from aoe.document import drawing, lettering
+from aoe.files.tables import read_table
+from job.logging import logged
 
 LABELS = {"intelligence": "intelligence score (%)", "cost": "inference cost\n(output tokens, {} = 1)"}
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import jinja2
-from joblog import logged
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     template = Path(snakemake.input.template)

@@ -1,8 +1,8 @@
 """Join the Parquet tables that the jobs of a rule wrote, in the order of the input."""
 
 import pandas as pd
-from aoe.tables import read_table, write_table
-from joblog import logged
+from aoe.files.tables import read_table, write_table
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     tables = [read_table(path) for path in snakemake.input]

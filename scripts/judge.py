@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
-from aoe.hashing import sha256
-from aoe.tables import write_table
+from aoe.acquiring.hashing import sha256
+from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
 from benchmarks.judging import HIGHEST, Judge, judge_all, unjudged
 from benchmarks.mt_bench import Judging
-from joblog import logged
-from jobserver import check_as_answered, server_of
+from job.logging import logged
+from job.server import check_as_answered, server_of
 
 
 @contextlib.contextmanager

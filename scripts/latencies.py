@@ -1,8 +1,8 @@
 """Speed and energy of all variants: of every measure the median over the repeated queues, and its ends."""
 
 import pandas as pd
-from aoe.tables import read_table, write_table
-from joblog import logged
+from aoe.files.tables import read_table, write_table
+from job.logging import logged
 
 QUEUE = ["variant", "at_once"]
 

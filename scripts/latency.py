@@ -1,14 +1,14 @@
 """How fast one variant answers the study's queues of questions, and with how much energy: alone on its machine."""
 
 import pandas as pd
-from aoe.energy import Meter
-from aoe.machine import hardware, in_words
-from aoe.sampling import end_ids, with_ends
-from aoe.tables import write_table
+from aoe.files.tables import write_table
+from aoe.nodes.energy import Meter
+from aoe.nodes.machine import hardware, in_words
+from aoe.serving.sampling import end_ids, with_ends
 from benchmarks.catalog import task_of
 from benchmarks.queueing import measures, put
-from joblog import logged
-from jobserver import check_as_answered, server_of
+from job.logging import logged
+from job.server import check_as_answered, server_of
 
 IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is measured
 

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from aoe.fetching import lock_all
-from aoe.lock import compare, format_lock, resolved
-from joblog import logged
+from aoe.acquiring.fetching import lock_all
+from aoe.acquiring.lock import compare, format_lock, resolved
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     entries, told = [], []

@@ -1,10 +1,10 @@
 """Write one shard of a published variant."""
 
-from aoe.checkpoint import Checkpoint
-from aoe.merge import Merge
-from aoe.plan import Plan
-from aoe.shard_writer import write_shard
-from joblog import logged
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.merge import Merge
+from aoe.merging.plan import Plan
+from aoe.merging.shard_writer import write_shard
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     plan = Plan.load(snakemake.input.plan)

@@ -4,17 +4,17 @@ import json
 import sys
 from pathlib import Path
 
-from aoe.architecture import Architecture
-from aoe.checkpoint import Checkpoint
-from aoe.fetching import fetch, fetch_outline
-from aoe.lock import read_lock
-from aoe.plan import check_compatible, check_places
-from aoe.recipe import read_recipe
-from aoe.selection import check_recipe, places
-from aoe.servable import TOKENIZER, end_think_id
-from aoe.sources import open_source
-from aoe.together import check, check_stored
-from joblog import logged
+from aoe.acquiring.fetching import fetch, fetch_outline
+from aoe.acquiring.lock import read_lock
+from aoe.acquiring.sources import open_source
+from aoe.acquiring.together import check, check_stored
+from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.plan import check_compatible, check_places
+from aoe.merging.recipe import read_recipe
+from aoe.merging.selection import check_recipe, places
+from aoe.serving.servable import TOKENIZER, end_think_id
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     models, directories = snakemake.params.models, snakemake.params.directories

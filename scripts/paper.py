@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typst
 from aoe import AoeWarning
-from aoe.letters import is_seen, without_font
-from joblog import logged
+from aoe.document.letters import is_seen, without_font
+from job.logging import logged
 
 # this standard forbids boxes in the place of letters
 PROBE, WITHOUT_BOXES = b'#set text(font: "Libertinus Serif")\n#sys.inputs.letters', ["a-2b"]

@@ -1,10 +1,10 @@
 """Apply a variant's recipe to the tensors of its parents."""
 
-from aoe.checkpoint import Checkpoint
-from aoe.plan import make_plan
-from aoe.recipe import read_recipe
-from aoe.together import check
-from joblog import logged
+from aoe.acquiring.together import check
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import read_recipe
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)
@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
         print(sentence)
     norms = None
     if recipe.threshold.delta > 0:
-        from aoe.tables import read_table  # pandas takes its time, and most plans have no threshold
+        from aoe.files.tables import read_table  # pandas takes its time, and most plans have no threshold
 
         rows = read_table(snakemake.input.differences)
         rows = rows[rows.base == recipe.base].set_index(["other", "tensor"])[recipe.threshold.space]

@@ -4,8 +4,8 @@ import ast
 import importlib
 from pathlib import Path
 
-from aoe.readiness import trying
-from joblog import logged
+from aoe.nodes.readiness import trying
+from job.logging import logged
 
 
 def imported(script):

@@ -6,9 +6,9 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from aoe import AoeError
-from aoe.access import check_access
-from aoe.readiness import trying
-from joblog import logged
+from aoe.acquiring.access import check_access
+from aoe.nodes.readiness import trying
+from job.logging import logged
 
 
 def denied(name):

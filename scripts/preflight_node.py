@@ -5,14 +5,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from aoe.checkpoint import Checkpoint
-from aoe.merge import Merge
-from aoe.plan import make_plan
-from aoe.probing import free_mib
-from aoe.readiness import trying
-from aoe.recipe import read_recipe
-from aoe.shard_writer import write_shard
-from joblog import logged
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.merge import Merge
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import read_recipe
+from aoe.merging.shard_writer import write_shard
+from aoe.nodes.probing import free_mib
+from aoe.nodes.readiness import trying
+from job.logging import logged
 
 SLOW_CLOCK = 5  # seconds between the clocks of the node and the file system, by which Snakemake takes files for old
 LEAST = 100  # MiB that a job can write

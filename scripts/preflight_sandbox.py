@@ -1,8 +1,8 @@
 """Is there a sandbox for answers that are programs?"""
 
-from aoe.readiness import trying
+from aoe.nodes.readiness import trying
 from benchmarks.sandbox import from_settings, run
-from joblog import logged
+from job.logging import logged
 
 with (
     logged(snakemake.log[0]),

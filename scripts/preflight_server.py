@@ -4,19 +4,19 @@ import tempfile
 from pathlib import Path
 
 from inspect_ai.log import read_eval_log
-from aoe.checkpoint import Checkpoint
-from aoe.machine import hardware, in_words
-from aoe.node import described, look
-from aoe.plan import make_plan
-from aoe.readiness import trying
-from aoe.recipe import read_recipe
-from aoe.serving import Server
-from aoe.trial import too_narrow, trial_options, world
-from aoe.widening import widen
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.widening import widen
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import read_recipe
+from aoe.nodes.fitness import described, look
+from aoe.nodes.machine import hardware, in_words
+from aoe.nodes.readiness import trying
+from aoe.nodes.trial import too_narrow, trial_options, world
+from aoe.serving.server import Server
 from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of
-from joblog import logged
-from jobserver import wanted_of
+from job.logging import logged
+from job.server import wanted_of
 
 NAME = "trial"
 WEIGHTS = (0.25, 0.75)  # of the base and the other parent: a mixture that answers as well as the other

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
-from aoe.tables import write_table
+from aoe.files.tables import write_table
 from benchmarks import bigcodebench
 from benchmarks.catalog import turns_of
 from benchmarks.sandbox import from_settings
-from joblog import logged
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     sandbox, limits = from_settings(snakemake.params.sandbox)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.catalog import check_dataset
-from joblog import logged
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     datasets, found = snakemake.params.datasets, {}

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.acquiring.expected import NOT_HASHED
+from aoe.acquiring.lock import Locked, format_lock, holdings
+from aoe.acquiring.verification import check_structure, verify_size
 from aoe.audit.attribution import Audit
-from aoe.checkpoint import Checkpoint
-from aoe.expected import NOT_HASHED
-from aoe.inventory import count_parameters, write_sparse_checkpoint
-from aoe.lock import Locked, format_lock, holdings
-from aoe.plan import Plan, make_plan
-from aoe.slabs import slabs
-from aoe.study import read_study
-from aoe.verification import check_structure, verify_size
-from planned import planned_jobs
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.inventory import count_parameters, write_sparse_checkpoint
+from aoe.merging.plan import Plan, make_plan
+from aoe.numerics.slabs import slabs
+from aoe.studies.study import read_study
+from launcher.planned import planned_jobs
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub

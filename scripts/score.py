@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
-from aoe.servable import end_think_id
-from aoe.tables import read_table, write_table
+from aoe.files.tables import read_table, write_table
+from aoe.serving.servable import end_think_id
 from benchmarks.catalog import scored_rows
-from joblog import logged
+from job.logging import logged
 
 
 def marks_of(path, variant):

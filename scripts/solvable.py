@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import bigcodebench
 from benchmarks.sandbox import from_settings
-from joblog import logged
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     sandbox, limits = from_settings(snakemake.params.sandbox)

@@ -1,8 +1,8 @@
 """Summarize all variants, compare them on the same questions, and fit the transitions over λ2."""
 
-from aoe.summary import categories, compare, fit_transitions, summarize, unreadable
-from aoe.tables import read_table, write_table
-from joblog import logged
+from aoe.files.tables import read_table, write_table
+from aoe.scores.summary import categories, compare, fit_transitions, summarize, unreadable
+from job.logging import logged
 
 with logged(snakemake.log[0]):
     scores = read_table(snakemake.input[0])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import stored, weights, write_checkpoint
-from hub import Hub
+from support.checkpoints import stored, weights, write_checkpoint
+from support.hub import Hub
 
 # Files whose tests share what takes minutes to make, by fixture.  With several processes (`make test`), they are one
 # process's, and begin first; all others go file by file.

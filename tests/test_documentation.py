@@ -13,14 +13,14 @@ import pytest
 import yaml
 from transformers import DeepseekV3Config
 from aoe.audit.attribution import Tolerance
-from aoe.sampling import DEEPSEEK, SMALL
-from aoe.study import check_schema, read_study
+from aoe.serving.sampling import DEEPSEEK, SMALL
+from aoe.studies.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
-from clones import ROOT, Clone
 from mini_family import training
 from mini_family.language import Style
+from support.clones import ROOT, Clone
 
 CONFIG = ROOT / "config/README.md"
 HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
@@ -463,7 +463,7 @@ def test_a_benchmark_is_added_as_the_page_says(clone):
         encoding="utf-8",
     )
     add_lines(catalog, "\nBENCHMARKS = {\n", row, "    ")
-    add_lines(clone.folder / "scripts/aoe/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
+    add_lines(clone.folder / "scripts/aoe/document/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
     schema = clone.folder / "config/schemas/study.schema.json"
     schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text(encoding="utf-8")))), encoding="utf-8")
     clone.run(sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_quiz.py")
@@ -485,16 +485,23 @@ def test_an_architecture_is_added_as_the_page_says(clone):
     (study,) = blocks(page("add-an-architecture"), "yaml")
     (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
     clone.run(sys.executable, "tiny.py")
-    add_lines(clone.folder / "scripts/aoe/architecture.py", "\nTABLE = {\n", row, "    ")
+    add_lines(clone.folder / "scripts/aoe/checkpoints/architecture.py", "\nTABLE = {\n", row, "    ")
     head = '    ("model_type", "tensor", "group"),\n    [\n'
-    add_lines(clone.folder / "tests/aoe/test_architecture.py", head, places, "        ")
-    known = clone.folder / "scripts/aoe/inventory.py"
+    add_lines(clone.folder / "tests/aoe/checkpoints/test_architecture.py", head, places, "        ")
+    known = clone.folder / "scripts/aoe/checkpoints/inventory.py"
     edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
     edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
-    with open(clone.folder / "tests/aoe/test_inventory.py", "a", encoding="utf-8") as tests:
+    with open(clone.folder / "tests/aoe/checkpoints/test_inventory.py", "a", encoding="utf-8") as tests:
         tests.write(f"\n\n{test}")
     (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
-    clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_architecture.py", "tests/aoe/test_inventory.py")
+    clone.run(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/aoe/checkpoints/test_architecture.py",
+        "tests/aoe/checkpoints/test_inventory.py",
+    )
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
@@ -510,10 +517,10 @@ def test_a_figure_is_added_as_the_page_says(clone):
     title, without = blocks(page("add-a-figure"), "text")[0].splitlines(keepends=True)
     (clone.folder / "scripts/figure10.py").write_text(script, encoding="utf-8")
     (clone.folder / "report/figure10.rst").write_text(caption, encoding="utf-8")
-    for file, text in (("rules/figures.smk", rule), ("scripts/aoe/findings.py", finding)):
+    for file, text in (("rules/figures.smk", rule), ("scripts/aoe/document/findings.py", finding)):
         with open(clone.folder / file, "a", encoding="utf-8") as end:
             end.write(f"\n\n{text}")
-    library = clone.folder / "scripts/aoe/paper.py"
+    library = clone.folder / "scripts/aoe/document/paper.py"
     add_lines(library, "\nTITLES = {\n", title, "    ")
     add_lines(library, "\nWITHOUT = {  # why a study can lack a figure\n", without, "    ")
     edit(library, '    if name == "figure2":\n', f'{textwrap.indent(branch, "    ")}    if name == "figure2":\n')
@@ -549,4 +556,4 @@ def test_the_first_days_commands_are_ones(clone):
     for target in set(targets):
         assert plan(clone, "paper", target) == {target: 1, "total": 1}
     for check in re.findall(r"`results/\w+/([\w.]+)`", text):
-        assert check in (clone.folder / "scripts/preflight.py").read_text(encoding="utf-8")
+        assert check in (clone.folder / "scripts/launcher/preflight.py").read_text(encoding="utf-8")

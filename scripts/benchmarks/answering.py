@@ -12,7 +12,7 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConf
 from inspect_ai.solver import solver
 from tenacity import RetryError
 from aoe import AoeError
-from aoe.templates import END_THINK, THINK
+from aoe.serving.templates import END_THINK, THINK
 
 RETRIES = 3  # of a request: enough for a hiccup, few enough to notice soon that the server is dead
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
@@ -23,8 +23,8 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
 
     samples: its questions; temperature: None if each sample's metadata says its own; force_think: begin every answer
     with ``<think>``; answers: how often each question is asked, every time with a seed of its own; max_tokens: of an
-    answer; sampling: further parameters by the names of vLLM, such as ``top_k`` (see aoe.sampling.NEUTRAL).  The task
-    only asks: its answers are graded afterwards, from the log.
+    answer; sampling: further parameters by the names of vLLM, such as ``top_k`` (see aoe.serving.sampling.NEUTRAL).
+    The task only asks: its answers are graded afterwards, from the log.
     """
     opening = THINK if force_think else ""
     return Task(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aoe import AoeError
-from aoe.sampling import KEYS, defaults_of
+from aoe.serving.sampling import KEYS, defaults_of
 from benchmarks import aime, bigcodebench, gpqa, mini, mt_bench
 from benchmarks.answering import answers_of, make_task, visible
 

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 from aoe import AoeError
-from aoe.templates import Prompt, dated, dates_in, fault, opening_of, refusal
+from aoe.serving.templates import Prompt, dated, dates_in, fault, opening_of, refusal
 from benchmarks.answering import CONTINUE
 
 EARLIER = "42"  # stands for the answer to a first turn, where the prompt of a second one is rendered

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from aoe import fp8
+from aoe.numerics import fp8
 from mini_family import language
 
 SHARD_BYTES = 1_600_000  # a shard is closed once it holds as much: five shards

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from inspect_ai.dataset import Sample
-from aoe.serving import Server
+from aoe.serving.server import Server
 from benchmarks import mini
 from benchmarks.answering import make_task
 from performance.measure import in_a_process, row

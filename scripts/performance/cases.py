@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from aoe import fp8, kernels
-from aoe.checkpoint import BLOCK, INDEX, Checkpoint
-from aoe.difference import shard_differences
-from aoe.hashing import sha256
-from aoe.kernels import FP8
-from aoe.slabs import slabs
+from aoe.acquiring.hashing import sha256
+from aoe.checkpoints.checkpoint import BLOCK, INDEX, Checkpoint
+from aoe.merging.difference import shard_differences
+from aoe.numerics import fp8, kernels
+from aoe.numerics.kernels import FP8
+from aoe.numerics.slabs import slabs
 from performance import inputs, job
 from performance.measure import in_a_process, row, side_by_side, timed_command
 
@@ -322,7 +322,7 @@ def first_shards(folder, count, target):
 def gpu(work, runs):
     """(f) Merge a shard from two parents in the page cache into the GPU's memory, against only copying them there."""
     import torch
-    from aoe.kernels import cuda
+    from aoe.numerics.kernels import cuda
 
     parents = deepseek_shards(work, 2)
     threads = min(len(os.sched_getaffinity(0)), 8)

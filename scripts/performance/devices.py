@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from aoe.findings import counted, fixed, interval, number
-from aoe.paper import LATENCIES, latencies, machines, token_rates
-from aoe.study import read_content, read_study
-from aoe.summary import fit_transitions, summarize
-from aoe.tables import read_table, write_table
+from aoe.document.findings import counted, fixed, interval, number
+from aoe.document.paper import LATENCIES, latencies, machines, token_rates
+from aoe.files.tables import read_table, write_table
+from aoe.scores.summary import fit_transitions, summarize
+from aoe.studies.study import read_content, read_study
 
 STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals

@@ -7,8 +7,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from aoe.hashing import sha256
-from aoe.inventory import write_sparse_checkpoint
+from aoe.acquiring.hashing import sha256
+from aoe.checkpoints.inventory import write_sparse_checkpoint
 from performance.measure import in_a_process, row, side_by_side
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-from aoe.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
-from aoe.inventory import inventory
+from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.inventory import inventory
 
 CHUNK = 32 << 20  # random bytes that a file is filled with again and again
 QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them

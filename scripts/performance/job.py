@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-from aoe import fetching, verification
+from aoe.acquiring import fetching, verification
+from aoe.acquiring.lock import format_lock
+from aoe.acquiring.sources import open_source
 from aoe.audit.attribution import Audit
-from aoe.checkpoint import Checkpoint
-from aoe.difference import shard_differences
-from aoe.kernels import FP8, cpu
-from aoe.lock import format_lock
-from aoe.merge import Merge
-from aoe.plan import make_plan
-from aoe.recipe import Recipe, Subset
-from aoe.shard_writer import write_shard
-from aoe.sources import open_source
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.difference import shard_differences
+from aoe.merging.merge import Merge
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import Recipe, Subset
+from aoe.merging.shard_writer import write_shard
+from aoe.numerics.kernels import FP8, cpu
 from performance.measure import peak_memory
 
 

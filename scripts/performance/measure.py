@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aoe.machine import hardware, in_words, software
+from aoe.nodes.machine import hardware, in_words, software
 
 # A process is born with the peak memory of the one that started it, so it is started from a small one.
 LAUNCHER = """

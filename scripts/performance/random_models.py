@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from aoe import fp8
-from aoe.checkpoint import INDEX, scale_of
-from aoe.inventory import inventory
-from aoe.kernels import FP8
+from aoe.checkpoints.checkpoint import INDEX, scale_of
+from aoe.checkpoints.inventory import inventory
+from aoe.numerics import fp8
+from aoe.numerics.kernels import FP8
 
 SHARD = 4 << 30  # bytes of weights, about
 SPREAD = 0.02  # standard deviation of a projection's weights

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from aoe.checkpoint import Checkpoint
-from aoe.machine import hardware, in_words, software
-from aoe.plan import make_plan
-from aoe.recipe import read_recipe
-from aoe.serving import Server
-from aoe.study import read_content
-from aoe.tables import write_table
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.files.tables import write_table
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import read_recipe
+from aoe.nodes.machine import hardware, in_words, software
+from aoe.serving.server import Server
+from aoe.studies.study import read_content
 from performance.random_models import write_random_checkpoint
 
 PARENTS = ("one", "two")

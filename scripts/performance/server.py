@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from hub import Hub  # in tests/
+from support.hub import Hub  # in tests/
 
 if __name__ == "__main__":
     hub = Hub()

@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-from aoe.serving import Server
-from aoe.study import read_content
-from aoe.tables import write_table
+from aoe.files.tables import write_table
+from aoe.serving.server import Server
+from aoe.studies.study import read_content
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from performance.measure import row

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log
-import scripted
 from aoe import AoeError
 from benchmarks.answering import answers_of, make_task
 from benchmarks.asking import LONG, ask
-from scripted import Reply, Scripted
+from support import scripted
+from support.scripted import Reply, Scripted
 
 QUESTIONS = 80
 

@@ -7,7 +7,7 @@ from benchmarks.asking import ask
 from benchmarks.bigcodebench import grade, samples, solvable
 from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.sandbox import Limits
-from scripted import END_THINK, Reply, Scripted
+from support.scripted import END_THINK, Reply, Scripted
 
 TASK = {
     "task_id": "BigCodeBench/0",

@@ -14,7 +14,7 @@ from aoe import AoeError
 from benchmarks import aime, gpqa
 from benchmarks.asking import ask as ask_endpoint
 from benchmarks.catalog import scored_rows, task_of
-from scripted import END_THINK, Reply, Scripted
+from support.scripted import END_THINK, Reply, Scripted
 
 # what an endpoint answers after the forced <think>, whether that is right where 73 is, and its closing tags
 ANSWERS = {

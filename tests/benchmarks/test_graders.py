@@ -17,7 +17,7 @@ from inspect_evals.utils.code import defines, extract_code_block
 from benchmarks import aime, gpqa, mini
 from benchmarks.bigcodebench import code_of, has_program
 from benchmarks.judging import Judge, judge_all, rating_of
-from scripted import Reply, Scripted
+from support.scripted import Reply, Scripted
 
 MANY = 500
 FENCE = "```"

@@ -9,7 +9,7 @@ from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.judging import Judge, judge_all, rating_of
 from benchmarks.mt_bench import Judging, samples
-from scripted import END_THINK, Reply, Scripted
+from support.scripted import END_THINK, Reply, Scripted
 
 PROMPTS = {
     "single-v1": "Q: {question} A: {answer}",

@@ -5,10 +5,10 @@ import json
 import pytest
 from transformers import AutoTokenizer
 from aoe import AoeError
-from aoe.templates import Template
+from aoe.serving.templates import Template
 from benchmarks.catalog import task_of
 from benchmarks.prompts import look
-from clones import ROOT
+from support.clones import ROOT
 
 FOLDER = ROOT / "resources/mini/r1"
 TEMPLATE = json.loads((FOLDER / "tokenizer_config.json").read_text(encoding="utf-8"))["chat_template"]

@@ -4,7 +4,7 @@ import threading
 
 from benchmarks.catalog import task_of
 from benchmarks.queueing import Answered, measures, put
-from scripted import Reply, Scripted
+from support.scripted import Reply, Scripted
 
 
 def test_a_queue_asks_what_the_study_asks_and_times_it():

@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
-from clones import ROOT
+from support.clones import ROOT
 
 FILES = sorted((ROOT / "envs").glob("*.yaml"))
 RULES = sorted((ROOT / "rules").glob("*.smk"))

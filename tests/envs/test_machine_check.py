@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clones import ROOT
+from support.clones import ROOT
 
 SCRIPT = ROOT / "envs/machine_check.py"
 specification = importlib.util.spec_from_file_location("machine_check", SCRIPT)

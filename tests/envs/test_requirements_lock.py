@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from clones import ROOT
+from support.clones import ROOT
 
 specification = importlib.util.spec_from_file_location("resolve", ROOT / "envs/resolve.py")
 resolve = importlib.util.module_from_spec(specification)

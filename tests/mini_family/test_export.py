@@ -7,10 +7,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
-from aoe import fp8
+from aoe.numerics import fp8
 from mini_family import export, language, training
 from mini_family.language import Style
-from reference import transformers_model
+from support.reference import transformers_model
 
 ROOT = Path(__file__).parents[2]
 FAMILY = ["v3-0324", "r1", "r1-0528"]

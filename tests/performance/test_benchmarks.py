@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aoe.acquiring.verification import check_structure
+from aoe.checkpoints.checkpoint import Checkpoint
 from performance import asking, cases, fetching, inputs, planning
 from performance.__main__ import TARGETS, as_markdown
 from performance.measure import row, save, side_by_side, timed_command
-from aoe.checkpoint import Checkpoint
-from aoe.verification import check_structure
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import yaml
+from aoe.studies.study import read_content
 from performance.devices import DOCS, MEASURES, as_markdown, deviations, mode_of, read_docs
-from aoe.study import read_content
-from clones import ROOT
+from support.clones import ROOT
 
 FOLDER = ROOT / DOCS
 # of 69 differences one beyond 3.5 standard errors would be chance in one of 30 cases, were all alike

@@ -1,9 +1,9 @@
 """Clones of this repository for the tests of the workflow."""
 
 import pytest
-import slurm
-from clones import SMALL, Clone
-from cluster import Cluster
+from support import slurm
+from support.clones import SMALL, Clone
+from support.cluster import Cluster
 
 
 @pytest.fixture

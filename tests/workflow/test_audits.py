@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from published import EXPERTS, R1T, assembled, converted, fused, parents, publish
-from aoe.checkpoint import Checkpoint
+from aoe.checkpoints.checkpoint import Checkpoint
+from support.published import EXPERTS, R1T, assembled, converted, fused, parents, publish
 
 pytestmark = pytest.mark.workflow
 FULL = {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.3}}

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import SMALL
-from hub import Fault
+from support.clones import SMALL
+from support.hub import Fault
 
 pytestmark = pytest.mark.workflow
 MODELS = ("v3-0324", "r1", "r1-0528")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import yaml
-from clones import ROOT
+from support.clones import ROOT
 
 pytestmark = pytest.mark.workflow
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))

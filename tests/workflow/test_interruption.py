@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from clones import SMALL
+from support.clones import SMALL
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 RESULTS = ["summary.csv", "transitions.csv", "merged/r1t/model.safetensors.index.json"]

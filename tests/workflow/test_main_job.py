@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from inspect_ai.log import read_eval_log
-from aoe.checkpoint import Checkpoint
+from aoe.checkpoints.checkpoint import Checkpoint
 from benchmarks.answering import answers_of
-from crates import PROFILES, issues, save_contexts
+from support.crates import PROFILES, issues, save_contexts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]

@@ -6,8 +6,8 @@ from html import unescape
 
 import pandas as pd
 import pytest
-import browser
-from pages import words
+from support import browser
+from support.pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 PAGES = ["index.html", "paper.html", "audits/r1t/audit.html"]

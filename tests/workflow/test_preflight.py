@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import pytest
-from browser import Browser, contrast
-from browser import missing as no_browser
-from clones import SMALL
+from support.browser import Browser, contrast
+from support.browser import missing as no_browser
+from support.clones import SMALL
 
 pytestmark = pytest.mark.workflow
 STAGES = ["lock", "fetch", "verify", "diff", "merge", "audit", "answer", "latency", "judge", "programs", "score"]
@@ -43,7 +43,7 @@ def look_at(page, sees):
 
 @pytest.fixture(scope="module")
 def on_a_laptop(tmp_path_factory):
-    from clones import Clone
+    from support.clones import Clone
 
     clone = Clone(tmp_path_factory.mktemp("preflight"))
     return clone, clone.snakemake("preflight")

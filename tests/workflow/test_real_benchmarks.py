@@ -11,8 +11,8 @@ import pytest
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
 from benchmarks.sandbox import find_sandbox
-from clones import SMALL, Clone
-from scripted import Reply, Scripted
+from support.clones import SMALL, Clone
+from support.scripted import Reply, Scripted
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 SHORT = {"seed": 1, "max_tokens": 64}
@@ -208,4 +208,4 @@ def test_a_server_that_dies_is_started_again_and_goes_on(clone, datasets):
 
 
 def _is_server(process):
-    return "aoe.vllm_server" in process.cmdline()
+    return "aoe.serving.vllm_server" in process.cmdline()

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from clones import Clone
+from support.clones import Clone
 
 
 @pytest.mark.workflow

@@ -11,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from clones import SMALL
+from support.clones import SMALL
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server, pytest.mark.slurm]
 RESULTS = ["summary.csv", "transitions.csv", "comparisons.csv", "merged/r1t/model.safetensors.index.json"]
@@ -112,7 +112,7 @@ class Faults:
         """One look at the servers that answer in this clone."""
         for process in psutil.process_iter(["cmdline", "cwd"]):
             words = process.info["cmdline"] or []
-            ours = "aoe.vllm_server" in words and process.info["cwd"] == str(self.clone.folder)
+            ours = "aoe.serving.vllm_server" in words and process.info["cwd"] == str(self.clone.folder)
             if ours and process.pid not in self.seen:
                 self.seen.add(process.pid)
                 faults = self.left.get(words[words.index("--served-model-name") + 1])

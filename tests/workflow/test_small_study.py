@@ -6,9 +6,9 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from aoe.findings import number
-from aoe.sampling import NEUTRAL
-from pages import words
+from aoe.document.findings import number
+from aoe.serving.sampling import NEUTRAL
+from support.pages import words
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from clones import ROOT
+from support.clones import ROOT
 
 pytestmark = pytest.mark.workflow
 PROFILE = ROOT / "profiles/slurm/config.yaml"

@@ -10,19 +10,20 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from aoe import AoeError, kernels
-from aoe.architecture import Architecture
+from aoe import AoeError
 from aoe.audit.bounds import BF16, TIE, ULPS
 from aoe.audit.counterparts import Published
 from aoe.audit.elsewhere import Elsewhere
 from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, largest, mixture, ranges, rebuild, ways
-from aoe.checkpoint import scale_of
-from aoe.difference import row as difference_row
-from aoe.kernels import FP8, NotFiniteError, Sums, cpu
-from aoe.merge import alike
-from aoe.plan import check_compatible
+from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import scale_of
+from aoe.merging.difference import row as difference_row
+from aoe.merging.merge import alike
+from aoe.merging.plan import check_compatible
+from aoe.numerics import kernels
+from aoe.numerics.kernels import FP8, NotFiniteError, Sums, cpu
 
 GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
 DEVIATIONS = ("differing", "scales", "largest", "rms", "outside")

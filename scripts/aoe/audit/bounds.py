@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from aoe.audit.storage import CONVERTED
-from aoe.checkpoint import BLOCK
-from aoe.kernels import FP8, cpu
+from aoe.checkpoints.checkpoint import BLOCK
+from aoe.numerics.kernels import FP8, cpu
 
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
 CONVERSION = 1 / 16  # steps that a conversion to BF16 takes FP8, if it is not known of which scales

@@ -9,8 +9,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from aoe.checkpoint import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
-from aoe.kernels import COMBINABLE
+from aoe.checkpoints.checkpoint import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
+from aoe.numerics.kernels import COMBINABLE
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order
 PARTS_OF_EXPERTS = {
@@ -49,7 +49,7 @@ class Part:
 
 
 class Published:
-    """A published Checkpoint, with the names of its parents' weights; what aoe.slabs reads from.
+    """A published Checkpoint, with the names of its parents' weights; what aoe.numerics.slabs reads from.
 
     ``parts``: weight -> Part; ``missing``: the parents' weights that it lacks; ``additional``: its tensors that the
     parents lack.  parents' weights: {name: shape}.

@@ -3,7 +3,7 @@
 import threading
 
 import numpy as np
-from aoe.merge import alike
+from aoe.merging.merge import alike
 
 HEAD = 4096  # bytes by which a weight is looked for
 

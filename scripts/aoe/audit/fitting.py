@@ -22,8 +22,8 @@ from aoe.audit.least_squares import (
     solve,
     sum_of_squares,
 )
-from aoe.kernels import NotFiniteError
-from aoe.kernels.cpu import exact
+from aoe.numerics.kernels import NotFiniteError
+from aoe.numerics.kernels.cpu import exact
 
 STEPS = 50  # of the search, at most
 ROUNDS = 3  # of coming to the middle of what the bounds leave

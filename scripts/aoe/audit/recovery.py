@@ -11,10 +11,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.architecture import Place, TensorGroup
 from aoe.audit.attribution import BYTES, ROUNDING, VALUES, is_undecidable
 from aoe.audit.fitting import SIMPLE, orders
-from aoe.recipe import read_recipe
+from aoe.checkpoints.architecture import Place, TensorGroup
+from aoe.merging.recipe import read_recipe
 
 EXPLAINED = ("copied", "equal", "claimed", "mixed")
 SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes

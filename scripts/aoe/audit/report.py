@@ -5,11 +5,11 @@ from collections import Counter
 from importlib.metadata import version
 
 from aoe import __version__
-from aoe.architecture import TensorGroup
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import ROUNDING, Tolerance
 from aoe.audit.verdict import LEFT_OUT, UNDECIDABLE, check, deviation, group_table, overall
-from aoe.checkpoint import weight_of
+from aoe.checkpoints.architecture import TensorGroup
+from aoe.checkpoints.checkpoint import weight_of
 
 
 def report(rows, audit, recovered, settings, claim):

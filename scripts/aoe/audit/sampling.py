@@ -3,8 +3,8 @@
 import numpy as np
 from aoe.audit.bounds import bounds_of
 from aoe.audit.storage import rebuild
-from aoe.checkpoint import BLOCK
-from aoe.kernels import cpu
+from aoe.checkpoints.checkpoint import BLOCK
+from aoe.numerics.kernels import cpu
 
 ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab
 ENOUGH = 65_536  # elements of a sample, where the parents differ

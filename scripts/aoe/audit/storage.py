@@ -2,16 +2,16 @@
 
 Published in its parents' dtype, there is one way.  In another, there are two: round to the parents' format first, as
 who converts a finished model does, or not, as who merges dequantized weights does.  What is copied is the same both
-ways, unless it is quantized.  FP8 is quantized as aoe.fp8 does: DeepSeek's own way, and ours.
+ways, unless it is quantized.  FP8 is quantized as aoe.numerics.fp8 does: DeepSeek's own way, and ours.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.kernels import FP8, cpu
-from aoe.merge import alike
-from aoe.slabs import Slab, slabs
+from aoe.merging.merge import alike
+from aoe.numerics.kernels import FP8, cpu
+from aoe.numerics.slabs import Slab, slabs
 
 SAME, CONVERTED, DIRECT = "", "merged, then converted", "converted while merging"
 
@@ -56,8 +56,8 @@ def largest(parts, dtype):
 def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
     """The published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
 
-    parts: what aoe.slabs reads of every parent, in ``dtype``; weights: their λ.  A single λ of 1 copies.  Raises
-    NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
+    parts: what aoe.numerics.slabs reads of every parent, in ``dtype``; weights: their λ.  A single λ of 1 copies.
+    Raises NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
     """
     copied = len(weights) == 1 and weights[0] == 1
     if copied and dtype == published_dtype:

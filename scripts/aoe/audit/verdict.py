@@ -3,10 +3,10 @@
 import statistics
 from collections import Counter
 
-from aoe.architecture import Place, TensorGroup
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import BYTES, DEVIATIONS, GRADES, ROUNDING, VALUES, is_undecidable, written
-from aoe.selection import read_check
+from aoe.checkpoints.architecture import Place, TensorGroup
+from aoe.merging.selection import read_check
 
 MIXED = ("mixed", "claimed")
 NEARLY = 1e-3  # of λ's sum

@@ -11,7 +11,7 @@ from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 from aoe.claims.evidence import NotRunError
 from aoe.claims.published import condition, limits
 from aoe.claims.quantities import KINDS, QUANTITIES
-from aoe.statistics import Estimate
+from aoe.scores.statistics import Estimate
 
 COLUMNS = ["claim", "kind", "says", "source", "published", "condition", "value", "low", "high", "unit", "verdict"]
 COLUMNS += ["note", "rule"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 from aoe.audit.table import to_rows
-from aoe.summary import Answers
-from aoe.tables import read_table
+from aoe.files.tables import read_table
+from aoe.scores.summary import Answers
 
 
 class NotRunError(Exception):

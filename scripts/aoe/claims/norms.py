@@ -1,7 +1,7 @@
 """In which norm would the published thresholds make sense?"""
 
 import pandas as pd
-from aoe.recipe import SPACES
+from aoe.merging.recipe import SPACES
 
 
 def shares_above(table, deltas):

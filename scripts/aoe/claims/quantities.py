@@ -8,10 +8,10 @@ from itertools import combinations
 
 import numpy as np
 from scipy import stats
+from aoe.checkpoints.inventory import count_parameters, inventory
 from aoe.claims.evidence import NotRunError
-from aoe.inventory import count_parameters, inventory
-from aoe.statistics import Estimate, bootstrap
-from aoe.summary import compare, relative_cost, resampled
+from aoe.scores.statistics import Estimate, bootstrap
+from aoe.scores.summary import compare, relative_cost, resampled
 
 RESAMPLES = 400
 BROKEN_POINTS = 10  # of intelligence, below the weakest model: a variant that certainly has fewer is broken

@@ -1,0 +1,1 @@
+"""From a name to verified files: sources, locks, transfers, digests."""

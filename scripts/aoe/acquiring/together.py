@@ -1,0 +1,108 @@
+"""Do models fit together in more than shapes?  Known from their small files, before any weight is there."""
+
+from aoe import AoeError
+from aoe.acquiring.hashing import sha256
+from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
+from aoe.checkpoints.configs import check_alike, contradictions
+from aoe.checkpoints.configs import differences as differing_keys
+from aoe.checkpoints.vocabulary import FILES, Vocabulary, compare
+
+
+def check(unions, folders):
+    """Sentences on what differs between models that are mixed, audited or counted together.
+
+    unions: of Study.unions; folders: name -> folder, of the models whose config.json is there; others are left out.
+    Raises AoeError if the parents of a variant number their tokens differently, or compute differently, and its recipe
+    does not say what is meant.
+    """
+    models, told = _Models(folders), []
+    for union in unions:
+        names = [name for name in union["models"] if (models.folder(name) / "config.json").is_file()]
+        if len(names) > 1:
+            told += _mixed(union, names, models) if union["mixed"] else _only_compared(union, names, models)
+    return list(dict.fromkeys(told))
+
+
+def check_stored(checkpoints):
+    """Sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
+
+    Checkpoints whose shards, or their headers, are not all there are left out.
+    """
+    return [sentence for checkpoint in checkpoints if _has_headers(checkpoint) for sentence in stored_told(checkpoint)]
+
+
+def stored_told(checkpoint):
+    """Sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
+    odd = [file for file in checkpoint.shard_names if not checkpoint.shard(file).is_plain]
+    if odd:
+        yield (
+            f"{checkpoint.name}: the header of {odd[0]} has metadata that is not text to text; the safetensors library "
+            "refuses such a file.  What is made of it here has a proper header."
+        )
+    yield from contradictions(checkpoint)
+
+
+def _has_headers(checkpoint):
+    folder = checkpoint.directory
+    if not (folder / INDEX).is_file() and not any((place / SINGLE).is_file() for place in (folder, folder / OUTLINE)):
+        return False
+    return all((folder / file).is_file() or (folder / OUTLINE / file).is_file() for file in checkpoint.shard_names)
+
+
+class _Models:
+    def __init__(self, folders):
+        self._checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
+        self._vocabularies, self._digests = {}, {}
+
+    def folder(self, name):
+        return self._checkpoints[name].directory
+
+    def configs(self, names):
+        return {name: self._checkpoints[name].config for name in names}
+
+    def tokens(self, one, other):
+        """What ``compare`` says of two models' tokens; nothing if all their files are the same."""
+        if self._digest(one) == self._digest(other) and self.configs([one])[one] == self.configs([other])[other]:
+            return None, []
+        try:
+            return compare(self._vocabulary(one), self._vocabulary(other))
+        except AoeError as error:  # nothing is known of it, which does not keep weights from being mixed
+            return None, [str(error)]
+
+    def _digest(self, name):
+        if name not in self._digests:
+            folder = self.folder(name)
+            paths = sorted({path for pattern in FILES for path in folder.glob(pattern)})
+            self._digests[name] = {path.name: sha256(path) for path in paths}
+        return self._digests[name]
+
+    def _vocabulary(self, name):
+        if name not in self._vocabularies:
+            self._vocabularies[name] = Vocabulary(self.folder(name), name)
+        return self._vocabularies[name]
+
+
+def _mixed(union, names, models):
+    who, base = union["who"], names[0]
+    told = check_alike(who, models.configs(names), None if union["config_from"] else union["config"])
+    for other in names[1:]:
+        wrong, more = models.tokens(base, other)
+        if wrong and not union["tokenizer_from"]:
+            raise AoeError(
+                f"{who}: {wrong}.  Mixing their weights mixes different tokens; leave one of them out, or, if it is "
+                f"meant, say whose tokenizer the result has: `tokenizer_from: {base}`."
+            )
+        told += [f"{who}: {sentence.rstrip('.')}." for sentence in [wrong, *more] if sentence]
+    return told
+
+
+def _only_compared(union, names, models):
+    who, base, told = union["who"], names[0], []
+    for other in names[1:]:
+        wrong, more = models.tokens(base, other)
+        told += [f"{who}: {sentence.rstrip('.')}." for sentence in [wrong, *more] if sentence]
+        if who.startswith("The audit"):
+            configs = models.configs([base, other])
+            keys = [found.told(base, other) for found in differing_keys(*configs.values())]
+            told += [f"{who}: the config.json of {base} and {other} differ in {'; '.join(keys)}."] if keys else []
+    return told

@@ -1,0 +1,1 @@
+"""Models as they are stored: tensors, configs, vocabularies, and what an architecture calls its parts."""

@@ -1,0 +1,1 @@
+"""What people read: figures, the document, the archive of a study."""

@@ -1,0 +1,322 @@
+"""The facts of a study that its document shows: every number out of a results file, ready to be printed.
+
+A document's template holds sentences and no numbers; ``facts`` puts together what it fills them with.
+"""
+
+import json
+from collections import Counter
+
+import pandas as pd
+from aoe import AoeError
+from aoe.claims import NOT_RUN
+from aoe.document import findings
+from aoe.document.findings import benchmark_name, counted, fixed, interval, listed, number
+from aoe.files.tables import read_table
+from aoe.nodes.machine import in_words
+from aoe.serving.sampling import NEUTRAL
+
+SPACES = {
+    "normalized": "‖ΔW‖/√n of the dequantized weights",
+    "frobenius": "‖ΔW‖ of the dequantized weights",
+    "codes": "‖Δ‖/√n of the stored numbers, without scales",
+    "relative": "‖ΔW‖/‖W‖ of the dequantized weights",
+}
+TITLES = {
+    "figure2": "Differences by layer and kind",
+    "figure3": "Distribution of the differences",
+    "figure4": "Intelligence against inference cost",
+    "figure5": "Inference cost over λ2",
+    "figure6": "The closing tag over λ2",
+    "figure7a": "Intelligence over the threshold δ",
+    "figure7b": "Inference cost over the threshold δ",
+    "figure8": "The assembled model and its parents",
+    "figure9": "Speed and energy",
+}
+WITHOUT = {  # why a study can lack a figure
+    "figure2": "nothing is merged, so no differences were measured",
+    "figure3": "nothing is merged, so no differences were measured",
+    "figure4": "the study asks no questions",
+    "figure5": "the study has no sweep over at least four λ2",
+    "figure6": "the study has no sweep over at least four λ2",
+    "figure7a": "the study has no sweep over δ",
+    "figure7b": "the study has no sweep over δ",
+    "figure8": "the study names no assembled model",
+}
+LATENCIES = {  # what the table of speed and energy shows: how it is called, the column, times what
+    "tokens": ("tokens_an_answer", 1),
+    "ms to the first": ("seconds_to_first", 1000),
+    "s an answer": ("seconds_an_answer", 1),
+    "tokens/s of one": ("tokens_per_second_of_an_answer", 1),
+    "answers/s": ("answers_per_second", 1),
+    "tokens/s of all": ("tokens_per_second", 1),
+    "J an answer": ("joules_an_answer", 1),
+    "W idle": ("idle_watts", 1),
+}
+ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
+
+
+def figures(folder, names, settings, published, asks):
+    """One dict a figure of the paper: name, number, title, caption, data (path), or the reason why it is missing.
+
+    folder: results/{study}, a Path; names: the figures that the study has; settings: {space, reference, base,
+    assembled}; published: figure -> [(position, whose)]; asks: whether the study asks its variants anything.
+    """
+    entries = []
+    for name in names:
+        if name not in TITLES:
+            raise AoeError(
+                f"aoe.document.paper has no title for {name}; docs/how-to/add-a-figure.md says how it gets one."
+            )
+    for name, title in TITLES.items():
+        entry = {"name": name, "number": name.removeprefix("figure"), "title": title}
+        if name in names:
+            said = _finding(name, folder, settings, published.get(name, []))
+            entry |= {"caption": said, "data": f"figures/{name}.csv"}
+        elif name not in WITHOUT:  # no figure of the paper's: nobody misses it
+            continue
+        else:
+            entry |= {"missing": WITHOUT[name] if asks else "the study asks no questions"}
+        entries.append(entry)
+    return entries
+
+
+def _finding(name, folder, settings, published):
+    table = read_table(folder / f"figures/{name}.csv")
+    if name == "figure2":
+        return findings.figure2(table, settings["space"])
+    if name == "figure3":
+        return findings.figure3(table, settings["space"], [position for position, _ in published])
+    if name == "figure4":
+        return findings.figure4(table, settings["reference"])
+    if name == "figure5":
+        return findings.figure5(table)
+    if name == "figure6":
+        return findings.figure6(table, read_table(folder / "transitions.csv"), published)
+    if name == "figure9":
+        return findings.figure9(table, settings["timed"])
+    if name == "figure8":
+        return findings.figure8(table, settings["assembled"])
+    if name in ("figure7a", "figure7b"):
+        base = read_table(folder / "summary.csv").set_index("variant").loc[settings["base"]]
+        return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
+    raise AoeError(
+        f"aoe.document.paper knows no sentence for {name}; docs/how-to/add-a-figure.md says how it gets one."
+    )
+
+
+def variants(summary):
+    """One row a variant as texts: label, recipe, S, δ, intelligence, tokens, cost, share of closed tags."""
+    return [
+        {
+            "label": row.label,
+            "weights": row.weights,
+            "subset": row.subset.replace("_", " ") if "*" not in row.subset else row.subset,
+            "delta": f"{row.delta:g}" if row.delta else "",
+            "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, fixed),
+            "tokens": number(row.tokens_per_answer),
+            "cost": interval(row.cost, row.cost_low, row.cost_high, lambda value: fixed(value, 2)),
+            "closing": interval(
+                *(100 * value for value in (row.closing, row.closing_low, row.closing_high)), show=fixed
+            ),
+        }
+        for row in summary.itertuples()
+    ]
+
+
+def transitions(table):
+    """One row a sweep and measure as texts."""
+    return [
+        {
+            "sweep": row.sweep,
+            "measure": {"closing": "closing tag"}.get(row.measure, row.measure),
+            "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high),
+            "width": interval(row.width, row.width_low, row.width_high),
+            "levels": f"{number(row.bottom)} to {number(row.top)}",
+            "residual": number(row.residual),
+        }
+        for row in table.itertuples()
+    ]
+
+
+def plain(value):
+    """A number for people; whole ones, such as counts and shares of all, without decimals."""
+    return f"{value:,.0f}".replace("-", "−") if value and float(value).is_integer() else number(value)
+
+
+def claims(table):
+    """(one row a claim as texts, {kind: {verdict: how many}})."""
+    counts = {kind: dict(Counter(part.verdict)) for kind, part in table.groupby("kind", sort=False)}
+    rows = [
+        {
+            **{key: getattr(row, key) for key in ("says", "source", "published", "verdict")},
+            "id": row.claim,
+            "condition": row.condition,
+            "measured": _measured(row),
+            "note": row.note,
+        }
+        for row in table.itertuples()
+    ]
+    return rows, counts
+
+
+def _measured(row):
+    """A claim's value with its interval and unit."""
+    if pd.isna(row.value):
+        return ""
+    return interval(row.value, row.low, row.high, plain) + (f" {row.unit}" if row.unit else "")
+
+
+def norms(table):
+    """(the δ, one row a space and group as texts): the shares of tensors above each δ."""
+    columns = [column for column in table.columns if column.startswith("above_")]
+    rows = [
+        {
+            "space": SPACES[row["space"]],
+            "group": row["group"].replace("_", " "),
+            "tensors": f"{row['tensors']:,}",
+            "median": number(row["median"]),
+            "shares": [f"{fixed(100 * row[column], 0)} %" for column in columns],
+        }
+        for row in table.to_dict("records")
+        if row["group"] in ("attention", "routed_experts", "shared_experts")
+    ]
+    return [column.removeprefix("above_") for column in columns], rows
+
+
+def latencies(table, labels):
+    """One row a variant and queue: label, queue, and of every column of LATENCIES [median, "(lowest–highest)"]."""
+    return [
+        {"label": labels[row["variant"]], "at_once": f"{row['at_once']:,}"}
+        | {
+            "values": [
+                interval(*(times * row[f"{name}{end}"] for end in ("", "_low", "_high"))).split(" ", 1)
+                for name, times in LATENCIES.values()
+            ]
+        }
+        for row in table.sort_values("at_once", kind="stable").to_dict("records")
+    ]
+
+
+def token_rates(table):
+    """Tokens per second after the first token, with the fewest questions at once: (slowest, fastest) variant's.
+
+    Variants of one study are of one shape, so that the two differ by no more than their servers and machines do.
+    """
+    alone = table[table.at_once == table.at_once.min()]
+    rates = (alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first)
+    return number(rates.min()), number(rates.max())
+
+
+def audits(folder, entries, labels):
+    """One dict an audit: model, parents, verdict, sentences, recovered recipe.  entries: of the study's ``audits``."""
+    found = []
+    for name, entry in entries.items():
+        audit = json.loads((folder / f"audits/{name}/audit.json").read_text(encoding="utf-8"))
+        found.append(
+            {
+                "name": name,
+                "model": labels.get(entry["model"], entry["model"]),
+                "parents": listed(labels.get(parent, parent) for parent in entry["parents"]),
+                "verdict": audit["verdict"],
+                "summary": audit["summary"],
+                "checks": [{"claim": claim, "verdict": check["verdict"]} for claim, check in audit["checks"].items()],
+                "recipe": (folder / f"audits/{name}/recovered.yaml").read_text(encoding="utf-8").strip(),
+            }
+        )
+    return found
+
+
+def machines(records):
+    """One dict a kind of machine: words, software, jobs, commits.  records: what the answer jobs wrote, as dicts."""
+    kinds = {}
+    for record in records:
+        software = ", ".join(f"{name} {release}" for name, release in record["software"].items())
+        kind = kinds.setdefault((in_words(record["machine"]), software), {"jobs": 0, "commits": []})
+        kind["jobs"] += 1
+        kind["commits"] = sorted({*kind["commits"], record["commit"] or "unknown"})
+    return [{"machine": words, "software": software, **kind} for (words, software), kind in kinds.items()]
+
+
+def benchmarks(settings, scores):
+    """One row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
+
+    settings: the study's; scores: one row an answer.
+    """
+    rows = []
+    for name, entry in settings.items():
+        asked = scores[scores.benchmark == name]
+        first = asked[asked.variant == asked.variant.iloc[0]]
+        rows.append(
+            {
+                "name": benchmark_name(name),
+                "questions": f"{first.question.nunique():,}",
+                "answers": f"{len(first):,}",
+                "total": f"{len(asked):,}",
+                "seed": str(entry["seed"]),
+                "temperature": str(entry.get("temperature", "default")),
+                "top_p": str(entry.get("top_p", "default")),
+                "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
+                "others": ", ".join(f"{key} {entry[key]}" for key in NEUTRAL if key in entry),
+            }
+        )
+    return rows
+
+
+def unreadable(table, labels):
+    """Return how many answers could not be read, in all and by variant and benchmark, as the pages show it.
+
+    table: unreadable.csv; labels: {variant: label}.  ``rows`` has the variants with such answers: the label, one cell a
+    benchmark, and how many of them were cut off.
+    """
+    benchmarks = list(table.benchmark.unique())
+    rows = []
+    for variant, own in table.groupby("variant", sort=False):
+        if own.unreadable.sum():
+            of = own.set_index("benchmark")
+            cells = [f"{of.unreadable[name]} of {of.answers[name]}" for name in benchmarks]
+            rows.append([labels[variant], *cells, str(own.cut_off.sum())])
+    totals = {name: int(table[name].sum()) for name in ("answers", "unreadable", "cut_off")}
+    return {**totals, "benchmarks": [benchmark_name(name) for name in benchmarks], "rows": rows}
+
+
+def missing(entries, settings, table):
+    """Sentences on what the document lacks: figures, the paper's benchmarks, marks.
+
+    entries: of ``figures``; settings: the study's benchmarks; table: the claims.
+    """
+    lacking = [f"Figure {entry['number']} is missing: {entry['missing']}." for entry in entries if "missing" in entry]
+    unasked = [benchmark_name(name) for name in ASKED_IN_THE_PAPER if name not in settings]
+    if unasked:
+        lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
+    unrun = int((table.verdict == NOT_RUN).sum())
+    if unrun:
+        lacking.append(f"{counted(unrun, 'claim')} could not be tested; the table of claims says why of each.")
+    return lacking
+
+
+def key_figures(summary, fitted, curves, settings, models):
+    """What the abstract tells: how many variants, the assembled model beside the reference, where the tag appears.
+
+    summary, fitted, curves: of the study; settings: {reference, assembled}; models: those that nobody assembled.
+    """
+    table = summary.set_index("variant")
+    found = {"variants": len(table), "merges": len(table) - len(models), "questions": int(table.questions.max())}
+    assembled, reference = settings.get("assembled"), settings["reference"]
+    if assembled and table.intelligence[[assembled, reference]].notna().all():
+        ours, theirs = table.loc[assembled], table.loc[reference]
+        less = 100 * (1 - ours.cost)
+        found["assembled"] = {
+            "label": ours.label,
+            "reference": theirs.label,
+            "intelligence": fixed(ours.intelligence),
+            "of": fixed(theirs.intelligence),
+            "tokens": f"{fixed(abs(less), 0)} % {'fewer' if less >= 0 else 'more'}",
+        }
+    places = curves.groupby("sweep").lambda2.agg(["min", "max"]) if len(curves) else None
+    steps = fitted[fitted.measure == "closing"] if len(fitted) else fitted
+    found["steps"] = [
+        {"sweep": row.sweep, "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high)}
+        for row in steps.itertuples()
+        if findings.step_seen(row, places.loc[row.sweep])
+    ]
+    return found

@@ -1,0 +1,1 @@
+"""Files as programs and people write them: read strictly, written completely."""

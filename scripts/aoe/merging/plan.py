@@ -1,0 +1,170 @@
+"""Plans: a recipe applied to the tensors of its parents.  Merging, loading and auditing execute plans and nothing else.
+
+A plan says for every output tensor which weights λ it has; a single λ of 1 means: copy that parent's bytes.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aoe import AoeError
+from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.configs import true_config
+from aoe.merging.recipe import Subset
+from aoe.merging.selection import check_recipe, places
+from aoe.numerics.kernels import COMBINABLE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures;
+    ``beside``: what the result has beside its weights that is not the base's (see ``beside``)."""
+
+    base: str
+    mixtures: tuple
+    tensors: dict
+    beside: dict = field(default_factory=dict)
+
+    @property
+    def parents(self):
+        """The names of the models that the plan reads, the base (whose names and format the output has) first."""
+        return list(dict.fromkeys([self.base, *(parent for mixture in self.mixtures for parent in mixture)]))
+
+    def weights(self, tensor):
+        """{parent: λ} of an output tensor."""
+        if tensor not in self.tensors:
+            raise AoeError(f"The plan has no tensor {tensor}; it was made for other files.")
+        return self.mixtures[self.tensors[tensor]]
+
+    def source(self, tensor):
+        """The parent that the tensor is copied from, or None if it is combined."""
+        mixture = self.weights(tensor)
+        (parent, weight), *others = mixture.items()
+        return parent if not others and weight == 1 else None
+
+    def describe(self):
+        """One line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+        counts = Counter(self.tensors.values())
+        lines = []
+        for index, mixture in enumerate(self.mixtures):
+            text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
+            lines.append(f"{counts[index]} tensors = {text}")
+        return lines
+
+    def save(self, path):
+        partial = Path(f"{path}.partial")
+        content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
+        content |= {"beside": self.beside} if self.beside else {}
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path):
+        """The Plan in a file.  Raises AoeError if it is none."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"], content.get("beside", {}))
+            if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
+                raise ValueError("a tensor without a mixture")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AoeError(f"{path} is no plan ({error}); make it anew.") from error
+        return plan
+
+
+def copy_plan(checkpoint):
+    """The plan that copies every tensor of one checkpoint."""
+    return Plan(checkpoint.name, ({checkpoint.name: 1.0},), dict.fromkeys(checkpoint.files, 0))
+
+
+def make_plan(recipe, parents, norms=None):
+    """The Plan of a recipe.
+
+    parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
+    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
+    and dtypes, or a norm is missing.
+    """
+    base = parents[recipe.base]
+    check_compatible(base, [parents[name] for name in recipe.parents])
+    architecture = Architecture(base.config)
+    if recipe.subset != Subset() or recipe.overrides:
+        check_recipe("The recipe", recipe, places(architecture, base.files))
+    mixtures, tensors = [], {}
+    for tensor in sorted(base.files):
+        weight = base.weight(tensor)
+        mixture = recipe.weights_for(weight, architecture.place(weight))
+        if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
+            mixture = {recipe.base: 1.0}
+        mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+        if len(mixture) > 1 and base.stored(weight).dtype not in COMBINABLE:
+            check_equal(weight, [base, *(parents[parent] for parent in mixture)])
+            mixture = {recipe.base: 1.0}
+        if mixture not in mixtures:
+            mixtures.append(mixture)
+        tensors[tensor] = mixtures.index(mixture)
+    return Plan(
+        recipe.base, tuple(mixtures), tensors, beside(recipe, parents, any(len(mixture) > 1 for mixture in mixtures))
+    )
+
+
+def beside(recipe, parents, combined):
+    """What a recipe's model has beside its weights that is not its base's, for Plan.beside.
+
+    {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
+    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined.
+    """
+    base, tokenizer = recipe.base, recipe.tokenizer_from or recipe.base
+    config = dict(parents[recipe.config_from or base].config)
+    if tokenizer != base:
+        config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
+    config = true_config(parents[base], config | recipe.config, combined)
+    generation = recipe.tokenizer_from or recipe.config_from or base
+    found = {"config": config} if config != parents[base].config else {}
+    found |= {"tokenizer": tokenizer} if tokenizer != base else {}
+    return found | ({"generation": generation} if generation != base else {})
+
+
+def _exceeds(recipe, norms, weight):
+    others = [parent for parent in recipe.parents if parent != recipe.base]
+    try:
+        return max((norms[parent][weight] for parent in others), default=0) > recipe.threshold.delta
+    except (KeyError, TypeError) as error:
+        raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
+
+
+def check_equal(weight, parents):
+    """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
+    first, *others = parents
+    for other in others:
+        names = filter(None, (weight, first.scale(weight)))
+        if any(first.bytes(name) != other.bytes(name) for name in names):
+            raise AoeError(
+                f"The tensor {weight} has the dtype {first.stored(weight).dtype}, which cannot be combined, and "
+                f"differs between {first.name} and {other.name}; leave it out of the subset S."
+            )
+
+
+def check_places(checkpoint):
+    """Raises AoeError if a tensor of a checkpoint has no place in its architecture."""
+    architecture = Architecture(checkpoint.config)
+    for tensor in checkpoint.files:
+        architecture.place(tensor)
+
+
+def check_compatible(base, others):
+    """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
+    base.check_scales()
+    for other in others:
+        for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):
+            missing = sorted(one.files.keys() - two.files.keys())
+            if missing:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                raise AoeError(f"{other.name} {kind} tensor {missing[0]}{more}, compared with {base.name}.")
+        for tensor in base.files:
+            ours, theirs = base.stored(tensor), other.stored(tensor)
+            if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+                raise AoeError(
+                    f"The tensor {tensor} is {ours.dtype} {list(ours.shape)} in {base.name}, "
+                    f"but {theirs.dtype} {list(theirs.shape)} in {other.name}: they cannot be merged."
+                )
+        other.check_scales()

@@ -1,0 +1,238 @@
+"""Recipes: how a variant is assembled, as data [paper, section 3, equation 1].
+
+    W*_l = sum_i λ_i W(i)_l   if l is in S and max_i ||W(1)_l - W(i)_l|| > δ,   else W(1)_l
+
+A recipe names the base W(1), the weights λ of the parents, the subset S, the threshold δ with the space that its norm
+is measured in, and, if wanted, other λ for parts of S.
+"""
+
+import fnmatch
+import math
+import re
+from dataclasses import dataclass, field, replace
+
+from aoe import AoeError
+from aoe.checkpoints.architecture import TensorGroup
+from aoe.checkpoints.configs import STORED
+
+SPACES = ("normalized", "frobenius", "codes", "relative")
+SUM_TOLERANCE = 1e-9
+LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
+LAST_LAYER = 9999  # no model has as many
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A set of tensors: those that match every given condition; without a condition, all.
+
+    groups: TensorGroup values; layers: layer numbers; names: shell patterns on tensor names, one of which must match;
+    ranges: the layers as they are written, (first, last) of each item.
+    """
+
+    groups: tuple = ()
+    layers: tuple = ()
+    names: tuple = ()
+    ranges: tuple = field(default=(), compare=False)
+
+    def __contains__(self, tensor_and_place):
+        tensor, place = tensor_and_place
+        return (
+            (not self.groups or place.group in self.groups)
+            and (not self.layers or place.layer in self.layers)
+            and (not self.names or any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.names))
+        )
+
+    def describe(self):
+        """The conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
+        conditions = [", ".join(self.groups), ", ".join(self.names)]
+        if self.layers:
+            conditions.insert(1, f"layers {', '.join(_ranges(self.layers))}")
+        return "; ".join(filter(None, conditions)) or "all"
+
+    def parts(self):
+        """(what it is, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
+        for group in self.groups:
+            yield f"the group {group}", replace(self, groups=(group,))
+        for first, last in self.ranges:
+            what = f"layer {first}" if first == last else f"layers {first}-{last}"
+            yield f"the {what}", replace(self, layers=tuple(range(first, last + 1)), ranges=())
+        for pattern in self.names:
+            yield f"the name pattern {pattern!r}", replace(self, names=(pattern,))
+
+    def meets(self, group, layers):
+        """Whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
+        in_layers = not self.layers or any(layer in self.layers for layer in layers)
+        return (not self.groups or group in self.groups) and in_layers
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """δ of equation 1; a tensor is merged only if the largest norm of its differences from the base exceeds it."""
+
+    delta: float = 0.0
+    space: str = "normalized"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One variant: ``base`` (a parent's name), ``weights`` (parent -> λ), ``subset``, ``threshold``, ``overrides``.
+
+    overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.  config_from: the parent
+    whose config.json the result has, config: keys of it that have other values; tokenizer_from: the parent whose
+    tokenizer it has.  Without them, these are the base's.
+    """
+
+    base: str
+    weights: dict
+    subset: Subset = Subset()
+    threshold: Threshold = Threshold()
+    overrides: tuple = ()
+    convex: bool = True
+    publish: bool = field(default=False, compare=False)
+    config_from: str | None = None
+    config: dict = field(default_factory=dict)
+    tokenizer_from: str | None = None
+
+    @property
+    def parents(self):
+        """The names of all models that the recipe reads, the base first."""
+        names = [self.base, *self.weights]
+        for _, weights in self.overrides:
+            names += weights
+        return list(dict.fromkeys(names))
+
+    @property
+    def selects_by_names(self):
+        """Whether S or an override has a pattern on tensor names."""
+        return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
+
+    def describe(self):
+        """The recipe in a table's cells: λ, S (its groups) and δ."""
+        weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
+        weights += ", others for parts" if self.overrides else ""
+        return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
+
+    def canonical(self):
+        """A value that two recipes share if they assemble the same model, whatever way they are written."""
+        weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))
+        everything = self.subset == Subset() and self.threshold.delta == 0 and not self.overrides
+        copied = None
+        if not self.overrides and weights == ((self.base, 1),):
+            copied = self.base
+        elif everything and len(weights) == 1 and weights[0][1] == 1:
+            copied = weights[0][0]
+        beside = (self.config_from or self.base, self.tokenizer_from or self.base)
+        if self.config or beside != (self.base, self.base):
+            # a copy of a parent's weights, beside another's config, is no copy of the parent
+            own = beside == (copied, copied) and not self.config
+            return copied if own else (copied or self._mixture(weights), *beside, sorted(self.config.items()))
+        return copied or self._mixture(weights)
+
+    def _mixture(self, weights):
+        overrides = tuple((subset, tuple(sorted(weights.items()))) for subset, weights in self.overrides)
+        threshold = self.threshold if self.threshold.delta else Threshold()
+        return self.base, weights, self.subset, threshold, overrides
+
+    def reads(self, parent, holds):
+        """Whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
+
+        A base is needed whole, and with a threshold every parent is, for its differences; of the others, the tensors
+        of S where their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
+        """
+        if parent == self.base or self.threshold.delta > 0:
+            return True
+        mixtures = [(Subset(), self.weights), *self.overrides]
+        return any(
+            weights.get(parent) and self.subset.meets(group, layers) and subset.meets(group, layers)
+            for group, layers in holds.items()
+            for subset, weights in mixtures
+        )
+
+    def weights_for(self, tensor, place):
+        """{parent: λ} for a tensor without regard to δ: the base alone outside S."""
+        if (tensor, place) not in self.subset:
+            return {self.base: 1.0}
+        for subset, weights in self.overrides:
+            if (tensor, place) in subset:
+                return weights
+        return self.weights
+
+
+def _ranges(numbers):
+    """[3, 4, 5, 7] -> ["3-5", "7"]."""
+    numbers, found = sorted(set(numbers)), []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+
+
+def read_recipe(name, entry, models):
+    """The Recipe of a study file's entry (a dict, already valid against the schema).
+
+    models: the study's model names.  Raises AoeError with the variant's name for an unknown parent, λ that don't sum to
+    1 or (if convex) are negative, an unknown group, a bad layer range or an unknown norm space.
+    """
+    where = f"The variant {name}"
+    recipe = Recipe(
+        base=entry["base"],
+        weights=dict(entry["weights"]),
+        subset=read_subset(where, entry.get("subset", {})),
+        threshold=Threshold(**entry.get("threshold", {})),
+        overrides=tuple((read_subset(where, o["subset"]), dict(o["weights"])) for o in entry.get("overrides", [])),
+        convex=entry.get("convex", True),
+        publish=entry.get("publish", False),
+        config_from=entry.get("config_from"),
+        config=dict(entry.get("config", {})),
+        tokenizer_from=entry.get("tokenizer_from"),
+    )
+    for key in ("config_from", "tokenizer_from"):
+        if getattr(recipe, key) not in (None, *recipe.parents):
+            raise AoeError(f"{where} has `{key}: {getattr(recipe, key)}`, which is none of its parents.")
+    if stored := sorted(recipe.config.keys() & {*STORED}):
+        raise AoeError(
+            f"{where} states `{stored[0]}` in `config`; that follows from how the base's weights are stored."
+        )
+    for parent in recipe.parents:
+        if parent not in models:
+            raise AoeError(f"{where} names the parent {parent!r}, which the study does not have ({', '.join(models)}).")
+    for weights in [recipe.weights, *(weights for _, weights in recipe.overrides)]:
+        if not all(map(math.isfinite, weights.values())):
+            raise AoeError(f"{where} has a weight λ that is not a finite number.")
+        if max(map(abs, weights.values())) > LARGEST_WEIGHT:
+            raise AoeError(f"{where} has a weight λ beyond ±{LARGEST_WEIGHT:,.0f}, which no merge has a use for.")
+        if not any(weights.values()):
+            raise AoeError(f"{where} has no weight λ but 0.")
+        total = math.fsum(weights.values())
+        if recipe.convex and abs(total - 1) > SUM_TOLERANCE:
+            raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")
+        if recipe.convex and min(weights.values()) < 0:
+            raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
+    if not 0 <= recipe.threshold.delta < math.inf:
+        raise AoeError(f"{where} has the threshold δ {recipe.threshold.delta}; write a number from 0 on.")
+    if recipe.threshold.space not in SPACES:
+        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({', '.join(SPACES)}).")
+    return recipe
+
+
+def read_subset(where, entry):
+    """A Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
+    groups = entry.get("groups", [])
+    for group in groups:
+        if group not in list(TensorGroup):
+            raise AoeError(f"{where} selects the unknown group {group!r} ({', '.join(TensorGroup)}).")
+    ranges = [_layer_range(where, item) for item in entry.get("layers", [])]
+    layers = [number for first, last in ranges for number in range(first, last + 1)]
+    return Subset(tuple(groups), tuple(layers), tuple(entry.get("names", [])), tuple(ranges))
+
+
+def _layer_range(where, item):
+    found = re.fullmatch("([0-9]+)(?:-([0-9]+))?", str(item))
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if last < first:
+        raise AoeError(f"{where} has the layer selection {item!r}; write a number or a range such as 3-10.")
+    if last > LAST_LAYER:
+        raise AoeError(f"{where} has the layer selection {item!r}; no model has so many layers.")
+    return first, last

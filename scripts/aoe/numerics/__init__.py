@@ -1,0 +1,1 @@
+"""The arithmetic of assembling and comparing, on CPUs and GPUs."""

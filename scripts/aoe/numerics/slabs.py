@@ -1,0 +1,82 @@
+"""Slabs: the pieces that weights are read and worked on in, so that memory does not grow with a tensor's size."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from aoe.checkpoints.checkpoint import BLOCK, DTYPES, StoredTensor
+from aoe.numerics.kernels import FP8, cpu
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Part of a weight: rows ``begin`` to ``end`` of FP8 blocks, whole block rows; elements of other dtypes."""
+
+    stored: StoredTensor
+    begin: int
+    end: int
+
+    @property
+    def shape(self):
+        """Of the numbers: (m, n) for FP8, (n,) for others."""
+        count = self.end - self.begin
+        return (count, self.stored.shape[1]) if self.stored.dtype == FP8 else (count,)
+
+    @property
+    def block_rows(self):
+        """The rows of the scale tensor that belong to the slab."""
+        return slice(self.begin // BLOCK, -(-self.end // BLOCK))
+
+    @property
+    def bytes(self):
+        """The byte range of the numbers in their tensor."""
+        width = self.stored.shape[1] if self.stored.dtype == FP8 else 1
+        return tuple(place * width * DTYPES[self.stored.dtype][1] for place in (self.begin, self.end))
+
+    @property
+    def scale_bytes(self):
+        """The byte range of the scales in theirs."""
+        width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
+        return self.block_rows.start * width, self.block_rows.stop * width
+
+    def read(self, checkpoint, engine=cpu, place=0):
+        """A parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
+
+        The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
+        """
+        weight, (begin, end) = self.stored.name, self.bytes
+        numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
+        if self.stored.dtype != FP8:
+            return numbers.view(np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"), None
+        begin, end = self.scale_bytes
+        scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(engine, place, "scale", size=end - begin))
+        return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
+
+    def prefetch(self, checkpoint):
+        checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
+
+
+def slabs(stored, engine=cpu):
+    """The Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
+    if stored.dtype == FP8:
+        total, columns = stored.shape
+        step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
+    else:
+        total, step = stored.elements, max(engine.SLAB // DTYPES[stored.dtype][1], 1)
+    return [Slab(stored, begin, min(begin + step, total)) for begin in range(0, total, step) if stored.elements]
+
+
+class _Memories(threading.local):
+    """What a thread reads into, again and again: fresh memory costs more than what is done in it."""
+
+    def __init__(self):
+        self.held = {}
+
+    def __call__(self, engine, *place, size):
+        key = (engine.__name__, *place)
+        if key not in self.held or len(self.held[key]) < size:
+            self.held[key] = engine.memory(size)
+        return self.held[key][:size]
+
+
+_memory = _Memories()

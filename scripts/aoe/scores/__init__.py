@@ -1,0 +1,1 @@
+"""From scored answers to the quantities of the paper."""

@@ -1,0 +1,1 @@
+"""Serve a variant with vLLM, from files or from a plan."""

@@ -1,0 +1,88 @@
+"""Which weights of a plan one worker of a server needs, and which of these it reads and combines itself.
+
+A server's workers are called ranks.  vLLM's own loaders give every rank every weight, and the rank drops what it does
+not hold.  Here a rank leaves out the routed experts of other ranks (expert parallelism), the layers of other stages
+(pipeline parallelism) and the MTP layers that are not served.  What all tensor-parallel ranks need, each of them makes
+a part of, for all.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from aoe.checkpoints.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A rank's place among the ``peers`` that hold the same layers, and what it holds.
+
+    ``layers``: numbers of its layers, or None for all; ``experts``: layer -> numbers of its routed experts, of layers
+    whose experts are spread over the ranks; ``elsewhere``: beginnings of the names of weights that other stages hold.
+    """
+
+    place: int = 0
+    peers: int = 1
+    layers: frozenset | None = None
+    experts: dict = field(default_factory=dict)
+    elsewhere: tuple = ()
+
+    def needs(self, weight, place):
+        """Whether the rank holds a weight, or a part of it; place: the weight's aoe.checkpoints.architecture.Place."""
+        if weight.startswith(self.elsewhere):
+            return False
+        if None not in (place.layer, self.layers) and place.layer not in self.layers:
+            return False
+        return place.expert is None or place.expert in self.experts.get(place.layer, [place.expert])
+
+    def shares(self, place):
+        """Whether all peers need a weight that this rank needs."""
+        return place.expert is None or place.layer not in self.experts
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a rank is given: ``weights``, in the order in which all peers are given theirs; ``makers``: the peer that
+    makes a weight for all, of those that all need; ``own``: the weights that the rank makes itself."""
+
+    weights: list
+    makers: dict
+    own: list
+
+    def bytes(self, merge):
+        """Bytes that making the rank's own weights reads: of every parent of a weight, its numbers and scales."""
+        return sum(_bytes(merge, weight) for weight in self.own)
+
+
+def share_of(rank, merge):
+    """The Share of a Rank in a Merge's output weights.
+
+    Weights that all peers need go to the peer that has to read least so far, so that all are done at about one time.
+    """
+    architecture = Architecture(merge.base.config)
+    places = {weight: architecture.place(weight) for weight in merge.base.weights}
+    needed = [weight for weight, place in places.items() if rank.needs(weight, place)]
+    if rank.peers == 1:
+        return Share(needed, {}, needed)
+    makers, load = {}, [(0, peer) for peer in range(rank.peers)]
+    for weight in needed:
+        if rank.shares(places[weight]):
+            read, peer = heapq.heappop(load)
+            makers[weight] = peer
+            heapq.heappush(load, (read + _bytes(merge, weight), peer))
+    return Share(needed, makers, [weight for weight in needed if makers.get(weight, rank.place) == rank.place])
+
+
+def expert_ranks(config, peers):
+    """The Ranks of a server with as many ranks, over which layers are split and routed experts spread, no MTP served.
+
+    config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
+    """
+    layers = range(config["num_hidden_layers"])
+    experts = config.get("n_routed_experts") or config["num_experts"]
+    parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
+    return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
+
+
+def _bytes(merge, weight):
+    names = [name for name in (weight, merge.base.scale(weight)) if name]
+    return len(merge.plan.weights(weight)) * sum(merge.base.stored(name).size for name in names)

@@ -1,0 +1,1 @@
+"""What every rule script does around its work."""

@@ -1,0 +1,1 @@
+"""What Snakemake needs to know of a study before its first job."""

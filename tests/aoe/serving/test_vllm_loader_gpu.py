@@ -1,0 +1,99 @@
+"""On GPUs, in FP8: vLLM serves a plan, merged while loading, as its own loader serves the merged files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from aoe.checkpoints.inventory import inventory
+from aoe.numerics import fp8
+from aoe.serving.server import Server
+from support.checkpoints import write_tensors
+from support.served import answers, half_of, loaded, write
+
+MINI = Path(__file__).parents[3] / "resources/mini"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+OPTIONS = {
+    "max-model-len": 640,
+    "max-num-seqs": 8,
+    "gpu-memory-utilization": 0.3,
+    "enforce-eager": True,
+    "disable-custom-all-reduce": True,
+    "moe-backend": "triton",
+}
+ENVIRONMENT = {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0"}  # neither needs a compiler of CUDA's
+OWN_LOADER = {"load-format": "safetensors", "model-loader-extra-config": {}}
+PATIENCE = 420  # seconds; the first start compiles kernels
+# dimensions of which two workers still get whole FP8 blocks
+WIDE = {
+    "hidden_size": 512,
+    "intermediate_size": 512,
+    "moe_intermediate_size": 256,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 3,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 64,
+    "q_lora_rank": 256,
+}
+
+
+def random_model(folder, seed):
+    """A DeepSeek-V3 of random weights, with the mini family's tokenizer."""
+    shutil.copytree(MINI / "r1", folder, ignore=shutil.ignore_patterns("model*"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | WIDE
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    generator, tensors = torch.Generator().manual_seed(seed), {}
+    for name, (dtype, shape) in inventory(config).items():
+        values = torch.randn(shape, generator=generator) * 0.05
+        if dtype == "F8_E4M3":
+            tensors[name], tensors[f"{name}_scale_inv"] = fp8.quantize(values)
+        elif dtype == "BF16":
+            tensors[name] = (values + (len(shape) == 1)).bfloat16()
+        elif name.endswith("bias"):
+            tensors[name] = values
+    write_tensors(folder, tensors)
+    return folder
+
+
+@pytest.mark.gpu
+@pytest.mark.server
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
+    if torch.cuda.device_count() < gpus:
+        pytest.skip(f"needs {gpus} NVIDIA GPUs")
+    folders = {"v3-0324": MINI / "v3-0324", "r1": MINI / "r1"}
+    if gpus > 1:
+        folders = {name: random_model(tmp_path / name, seed) for seed, name in enumerate(folders)}
+    plan, merge = half_of(folders, tmp_path)
+    merged = write(merge, tmp_path / "merged")
+    options = OPTIONS | {"tensor-parallel-size": gpus}
+    with Server("half", folders, plan, tmp_path / "plan.log", options, ENVIRONMENT, patience=PATIENCE) as server:
+        from_plan = answers(server)
+        assert "load_format=aoe" in server.log.read_text(encoding="utf-8")
+    own = options | OWN_LOADER
+    with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT, patience=PATIENCE) as server:
+        assert answers(server) == from_plan
+        assert "load_format=safetensors" in server.log.read_text(encoding="utf-8")
+    assert len({text for text, _ in from_plan}) > 1
+
+
+@pytest.mark.gpu
+@pytest.mark.server
+def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    folders = {name: MINI / name for name in ("v3-0324", "r1")}
+    plan, merge = half_of(folders, tmp_path)
+    merged = write(merge, tmp_path / "merged")
+    settings = {"plan": str(plan), "checkpoints": {name: str(folder) for name, folder in folders.items()}}
+    options = {"gpu_memory_utilization": 0.2, "moe_backend": "triton"}
+    (from_plan,) = loaded(
+        folders["v3-0324"], ENVIRONMENT, load_format="aoe", model_loader_extra_config=settings, **options
+    )
+    (from_files,) = loaded(merged, ENVIRONMENT, load_format="safetensors", **options)
+    assert from_plan == from_files
+    assert [from_plan] != loaded(folders["v3-0324"], ENVIRONMENT, load_format="safetensors", **options)
+    assert any("float8" in dtype for dtype, _, _ in from_plan.values())
+    assert any("scale_inv" in name for name in from_plan)

@@ -1,0 +1,1 @@
+"""What tests share: clones of the workflow, small checkpoints, servers, a cluster."""

@@ -1,0 +1,117 @@
+"""Published models of the mini family whose origin is known: assembled, stored otherwise, or tampered with."""
+
+import json
+import re
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from aoe.audit.attribution import Audit
+from aoe.audit.recovery import recover
+from aoe.audit.verdict import judge
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.merging.difference import shard_differences
+from aoe.merging.merge import Merge
+from aoe.merging.plan import make_plan
+from aoe.merging.recipe import read_recipe
+from aoe.numerics import fp8
+from support.clones import ROOT
+
+NAMES = ["v3-0324", "r1", "r1-0528"]
+R1T = {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"groups": ["routed_experts"]}}
+EXPERTS = "model.layers.2.mlp.experts"
+
+
+def parents(names=NAMES):
+    """The mini family's checkpoints."""
+    return {name: Checkpoint(ROOT / "resources/mini" / name, name) for name in names}
+
+
+def plan_of(entry, family):
+    """The Plan of a recipe as a study writes it."""
+    recipe = read_recipe("claimed", entry, family)
+    needed = {name: family[name] for name in recipe.parents}
+    norms = None
+    if recipe.threshold.delta:
+        base, others = family[recipe.base], [name for name in recipe.parents if name != recipe.base]
+        norms = {other: {} for other in others}
+        for other in others:
+            for file in base.shard_names:
+                rows = shard_differences(base, family[other], file, device="cpu")
+                norms[other] |= {row["tensor"]: row[recipe.threshold.space] for row in rows}
+    return make_plan(recipe, needed, norms)
+
+
+def assembled(entry, family):
+    """{name: tensor} of a recipe's model, scales included."""
+    merge, tensors = Merge(plan_of(entry, family), family, device="cpu", threads=2), {}
+    for weight, tensor, scale in merge.outputs(merge.base.weights):
+        tensors[weight] = tensor.clone()
+        if scale is not None:
+            tensors[f"{weight}_scale_inv"] = scale.clone()
+    return tensors
+
+
+def value(tensors, name):
+    """A weight in float32."""
+    scale = tensors.get(f"{name}_scale_inv")
+    return tensors[name].float() if scale is None else fp8.dequantize(tensors[name], scale)
+
+
+def converted(tensors, dtype):
+    """All FP8 weights in another dtype, without scales."""
+    return {
+        name: value(tensors, name).to(dtype) if f"{name}_scale_inv" in tensors else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith("_scale_inv")
+    }
+
+
+def fused(tensors):
+    """Routed experts as transformers has them: one tensor a layer for gates and ups, one for downs."""
+    made, experts = {}, {}
+    for name, tensor in tensors.items():
+        if at := re.fullmatch(r"(.*\.experts)\.(\d+)\.(gate|up|down)_proj\.weight(_scale_inv)?", name):
+            experts.setdefault((at[1], at[4] or ""), {})[int(at[2]), at[3]] = tensor
+        else:
+            made[name] = tensor
+    for (prefix, scale), parts in experts.items():
+        numbers = sorted({number for number, _ in parts})
+        made[f"{prefix}.gate_up_proj{scale}"] = torch.stack(
+            [torch.cat([parts[n, "gate"], parts[n, "up"]]) for n in numbers]
+        )
+        made[f"{prefix}.down_proj{scale}"] = torch.stack([parts[n, "down"] for n in numbers])
+    return made
+
+
+def publish(folder, tensors, shards=3, config=None):
+    """A checkpoint of these tensors, in shards of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, names, weight_map = ROOT / "resources/mini/v3-0324", list(tensors), {}
+    for number in range(shards):
+        file = f"weights-{number}.safetensors"
+        part = names[number::shards]
+        save_file({name: tensors[name].contiguous() for name in part}, folder / file)
+        weight_map |= dict.fromkeys(part, file)
+    (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    shutil.copy(source / "config.json", folder)
+    return Checkpoint(folder, "published")
+
+
+class Audited:
+    """An audit from beginning to end: ``rows`` by weight, ``recovered``, ``deviating`` weights."""
+
+    def __init__(self, published, family, claim=None, tolerance=None):
+        self.audit = Audit(published, family, plan_of(claim, family) if claim else None, tolerance)
+        weights = [w for file in published.shard_names for w in self.audit.published.weights_in(file)]
+        rows = self.audit.rows(weights, threads=2) + self.audit.missing()
+        self.recovered = recover(rows, list(family), self.audit.reproduces)
+        self.list = judge(rows, self.recovered, claim is not None)
+        self.rows = {row["tensor"]: row for row in self.list}
+
+    @property
+    def deviating(self):
+        return sorted(name for name, row in self.rows.items() if row["status"] == "deviates")
+
+    def found(self):
+        return {row["found"] for row in self.list}
