@@ -17,7 +17,7 @@ BESIDE = {
     "cluster": {"aoe"},
     "launcher": {"aoe", "cluster", "benchmarks"},
     "job": {"aoe"},
-    "benchmarks": {"aoe"},
+    "benchmarks": {"aoe", "mini_family"},
     "mini_family": {"aoe"},
     "performance": {"aoe", "benchmarks", "job", "launcher", "mini_family", "support"},
 }

@@ -1,6 +1,5 @@
 """Where the clone lies, what its files are dated, and what the locale can print make no difference."""
 
-import json
 import os
 import re
 import shlex
@@ -47,8 +46,7 @@ def test_an_ordinary_interpreter_keeps_its_path(monkeypatch):
 
 def test_what_the_locale_lacks_is_escaped_by_children_too():
     program = (
-        "import subprocess, sys; from launcher.run import READ_BY_RULES
-from launcher.startup import print_anything\n"
+        "import subprocess, sys; from launcher.startup import print_anything\n"
         "print_anything(); print(chr(955), flush=True);"
         "subprocess.run([sys.executable, '-c', 'print(chr(955))'], check=True)"
     )
