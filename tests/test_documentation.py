@@ -24,7 +24,7 @@ from mini_family.language import Style
 
 CONFIG = ROOT / "config/README.md"
 HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
-PAGES = [ROOT / "README.md", CONFIG, *HOW_TO]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CONFIG, *HOW_TO]
 SCHEMAS = {
     name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
     for name in ("config", "study", "lock")
