@@ -96,5 +96,6 @@ bench: $(VENV)/installed $(VENV)-mergekit/installed
 $(VENV)-mergekit/installed: requirements-mergekit.lock
 	$(call install,$(VENV)-mergekit,$<)
 
+# Deletes what runs have made.  It asks before it deletes answers; `make clean YES=1` does not ask.
 clean:
-	rm -rf results .snakemake
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/launcher/clean.py $(if $(filter 1,$(YES)),--yes)
