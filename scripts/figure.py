@@ -1,9 +1,9 @@
 """Draw a figure of the document in every format, and write its data beside it."""
 
 from aoe.document import drawing
-from aoe.document.figures import FIGURES, Tables
+from aoe.document.figures import FIGURES, ResultTables
 from job.logging import logged
 
 with logged(snakemake.log[0]):
     figure, settings = FIGURES[snakemake.params.figure], snakemake.params.settings
-    drawing.save(*figure.draw(Tables(snakemake.input), settings), snakemake.output)
+    drawing.save(*figure.draw(ResultTables(snakemake.input), settings), snakemake.output)

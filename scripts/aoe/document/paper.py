@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 from aoe.claims import NOT_RUN
-from aoe.document.figures import FIGURES, Settings, Tables
+from aoe.document.figures import FIGURES, ResultTables, Settings
 from aoe.document.findings import benchmark_name, counted, fixed, interval, listed, number, step_seen
 from aoe.files.tables import read_table
 from aoe.nodes.machine import in_words
@@ -45,7 +45,7 @@ def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[s
         entry = {"name": figure.name, "number": figure.number, "title": figure.title}
         if figure.name in drawn:
             data = f"figures/{figure.name}.csv"
-            tables = Tables(folder / table for table in figure.needs)
+            tables = ResultTables(folder / table for table in figure.needs)
             caption = figure.finding(read_table(folder / data), tables, drawn[figure.name])
             entries.append(entry | {"caption": caption, "data": data})
         elif figure.in_paper:

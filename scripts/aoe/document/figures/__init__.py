@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from aoe.studies.study import Study
 
 Settings = dict[str, Any]
+Tables = Mapping[str, "pd.DataFrame"]
 FOLDER = Path(__file__).parent
 HOW_TO = "docs/how-to/add-a-figure.md says what a figure consists of"
 REQUIRED = ("number", "title", "caption", "needs", "draw", "finding")
 
 
-class Tables(Mapping):
+class ResultTables(Mapping):
     """Result tables by the names of their files without endings; a table is read when it is first asked for."""
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
@@ -72,8 +73,8 @@ class Figure:
     title: str
     caption: str
     needs: tuple[str, ...]
-    draw: Callable[[Mapping[str, pd.DataFrame], Settings], tuple[Drawing, pd.DataFrame]]
-    finding: Callable[[pd.DataFrame, Mapping[str, pd.DataFrame], Settings], str]
+    draw: Callable[[Tables, Settings], tuple[Drawing, pd.DataFrame]]
+    finding: Callable[[pd.DataFrame, Tables, Settings], str]
     settings: Callable[[Study], Settings] = lambda study: {}
     applies: Callable[[Study], bool] = lambda study: True
     missing: str = "the study asks no questions"

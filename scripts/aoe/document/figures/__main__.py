@@ -17,5 +17,10 @@ def row(figure: Figure) -> str:
     return f"| {figure.number} | {figure.title} | {tables} | {figure.missing} |"
 
 
+def page() -> str:
+    """The page, in Markdown."""
+    return HEAD + "".join(f"{row(figure)}\n" for figure in FIGURES.values())
+
+
 if __name__ == "__main__":
-    print(HEAD + "\n".join(map(row, FIGURES.values())))
+    print(page(), end="")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import listed, number, plural
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def compared(study: Study) -> Settings:
     return {key: study.content["figures"][key] for key in ("base", "other", "space")}
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a panel a group: one cell a layer and kind, coloured by the mean over its tensors."""
     from aoe.document import drawing
 
@@ -64,7 +63,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawin
     return figure, means
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say which groups and which cell differ most; table: the mean difference of every group, layer and kind."""
     space = settings["space"]
     table = table.dropna(subset=space)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.figures.figure2 import compared
 from aoe.document.findings import fixed, listed, number, plural
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a histogram a group, and below it the share of the group's tensors above each δ."""
     import numpy as np
     from aoe.document import drawing
@@ -49,7 +48,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawin
     return figure, shown[["tensor", "group", "layer", "kind", space]]
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say each group's median, and what the paper's δ would let into a merge; table: one difference a tensor."""
     if table.empty:
         return "No weights of these groups differ."

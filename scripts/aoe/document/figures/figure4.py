@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import fixed
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def settings_of_study(study: Study) -> Settings:
     }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a point a variant, with its intervals and label; a style a sweep."""
     from adjustText import adjust_text
     from aoe.document import drawing, lettering
@@ -66,7 +65,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawin
     return figure, summary
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say which variant is level with the reference at the lowest cost; table: the summary."""
     reference, graded = settings["reference"], table.dropna(subset="intelligence").set_index("variant")
     if graded.empty:

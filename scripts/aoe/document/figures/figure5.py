@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings, sweep
+from aoe.document.figures import Figure, Settings, Tables, sweep
 from aoe.document.findings import fixed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say from where to where the cost goes, and where most steeply; table: cost over λ2, for every sweep."""
     texts = []
     for name, points in table.dropna(subset="cost").groupby("sweep", sort=False):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings, sweep
+from aoe.document.figures import Figure, Settings, Tables, sweep
 from aoe.document.findings import fixed, interval, listed, number, step_seen
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say where the tag appears; table: share of closed tags over λ2."""
     fits = tables["transitions"]
     texts = [

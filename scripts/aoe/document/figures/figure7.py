@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import fixed, listed
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def settings_of_study(study: Study, measure: str) -> Settings:
     }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw the measure over δ, and the base model, which remains as δ → ∞."""
     import pandas as pd
     from aoe.document import drawing, lettering
@@ -57,7 +56,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawin
     return figure, table
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say the measure at each δ, and the base model's; table: the measure over δ."""
     measure = settings["measure"]
     base = tables["summary"].set_index("variant").loc[settings["base"]]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import benchmark_name, fixed, listed
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def settings_of_study(study: Study) -> Settings:
     }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a bar a variant and benchmark, with its interval, and beside them the costs."""
     from matplotlib.patches import Patch
     from aoe.document import drawing
@@ -95,7 +94,7 @@ def _draw_bar(axes: Axes, x: float, row: pd.Series, measure: str, width: float, 
     )
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say the assembled model's scores and cost beside its parents'; table: all three on every benchmark."""
     row = table.set_index("variant").loc[settings["assembled"]]
     others = [other for other in table.to_dict("records") if other["variant"] != settings["assembled"]]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Figure, Settings
+from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import counted, listed, number
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def settings_of_study(study: Study) -> Settings:
     return {"labels": {variant: study.label(variant) for variant in timed}, "reference": reference}
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a panel a measure and a bar a variant, and on it what its number of tokens alone would make."""
     from aoe.document import drawing, lettering
 
@@ -60,7 +59,7 @@ def _draw_panel(axis: Axes, part: pd.DataFrame, measure: str, power: int, refere
     return axis.hlines(by_tokens, *ends, color=drawing.RED, lw=1.4)
 
 
-def finding(table: pd.DataFrame, tables: Mapping[str, pd.DataFrame], settings: Settings) -> str:
+def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     """Say the time and energy of an answer in each queue; table: the latencies."""
     import pandas as pd
 

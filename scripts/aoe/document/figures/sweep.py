@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aoe.document.figures import Settings
+from aoe.document.figures import Settings, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +35,7 @@ def settings_of_study(study: Study, measure: str) -> Settings:
     }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Settings) -> tuple[Drawing, pd.DataFrame]:
+def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     """Draw a line a sweep over λ2: of the closing tag the fitted transition, of another measure the joined points."""
     import pandas as pd
     from aoe.document import drawing
