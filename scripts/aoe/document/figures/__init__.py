@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
@@ -95,7 +96,7 @@ class Figure:
     @property
     def module(self) -> Path:
         """The file that defines it."""
-        return FOLDER / f"{self.name.rstrip('abcdefghijklmnopqrstuvwxyz')}.py"
+        return FOLDER / f"figure{_order(self)[0]}.py"
 
     def described(self, settings: Settings) -> str:
         """The caption for Snakemake's report, with the settings filled in."""
@@ -118,7 +119,8 @@ def figures_of(study: Study) -> list[Figure]:
 def discover(package: str = __name__, folder: Path = FOLDER) -> dict[str, Figure]:
     """name -> Figure of every module ``figureN`` of a package, in the order of their numbers.
 
-    Raises AoeError, naming the module, if it defines no figure, an incomplete one, or one of another number.
+    Raises AoeError, naming the module, if it defines no figure, an incomplete one, two of one number, or one of another
+    module's number.
     """
     modules = [module.name for module in pkgutil.iter_modules([str(folder)])]
     found: dict[str, Figure] = {}
@@ -135,6 +137,8 @@ def _defined_in(module: str, path: Path) -> list[Figure]:
         raise AoeError(f"{path} does not define a complete figure ({error}); {HOW_TO}.") from error
     if not defined:
         raise AoeError(f"{path} defines no Figure; {HOW_TO}.")
+    if len({figure.number for figure in defined}) < len(defined):
+        raise AoeError(f"{path} defines two figures of the same number; give each a letter of its own.")
     for figure in defined:
         if figure.module.name != path.name:
             raise AoeError(f"{path} defines figure {figure.number}; move it to {figure.module.name}.")
@@ -142,8 +146,7 @@ def _defined_in(module: str, path: Path) -> list[Figure]:
 
 
 def _order(figure: Figure) -> tuple[int, str]:
-    digits, letter = re.fullmatch(r"(\d+)([a-z]?)", figure.number).groups()
-    return int(digits), letter
+    return int(figure.number.rstrip(ascii_lowercase)), figure.number
 
 
 FIGURES = discover()

@@ -69,27 +69,33 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     return f"{what} is {said}; {base.label}, where nothing is merged, has {fixed(base[measure], places)}{unit}."
 
 
-SHARED = {
-    "needs": ("summary.csv",),
-    "applies": has_threshold,
-    "missing": "the study has no sweep over δ",
-    "draw": draw,
-    "finding": finding,
-}
-FIGURE_A = Figure(
-    number="7a",
-    title="Intelligence over the threshold δ",
-    caption="""
+def over_delta(number: str, measure: str, title: str, caption: str) -> Figure:
+    """Return the figure of one measure."""
+    return Figure(
+        number=number,
+        title=title,
+        caption=caption,
+        needs=("summary.csv",),
+        applies=has_threshold,
+        missing="the study has no sweep over δ",
+        settings=lambda study: settings_of_study(study, measure),
+        draw=draw,
+        finding=finding,
+    )
+
+
+FIGURE_A = over_delta(
+    "7a",
+    "intelligence",
+    "Intelligence over the threshold δ",
+    """
 Intelligence score over the threshold δ, for full merges with equal weights (figure 7a of the paper). At δ → ∞ nothing
 is merged and the base model remains.
 """,
-    settings=lambda study: settings_of_study(study, "intelligence"),
-    **SHARED,
 )
-FIGURE_B = Figure(
-    number="7b",
-    title="Inference cost over the threshold δ",
-    caption="Inference cost over the threshold δ, for full merges with equal weights (figure 7b of the paper).",
-    settings=lambda study: settings_of_study(study, "cost"),
-    **SHARED,
+FIGURE_B = over_delta(
+    "7b",
+    "cost",
+    "Inference cost over the threshold δ",
+    "Inference cost over the threshold δ, for full merges with equal weights (figure 7b of the paper).",
 )

@@ -112,6 +112,7 @@ PARTS = "caption='B', needs=('summary.csv',), draw=print, finding=print"
         (f"F = Figure(number='10', {PARTS})", r"figure10\.py .* complete figure \(.*'title'"),
         (f"F = Figure(number='10', title='', {PARTS})", r"figure10\.py .*\(Figure 10 has no title"),
         (f"F = Figure(number='11', title='A', {PARTS})", r"defines figure 11; move it to figure11\.py"),
+        (f"F, G = (Figure(number='10', title=title, {PARTS}) for title in 'AB')", "two figures of the same number"),
     ],
 )
 def test_a_module_that_is_no_figure_is_refused(tmp_path, monkeypatch, code, told):
