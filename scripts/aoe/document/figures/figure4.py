@@ -53,7 +53,8 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     axes.set_xlabel(lettering.wrapped(measured, drawing.ACROSS, 3))
     axes.set_ylabel("intelligence score (%)")
     axes.margins(x=0.14, y=0.1)
-    drawing.legend(figure, *axes.get_legend_handles_labels(), 24, axes=axes, loc="lower right")
+    handles, names = axes.get_legend_handles_labels()
+    drawing.legend(figure, handles, names, 24, axes=axes, loc="lower right")
     if summary.empty:
         axes.text(0.5, 0.5, "no variant has marks\nin every benchmark", transform=axes.transAxes, ha="center")
     lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
