@@ -32,18 +32,13 @@ from cluster.jobstates import watch
 from cluster.partitions import problems, read_partitions
 from launcher.planned import show_cost
 from launcher.preflight import fly, is_preflight, title_of
+from launcher.schemas import read_schema
 from launcher.stages import asked_by, checks_of, scripts_of
 from launcher.startup import cancel_left_jobs, check_folder, hold, name_interpreter, print_anything, undo_future_dates
 from launcher.verdicts import show_verdicts
 
 name_interpreter()
 print_anything()
-
-
-def read_schema(name):
-    return json.loads(
-        (Path(workflow.basedir) / "config" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
-    )
 
 
 class NotLocked(dict):

@@ -18,6 +18,7 @@ from aoe.studies.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
+from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
 from support.clones import ROOT, Clone
@@ -25,10 +26,7 @@ from support.clones import ROOT, Clone
 CONFIG = ROOT / "config/README.md"
 HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
 PAGES = [ROOT / "README.md", CONFIG, *HOW_TO]
-SCHEMAS = {
-    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
-    for name in ("config", "study", "lock")
-}
+SCHEMAS = {name: read_schema(name) for name in ("config", "study", "lock")}
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from aoe import norms
 from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import BLOCK, INDEX, Checkpoint
 from aoe.merging.difference import shard_differences
@@ -396,7 +397,7 @@ def difference_on(compare, copy, measured, runs, note):
         ),
     ]
     for ours, theirs in zip(measured["cuda"], measured["cpu"], strict=True):
-        for space in ("normalized", "frobenius", "codes", "relative"):
+        for space in norms.names():
             assert math.isclose(ours[space], theirs[space], rel_tol=1e-6), (ours["tensor"], space)
     return rows
 
