@@ -7,6 +7,7 @@ import math
 
 from aoe import AoeError, norms
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.formats import COMBINABLE
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
 from aoe.numerics.slabs import slabs
@@ -51,7 +52,7 @@ def check_counterpart(base, other, weight):
     theirs = other.stored(weight) if weight in other else None
     if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
-    if ours.dtype not in kernels.COMBINABLE:
+    if ours.dtype not in COMBINABLE:
         raise AoeError(f"The tensor {weight} has the dtype {ours.dtype}, whose differences cannot be measured.")
     for checkpoint in (base, other):
         checkpoint.check_scale(weight)
