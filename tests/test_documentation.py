@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from transformers import DeepseekV3Config
+from aoe import norms
 from aoe.audit.attribution import Tolerance
 from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
@@ -275,6 +276,14 @@ def with_quiz(schema):
     return changed
 
 
+def with_mean_square(schema):
+    """The study's schema, after docs/how-to/add-a-norm.md."""
+    return schema | {"$defs": schema["$defs"] | {"space": {"enum": [*norms.names(), "mean_square"]}}}
+
+
+EXTENDED = {"add-a-benchmark": with_quiz, "add-a-norm": with_mean_square}
+
+
 def merged(content, changes):
     """A study with a part of it replaced, key by key."""
     together = dict(content)
@@ -294,7 +303,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
 def test_every_example_is_valid(page, text, tmp_path):
     content = yaml.safe_load(text)
-    study = with_quiz(SCHEMAS["study"]) if page.stem == "add-a-benchmark" else SCHEMAS["study"]
+    study = EXTENDED.get(page.stem, lambda schema: schema)(SCHEMAS["study"])
     if content.keys() <= SCHEMAS["config"]["properties"].keys():
         check_schema(content, SCHEMAS["config"], page)
     elif content.keys() <= FAMILY.keys():

@@ -18,9 +18,8 @@ def test_the_tables_of_a_page_are_up_to_date(page):
 
 def test_a_table_is_made_anew():
     made = filled(f"before\n{TABLE}after", PAGE)
-    assert made.startswith(
-        "before\n<!-- table: norms -->\n| norm | definition | unit |\n|---|---|---|\n| `normalized` |"
-    )
+    head = "<!-- table: norms -->\n| norm | definition | unit |\n|---|---|---|\n| `normalized` |"
+    assert made.startswith(f"before\n{head}")
     assert made.endswith("|\n<!-- end -->\nafter") and "old" not in made
     assert filled(made, PAGE) == made
 
