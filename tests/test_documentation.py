@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 import yaml
 from transformers import DeepseekV3Config
+from aoe import norms
 from aoe.audit.attribution import Tolerance
+from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
+from documentation.pages import MARKED
+from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
 from support.clones import ROOT, Clone
@@ -30,14 +34,13 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 GENERATED = {ROOT / "docs/benchmarks.md", ROOT / "docs/gpu.md"}
 PAGES = [README, ROOT / "CONTRIBUTING.md", CONFIG, *(page for page in DOCS if page not in GENERATED)]
 MOST_WORDS = 2000  # of the README, as `wc -w` counts
-SCHEMAS = {
-    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
-    for name in ("config", "study", "lock")
-}
+SCHEMAS = {name: read_schema(name) for name in ("config", "study", "lock")}
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them
 DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
+# what stands in tables that come from registries
+GENERATED_TABLES = "".join(found[3] for found in MARKED.finditer(CONFIG.read_text(encoding="utf-8")))
 COLUMNS = ["key", "type, unit", "default", "meaning"]
 # what readers make while they follow a page
 MADE = {
@@ -50,6 +53,8 @@ MADE = {
     "config/studies/olmoe.yaml",
     "config/studies/olmoe.lock.json",
     "config/studies/NAME.lock.json",
+    "scripts/aoe/checkpoints/architectures/olmoe.py",
+    "tests/aoe/checkpoints/architectures/test_olmoe.py",
     "report/figure10.rst",
     "scripts/figure10.py",
     "resources/quiz",
@@ -168,7 +173,7 @@ def test_every_key_is_documented(heading, key, schema, required):
     assert any("required" in said for said in defaults) if required else set(defaults) != {"required"}, key
     definition = SCHEMAS["study"]["$defs"].get(schema.get("$ref", "").split("/")[-1], {})
     values = schema.get("enum") or definition.get("enum", [])
-    assert any(set(values) <= words(" ".join(cells)) for cells in found), key
+    assert any(set(values) <= words(" ".join(cells)) | words(GENERATED_TABLES) for cells in found), key
     named = schema.get("propertyNames", {}).get("enum", [])
     assert set(named) <= words(text) | words(section("benchmarks"))
 
@@ -272,6 +277,14 @@ def with_quiz(schema):
     return changed
 
 
+def with_mean_square(schema):
+    """The study's schema, after docs/how-to/add-a-norm.md."""
+    return schema | {"$defs": schema["$defs"] | {"space": {"enum": [*norms.names(), "mean_square"]}}}
+
+
+EXTENDED = {"add-a-benchmark": with_quiz, "add-a-norm": with_mean_square}
+
+
 def merged(content, changes):
     """A study with a part of it replaced, key by key."""
     together = dict(content)
@@ -291,7 +304,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
 def test_every_example_is_valid(page, text, tmp_path):
     content = yaml.safe_load(text)
-    study = with_quiz(SCHEMAS["study"]) if page.stem == "add-a-benchmark" else SCHEMAS["study"]
+    study = EXTENDED.get(page.stem, lambda schema: schema)(SCHEMAS["study"])
     if content.keys() <= SCHEMAS["config"]["properties"].keys():
         check_schema(content, SCHEMAS["config"], page)
     elif content.keys() <= FAMILY.keys():
@@ -526,34 +539,44 @@ def test_a_benchmark_is_added_as_the_page_says(clone):
 
 @pytest.mark.workflow
 def test_an_architecture_is_added_as_the_page_says(clone):
-    make, inventory, test = blocks(page("add-an-architecture"), "python")
-    row, places = blocks(page("add-an-architecture"), "text")
+    make, definition, test = blocks(page("add-an-architecture"), "python")
     (study,) = blocks(page("add-an-architecture"), "yaml")
     (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
     clone.run(sys.executable, "tiny.py")
-    add_lines(clone.folder / "scripts/aoe/checkpoints/architecture.py", "\nTABLE = {\n", row, "    ")
-    head = '    ("model_type", "tensor", "group"),\n    [\n'
-    add_lines(clone.folder / "tests/aoe/checkpoints/test_architecture.py", head, places, "        ")
-    known = clone.folder / "scripts/aoe/checkpoints/inventory.py"
-    edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
-    edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
-    with open(clone.folder / "tests/aoe/checkpoints/test_inventory.py", "a", encoding="utf-8") as tests:
-        tests.write(f"\n\n{test}")
+    (clone.folder / "scripts/aoe/checkpoints/architectures/olmoe.py").write_text(definition, encoding="utf-8")
+    tests = clone.folder / "tests/aoe/checkpoints"
+    (tests / "architectures").mkdir()
+    (tests / "architectures/test_olmoe.py").write_text(test, encoding="utf-8")
     (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
-    clone.run(
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "tests/aoe/checkpoints/test_architecture.py",
-        "tests/aoe/checkpoints/test_inventory.py",
-    )
+    clone.run(sys.executable, "-m", "pytest", "-q", tests / "architectures", tests / "test_architectures.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `olmoe` | OLMoE |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/aoe", tests / "architectures")
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
     assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.workflow
+def test_a_norm_is_added_as_the_page_says(clone):
+    entry, test = blocks(page("add-a-norm"), "python")
+    (study,) = blocks(page("add-a-norm"), "yaml")
+    last = "        of_sums=_relative,\n        audit_order=4,\n    ),\n"
+    add_lines(clone.folder / "scripts/aoe/norms.py", last, entry, "    ")
+    with open(clone.folder / "tests/aoe/test_norms.py", "a", encoding="utf-8") as tests:
+        tests.write(f"\n\n{test}")
+    (clone.folder / "config/studies/mine.yaml").write_text(study, encoding="utf-8")
+    clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_norms.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `mean_square` |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.snakemake("--config", "study=mine", "--", "results/mine/plans/above.json")
+    column = read_table(clone.folder / "results/mine/differences.parquet")["mean_square"]
+    assert 0 < (column > 1e-6).sum() < len(column)
+    log = (clone.folder / "results/mine/logs/plan/above.log").read_text(encoding="utf-8")
+    assert "tensors = 0.5 v3-0324 + 0.5 r1" in log and "tensors = 1 v3-0324" in log
 
 
 @pytest.mark.workflow
