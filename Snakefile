@@ -27,12 +27,12 @@ if LATENCY:
     include: "rules/latency.smk"
 
 
-if "mt_bench" in BENCHMARKS:
+if JUDGED:
 
     include: "rules/judge.smk"
 
 
-if "bigcodebench" in BENCHMARKS:
+if SANDBOXED:
 
     include: "rules/programs.smk"
 

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from aoe import AoeError
+from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
 from aoe.acquiring.expected import expected_lock
 from aoe.acquiring.fetching import begin_fetching, lock_all
 from aoe.claims.published import marks
@@ -26,6 +27,7 @@ from aoe.studies.study import read_study
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.transfer import STALL_SECONDS
 from aoe.acquiring.verification import check_present, doubtful, is_lost
+from benchmarks import registry  # of what aoe.benchmarks knows
 from cluster.requests import asked_of
 from launcher.caches import cache_variables
 from cluster.jobstates import watch
@@ -147,6 +149,7 @@ if "container" in config:
 
 # empty for a study that does nothing but audits
 BENCHMARKS = study.content.get("benchmarks", {})
+JUDGED, SANDBOXED = graded_by(BENCHMARKS, JUDGE), graded_by(BENCHMARKS, SANDBOX)
 ASKED = list(study.variants) if BENCHMARKS else []
 ENDINGS = ["svg", "pdf", "png", "csv"]
 FIGURES, TABLES = [], []
@@ -167,9 +170,9 @@ if study.asks:
         "categories.csv",
         "unreadable.csv",
     ]
-if "mt_bench" in BENCHMARKS:
+if JUDGED:
     TABLES += ["judgements.parquet", "judge.csv"]
-if "bigcodebench" in BENCHMARKS:
+if SANDBOXED:
     TABLES += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in study.variants)]
 LATENCY = study.content.get("latency", {}).get("variants", [])
 if LATENCY:
@@ -607,12 +610,16 @@ def timed_reference():
 # for rules/programs.smk
 
 
-def programs_dataset(wildcards):
-    return asked_datasets(wildcards)[BENCHMARKS["bigcodebench"]["dataset"]]
+def datasets_of(benchmarks):
+    return sorted({BENCHMARKS[name]["dataset"] for name in benchmarks if "dataset" in BENCHMARKS[name]})
+
+
+def programs_datasets(wildcards):
+    return {name: asked_datasets(wildcards)[name] for name in datasets_of(SANDBOXED)}
 
 
 def programs_revisions(wildcards):
-    return revisions([BENCHMARKS["bigcodebench"]["dataset"]])
+    return revisions(datasets_of(SANDBOXED))
 
 
 # for rules/score.smk
@@ -620,8 +627,9 @@ def programs_revisions(wildcards):
 
 def marks_given(wildcards):
     """benchmark -> the marks of a judge or the sandbox, for those whose answers cannot be compared with right ones."""
-    given = {"mt_bench": "judgements.parquet", "bigcodebench": f"programs/{wildcards.variant}.parquet"}
-    return {name: f"results/{study.name}/{path}" for name, path in given.items() if name in BENCHMARKS}
+    given = dict.fromkeys(JUDGED, "judgements.parquet")
+    given |= dict.fromkeys(SANDBOXED, f"programs/{wildcards.variant}.parquet")
+    return {name: f"results/{study.name}/{path}" for name, path in given.items()}
 
 
 def reference_tokenizer(wildcards):
@@ -765,9 +773,9 @@ def input_facts(name):
 
 
 def judge_in_words():
-    """Who grades MT-Bench, if anybody does."""
+    """The judge, if a benchmark has one."""
     judge = study.content.get("judge")
-    if not judge or "mt_bench" not in BENCHMARKS:
+    if not judge or not JUDGED:
         return None
     return f"{judge['model']}, revision {judge['revision']}" if "endpoint" in judge else study.label(judge["model"])
 
@@ -814,7 +822,7 @@ def preflight_parents():
 def judge_elsewhere():
     """The judge's settings if it is an endpoint, which has to be reached."""
     judge = study.content.get("judge", {})
-    return judge if "mt_bench" in BENCHMARKS and "endpoint" in judge else None
+    return judge if JUDGED and "endpoint" in judge else None
 
 
 def preflight_inputs():

@@ -6,7 +6,7 @@ PREFLIGHT_JOBS = {name: [name] for name in scripts_of(workflow)}
 PREFLIGHT_JOBS |= {"node": ["tensors"], "network": ["download"]}
 if study.asks:
     PREFLIGHT_JOBS |= {"server": [f"serving_{study.content['serving']['flavour']}"]}
-if "bigcodebench" in BENCHMARKS:
+if SANDBOXED:
     PREFLIGHT_JOBS |= {"sandbox": ["benchmarks"]}
 if judge_elsewhere():
     PREFLIGHT_JOBS |= {"judge": ["download"]}
@@ -149,7 +149,7 @@ if study.asks:
             "../scripts/preflight_server.py"
 
 
-if "bigcodebench" in BENCHMARKS:
+if SANDBOXED:
 
     rule preflight_sandbox:
         output:

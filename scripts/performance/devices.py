@@ -17,6 +17,7 @@ from aoe.document.paper import LATENCIES, latencies, machines, token_rates
 from aoe.files.tables import read_table, write_table
 from aoe.scores.summary import fit_transitions, summarize
 from aoe.studies.study import read_content, read_study
+from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 
 STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals
