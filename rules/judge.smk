@@ -1,8 +1,8 @@
-# Some benchmarks' answers are graded by a judge: a model of the study, served in this job, or an endpoint elsewhere.
+# A judge grades the answers to some benchmarks: a model of the study, served in this job, or an endpoint elsewhere.
 # Verdicts are kept by the hash of what was asked, so only new answers are judged.
 
 judge = study.content["judge"]
-judged = " and ".join(map(title_of, JUDGED))
+judged = " and ".join(run.titles(run.judged))
 
 
 # An endpoint elsewhere is asked from where the network is, and needs no GPU.
@@ -17,9 +17,9 @@ elif config["network"] == "launcher":
 
 rule judge:
     input:
-        unpack(needed_to_judge),
+        unpack(answers.needed_to_judge),
         answers=collect(
-            "results/{{study}}/answers/{variant}/{benchmark}.eval", variant=study.variants, benchmark=JUDGED
+            "results/{{study}}/answers/{variant}/{benchmark}.eval", variant=study.variants, benchmark=run.judged
         ),
     output:
         judgements="results/{study}/judgements.parquet",
@@ -39,11 +39,11 @@ rule judge:
         **judge_resources,
     params:
         judge=judge,
-        revisions=judge_revisions,
-        checkpoints=judge_checkpoints,
-        datasets=asked_datasets,
-        benchmarks={name: BENCHMARKS[name] for name in JUDGED},
-        serving=served,
+        revisions=answers.judge_revisions,
+        checkpoints=answers.judge_checkpoints,
+        datasets=answers.datasets,
+        benchmarks=answers.settings_of(run.judged),
+        serving=answers.server,
         verdicts="results/{study}/verdicts",
     message:
         f"Judge the answers to {judged}"

@@ -1,4 +1,4 @@
-# Some benchmarks' answers are programs that nobody has read: they are run here, in a sandbox, and nowhere else.
+# Answers to some benchmarks are programs that nobody has read: they are run here, in a sandbox, and nowhere else.
 
 sandbox = study.content.get("sandbox", {})
 sandbox_threads = sandbox.get("threads", 1)
@@ -8,7 +8,7 @@ sandbox_mem_mb = 1500 + sandbox_threads * sandbox.get("memory_mb", 4096)
 # Once for all variants: which tasks can be graded in this sandbox at all.
 rule solvable:
     input:
-        receipts(DATASETS),
+        inputs.verified(run.datasets),
     output:
         "results/{study}/programs/solvable.json",
     log:
@@ -22,18 +22,18 @@ rule solvable:
         runtime=minutes(720),
     params:
         sandbox=sandbox,
-        benchmarks={name: BENCHMARKS[name] for name in SANDBOXED},
-        datasets=programs_datasets,
-        revisions=programs_revisions,
+        benchmarks=answers.settings_of(run.sandboxed),
+        datasets=answers.programs_datasets,
+        revisions=answers.programs_revisions,
     message:
-        f"Run the solutions of {' and '.join(map(title_of, SANDBOXED))} in the sandbox"
+        "Run the tasks' own solutions in the sandbox"
     script:
         "../scripts/solvable.py"
 
 
 rule programs:
     input:
-        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=SANDBOXED),
+        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=run.sandboxed),
         solvable="results/{study}/programs/solvable.json",
     output:
         "results/{study}/programs/{variant}.parquet",

@@ -20,7 +20,7 @@ from aoe.merging.plan import Plan, make_plan
 from aoe.numerics.slabs import slabs
 from aoe.studies.study import read_study
 from benchmarks import registry  # noqa: F401 -- registers the benchmarks
-from launcher.planned import planned_jobs
+from launcher.cost import planned_jobs
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub
