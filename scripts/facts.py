@@ -11,6 +11,7 @@ from aoe.document.findings import listed
 from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_table
 from aoe.nodes.machine import software
+from aoe.norms import norm
 from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
 
@@ -34,7 +35,7 @@ with logged(snakemake.log[0]):
         "deltas": deltas,
         "norms": norms,
         "audits": paper.audits(folder, snakemake.params.audits, snakemake.params.labels),
-        "norm": paper.SPACES[settings["space"]] if "space" in settings else None,
+        "norm": norm(settings["space"]).text if "space" in settings else None,
         "software": software(("numpy", "pandas", "scipy", "matplotlib", "seaborn")),
         "machines": paper.machines(
             [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.machines]

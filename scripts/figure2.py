@@ -1,14 +1,11 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
+from aoe.checkpoints.architectures import projections
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
 
-PANELS = {
-    "routed_experts": ["gate_proj", "up_proj", "down_proj", "w1", "w3", "w2"],
-    "shared_experts": ["gate_proj", "up_proj", "down_proj"],
-    "attention": ["q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "k_proj", "v_proj", "o_proj"],
-}
+PANELS = {group: projections()[group] for group in ("routed_experts", "shared_experts", "attention")}
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space

@@ -3,16 +3,15 @@
 import numpy as np
 from aoe.document import drawing
 from aoe.files.tables import read_table
+from aoe.norms import norm
 from job.logging import logged
-
-SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space
     rows = read_table(snakemake.input[0])
     rows = rows[(rows.base == snakemake.params.base) & (rows.other == snakemake.params.other)]
     rows = rows[rows.group.isin(drawing.GROUPS)]
-    smallest = SMALLEST if space in ("codes", "frobenius") else 0
+    smallest = norm(space).smallest_shown
     shown = rows[rows[space] >= smallest]
     bins = np.linspace(0, shown[space].max() * 1.05, 31)
     figure, (density, exceeding) = drawing.figure(3.4, nrows=2, sharex=True)

@@ -19,8 +19,8 @@ from aoe.checkpoints.inventory import count_parameters, write_sparse_checkpoint
 from aoe.merging.plan import Plan, make_plan
 from aoe.numerics.slabs import slabs
 from aoe.studies.study import read_study
-from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from launcher.cost import planned_jobs
+from launcher.schemas import read_schema
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub
@@ -53,9 +53,7 @@ def write_parents(study, config):
 
 
 def rehearse(config):
-    study = read_study(
-        STUDY, "config/studies", json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
-    )
+    study = read_study(STUDY, "config/studies", read_schema("study"))
     with timed("parameters") as result:
         count = count_parameters(config)
         result.append(f"{count.total:,}, {count.active:,} of them active, and {count.mtp:,} of MTP layers")

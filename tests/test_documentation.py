@@ -18,6 +18,7 @@ from aoe.studies.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.judging import Judge
 from benchmarks.sandbox import Limits
+from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
 from support.clones import ROOT, Clone
@@ -30,10 +31,7 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 GENERATED = {ROOT / "docs/benchmarks.md", ROOT / "docs/gpu.md"}
 PAGES = [README, ROOT / "CONTRIBUTING.md", CONFIG, *(page for page in DOCS if page not in GENERATED)]
 MOST_WORDS = 2000  # of the README, as `wc -w` counts
-SCHEMAS = {
-    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
-    for name in ("config", "study", "lock")
-}
+SCHEMAS = {name: read_schema(name) for name in ("config", "study", "lock")}
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them

@@ -235,4 +235,20 @@ def names() -> list[str]:
     return list(table())
 
 
+def names_and_judge() -> list[str]:
+    """Return what writes tokens: the benchmarks, and ``judge``."""
+    return [*table(), "judge"]
+
+
+def names_with_datasets() -> list[str]:
+    """Return the names of the benchmarks that read a dataset."""
+    return [name for name, benchmark in table().items() if benchmark.reads_dataset]
+
+
+def settings_schemas() -> dict[str, dict[str, str]]:
+    """Return name -> the JSON schema of a benchmark's settings in a study."""
+    kinds = {True: "read", False: "drawn"}
+    return {name: {"$ref": f"#/$defs/{kinds[benchmark.reads_dataset]}"} for name, benchmark in table().items()}
+
+
 benchmarks.register(table)

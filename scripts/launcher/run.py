@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -24,8 +23,8 @@ from aoe.merging.selection import check_selections
 from aoe.serving.servable import check_servable
 from aoe.studies.results import Results
 from aoe.studies.study import Study, read_study
-from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from cluster.caches import cache_variables
+from launcher.schemas import read_schema
 from launcher.startup import check_folder, name_interpreter, print_anything, undo_future_dates
 
 if TYPE_CHECKING:
@@ -59,10 +58,10 @@ class Run:
         folder = Path(workflow.basedir)
         try:
             check_folder(folder)
-            _check_config(workflow, config, read_schema(folder, "config"))
+            _check_config(workflow, config, read_schema("config"))
             claims = read_yaml(folder / "config/claims.yaml")
-            check_schema(claims, read_schema(folder, "claims"), "config/claims.yaml")
-            study = read_study(config["study"], folder / "config/studies", read_schema(folder, "study"))
+            check_schema(claims, read_schema("claims"), "config/claims.yaml")
+            study = read_study(config["study"], folder / "config/studies", read_schema("study"))
         except AoeError as error:
             raise WorkflowError(str(error)) from error
         run = cls(folder, config, study, claims, is_main=workflow.is_main_process)
@@ -135,7 +134,7 @@ class Run:
         study, path = self.study, self.study.content["lock"]
         if not self.is_locked and any("expected" in entry for entry in study.inputs.values()):
             return expected_lock(study)
-        schema = read_schema(self.folder, "lock")
+        schema = read_schema("lock")
         names = {kind: getattr(study, kind) for kind in KINDS}
         return read_lock(path, names, lambda content: check_schema(content, schema, path))
 
@@ -152,11 +151,6 @@ def read_strictly(path: str | Path) -> Any:
         return read_yaml(path)
     except AoeError as error:
         raise WorkflowError(str(error)) from error
-
-
-def read_schema(folder: Path, name: str) -> dict[str, Any]:
-    """One of the JSON schemas of the workflow in ``folder``."""
-    return json.loads((folder / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
 
 
 def _check_config(workflow: Workflow, config: dict[str, Any], schema: Mapping[str, Any]) -> None:

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from aoe import norms
 from aoe.acquiring.hashing import sha256
-from aoe.checkpoints.checkpoint import BLOCK, INDEX, Checkpoint
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.checkpoints.formats import BLOCK
 from aoe.merging.difference import shard_differences
 from aoe.numerics import fp8, kernels
 from aoe.numerics.kernels import FP8
@@ -396,7 +398,7 @@ def difference_on(compare, copy, measured, runs, note):
         ),
     ]
     for ours, theirs in zip(measured["cuda"], measured["cpu"], strict=True):
-        for space in ("normalized", "frobenius", "codes", "relative"):
+        for space in norms.names():
             assert math.isclose(ours[space], theirs[space], rel_tol=1e-6), (ours["tensor"], space)
     return rows
 

@@ -17,7 +17,7 @@ from aoe.document.paper import LATENCIES, latencies, machines, token_rates
 from aoe.files.tables import read_table, write_table
 from aoe.scores.summary import fit_transitions, summarize
 from aoe.studies.study import read_content, read_study
-from benchmarks import registry  # noqa: F401 -- registers the benchmarks
+from launcher.schemas import read_schema
 
 STUDIES = {"cpu": "mini", "gpu": "mini-gpu"}
 MEASURES = {"intelligence": 1, "cost": 2, "closing": 3}  # and how many decimals
@@ -54,8 +54,7 @@ class Found:
 
 def measured(name):
     """(summary, transitions, kinds of machine) of a study."""
-    schema = json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
-    study = read_study(name, "config/studies", schema)
+    study = read_study(name, "config/studies", read_schema("study"))
     scores = read_table(f"results/{name}/scores.parquet")
     transitions, _ = fit_transitions(scores, study.positions(over_lambda2=True), study.content["scores"])
     records = sorted(Path(f"results/{name}/answers").glob("*/machine.json"))

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import INDEX, make_header
+from aoe.checkpoints.formats import FORMATS, SCALE_SUFFIX, scale_of, scale_shape
 from aoe.checkpoints.inventory import inventory
 
 CHUNK = 32 << 20  # random bytes that a file is filled with again and again
@@ -63,7 +64,7 @@ def deepseek_shard(folder, config, size, seed, shards=1):
     experts = {name: entry for name, entry in inventory(config).items() if ".mlp.experts." in name}
     parts, filled = [{}], 0
     for name, (dtype, shape) in experts.items():
-        if name.endswith("_scale_inv"):
+        if name.endswith(SCALE_SUFFIX):
             continue
         if filled >= size / shards:
             parts.append({})
@@ -93,7 +94,7 @@ def _write_shard(path, tensors, random):
     with open(path, "wb") as file:
         file.write(make_header(tensors))
         for dtype, shape in tensors.values():
-            left = math.prod(shape) * DTYPES[dtype][1]
+            left = math.prod(shape) * FORMATS[dtype].bytes
             while left:
                 start = int(random.integers(0, CHUNK // 4)) * 4
                 piece = numbers[dtype][start : start + left]
@@ -103,7 +104,7 @@ def _write_shard(path, tensors, random):
 
 def _random_numbers(dtype, random):
     """CHUNK bytes of numbers as trained weights have them: normal, FP8 codes up to 448."""
-    normal = random.standard_normal(CHUNK // DTYPES[dtype][1], np.float32)
+    normal = random.standard_normal(CHUNK // FORMATS[dtype].bytes, np.float32)
     if dtype == "F32":
         return (np.abs(normal) * 1e-4 + 1e-5).tobytes()
     if dtype == "BF16":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from aoe.checkpoints.checkpoint import INDEX, scale_of
+from aoe.checkpoints.checkpoint import INDEX
+from aoe.checkpoints.formats import SCALE_SUFFIX, scale_of
 from aoe.checkpoints.inventory import inventory
 from aoe.numerics import fp8
 from aoe.numerics.kernels import FP8
@@ -45,7 +46,7 @@ def write_random_checkpoint(config, folder, seed, tokenizer, device="cpu"):
 
 
 def _is_scale(name):
-    return name.endswith("_scale_inv")
+    return name.endswith(SCALE_SUFFIX)
 
 
 def _drawn(name, dtype, shape, generator):

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from aoe import AoeError
+from aoe import AoeError, norms
 from aoe.audit.bounds import BF16, TIE, ULPS
 from aoe.audit.counterparts import Published
 from aoe.audit.elsewhere import Elsewhere
@@ -18,7 +18,7 @@ from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, largest, mixture, ranges, rebuild, ways
 from aoe.checkpoints.architecture import Architecture
-from aoe.checkpoints.checkpoint import scale_of
+from aoe.checkpoints.formats import scale_of
 from aoe.merging.difference import row as difference_row
 from aoe.merging.merge import alike
 from aoe.merging.plan import check_compatible
@@ -27,7 +27,6 @@ from aoe.numerics.kernels import FP8, NotFiniteError, Sums, cpu
 
 GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
 DEVIATIONS = ("differing", "scales", "largest", "rms", "outside")
-NORMS = ("normalized", "frobenius", "codes", "relative")
 
 
 @dataclass(frozen=True)
@@ -201,8 +200,8 @@ class _Weight:
                 sums[other].append((False, self._sums(parts[first], parts[other])))
         row["alike"] = _classes(names, pairs)
         for other, found in sums.items():
-            norms = difference_row(self.ours, self.place, found)
-            row |= {f"{norm}_{other}": norms[norm] for norm in NORMS}
+            measured = difference_row(self.ours, self.place, found)
+            row |= {f"{norm}_{other}": measured[norm] for norm in norms.names()}
         return [parent for parent in names if parent in alive]
 
     def _sums(self, one, other):

@@ -9,8 +9,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
-from aoe.numerics.kernels import COMBINABLE
+from aoe.checkpoints.checkpoint import StoredTensor
+from aoe.checkpoints.formats import BLOCK, COMBINABLE, FORMATS, SCALED, scale_of, scale_shape, weight_of
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order
 PARTS_OF_EXPERTS = {
@@ -68,8 +68,8 @@ class Published:
     def stored(self, name):
         """The StoredTensor of a weight or its scale, in the parents' shape."""
         part = self._part(name)
-        begin = self.checkpoint.stored(part.tensor).begin + part.begin * DTYPES[part.dtype][1]
-        return StoredTensor(name, part.dtype, part.shape, begin, begin + part.elements * DTYPES[part.dtype][1])
+        begin = self.checkpoint.stored(part.tensor).begin + part.begin * FORMATS[part.dtype].bytes
+        return StoredTensor(name, part.dtype, part.shape, begin, begin + part.elements * FORMATS[part.dtype].bytes)
 
     def scale(self, weight):
         """The name of the scale of an FP8 weight, or None."""
@@ -78,7 +78,7 @@ class Published:
     def read(self, name, begin=0, out=None):
         """Fill ``out``, uint8, with bytes of a weight or scale from ``begin`` on; see Shard.read."""
         part = self._part(name)
-        width = DTYPES[part.dtype][1]
+        width = FORMATS[part.dtype].bytes
         if begin + len(out) > part.elements * width:
             raise ValueError(f"{name} has {part.elements * width} bytes, not {begin + len(out)}")
         return self.checkpoint.read(part.tensor, part.begin * width + begin, out)

@@ -15,9 +15,9 @@ from aoe.audit.attribution import BYTES, ROUNDING, VALUES, is_undecidable
 from aoe.audit.fitting import SIMPLE, orders
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.merging.recipe import read_recipe
+from aoe.norms import in_audit_order
 
 EXPLAINED = ("copied", "equal", "claimed", "mixed")
-SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes
 MOST = 64  # different mixtures; whoever needs more was not assembled by a recipe
 NEAR = 0.002  # λ of one mixture, where rounding keeps them from being exactly the same
 FEWEST = 8  # weights of a group that can tell how it was made
@@ -322,7 +322,7 @@ def _written_layers(layers):
 def _with_thresholds(rows, allowed, names):
     """Yield (recipe, [low, high) of its δ) of the recipes that leave weights alone by a threshold."""
     base, *others = names
-    for space in SPACES:
+    for space in (norm.name for norm in in_audit_order()):
         for size in range(1, len(others) + 1):
             for parents in itertools.combinations(others, size):
                 norms = {

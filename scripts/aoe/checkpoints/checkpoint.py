@@ -17,58 +17,22 @@ from typing import NamedTuple
 
 import numpy as np
 from aoe import AoeError
+from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of, scale_shape, size_of, weight_of
 
-SCALE_SUFFIX = "_scale_inv"
-BLOCK = 128  # rows and columns that share a scale; blocks at the right and lower edge may be smaller
 HEADER_ALIGNMENT = 8  # bytes, to which the safetensors library pads
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format's own limit
 MOST_READ = 1 << 30  # bytes in one call; Linux reads no more than 2 GiB
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 OUTLINE = ".outline"  # folder beside the shards: the headers of those that are not there (yet)
-DTYPES = {  # as safetensors spells them: torch's name and the bytes of an element
-    "F64": ("float64", 8),
-    "F32": ("float32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "F8_E4M3": ("float8_e4m3fn", 1),
-    "F8_E5M2": ("float8_e5m2", 1),
-    "F8_E8M0": ("float8_e8m0fnu", 1),
-    "I64": ("int64", 8),
-    "I32": ("int32", 4),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U64": ("uint64", 8),
-    "U32": ("uint32", 4),
-    "U16": ("uint16", 2),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
-}
-
-SCALED = ("F8_E4M3", "F8_E5M2")
 LARGEST_NUMBER = 1 << 64  # the safetensors library computes shapes and offsets in 64 bits without a sign
-
-
-def scale_of(weight):
-    """The name of the scale tensor that belongs to an FP8 ``weight``."""
-    return weight + SCALE_SUFFIX
-
-
-def weight_of(scale):
-    """The name of the weight that a scale tensor belongs to."""
-    return scale.removesuffix(SCALE_SUFFIX)
-
-
-def scale_shape(rows, columns):
-    """Shape of the scale tensor that belongs to a (rows, columns) FP8 weight."""
-    return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
 def make_header(tensors, metadata=None):
     """The first bytes of a safetensors file, length prefix included, of {name: (dtype, shape)} stored in that order."""
     header, end = {"__metadata__": metadata} if metadata else {}, 0
     for name, (dtype, shape) in tensors.items():
-        begin, end = end, end + math.prod(shape) * DTYPES[dtype][1]
+        begin, end = end, end + size_of(dtype, shape)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % HEADER_ALIGNMENT)
@@ -153,9 +117,9 @@ class Shard:
                 f"{self.path}: the tensor {name} has the impossible shape {shape} or offsets {data_offsets}."
             )
         begin, end = len(self.header) + data_offsets[0], len(self.header) + data_offsets[1]
-        if dtype not in DTYPES:
+        if dtype not in FORMATS:
             raise AoeError(f"{self.path}: the tensor {name} has the unknown dtype {dtype}.")
-        if end - begin != math.prod(shape) * DTYPES[dtype][1]:
+        if end - begin != size_of(dtype, shape):
             raise AoeError(f"{self.path}: the tensor {name} has a byte range that does not fit {dtype} {shape}.")
         return StoredTensor(name, dtype, tuple(shape), begin, end)
 
@@ -220,7 +184,7 @@ class Shard:
         import torch
 
         stored = self.tensors[name]
-        dtype = getattr(torch, DTYPES[stored.dtype][0])
+        dtype = getattr(torch, FORMATS[stored.dtype].torch)
         if not stored.elements:
             return torch.empty(stored.shape, dtype=dtype)
         return torch.from_numpy(self.read(name)).view(dtype).reshape(stored.shape)

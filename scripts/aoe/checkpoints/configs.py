@@ -8,7 +8,7 @@ import json
 from typing import NamedTuple
 
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import BLOCK, SCALED, scale_of
+from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of
 
 STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
 
@@ -69,7 +69,7 @@ INCIDENTAL = {
 }
 ROTATIONS = ("rope_theta", "rope_scaling", "rope_parameters")
 OF_YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
-PLAIN = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+PLAIN = {name: one.torch for name, one in FORMATS.items() if one.plain}
 SKIPPED = ("modules_to_not_convert", "ignored_layers")  # as different writers call them
 
 
@@ -253,8 +253,7 @@ def _wrong_in(quantized, dtypes, scaled):
     wrong, block = [], quantized.get("weight_block_size")
     if block != [BLOCK, BLOCK]:
         wrong.append(f"weight_block_size is {_written(block)}, the scales' shapes give {[BLOCK, BLOCK]}")
-    names = {"F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
-    found = sorted({names[dtypes[weight]] for weight in scaled})
+    found = sorted({FORMATS[dtypes[weight]].fp8 for weight in scaled})
     if quantized.get("fmt", "e4m3") not in found:
         wrong.append(f"fmt is {_written(quantized['fmt'])}, the weights are {', '.join(found)}")
     skipped = [name for key in SKIPPED for name in quantized.get(key) or []]
@@ -279,7 +278,7 @@ def _is_in(weight, modules):
 def _block_format(dtypes, scaled, stated):
     """A quantization_config of FP8 blocks that is true of the stored weights; stated: the config's own."""
     made = {"activation_scheme": "dynamic", "quant_method": "fp8"} | stated
-    made |= {"fmt": "e5m2" if dtypes[scaled[0]] == "F8_E5M2" else "e4m3", "weight_block_size": [BLOCK, BLOCK]}
+    made |= {"fmt": FORMATS[dtypes[scaled[0]]].fp8, "weight_block_size": [BLOCK, BLOCK]}
     skipped = [name for key in SKIPPED for name in stated.get(key) or []]
     modules = [name for name in skipped if not any(_is_in(weight, [name]) for weight in scaled)]
     modules += [w.removesuffix(".weight") for w in _unquantized(dtypes, scaled) if not _is_in(w, modules)]

@@ -11,9 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-
-BLOCK = 128  # rows and columns that share a scale
-SCALE = "_scale_inv"
+from aoe.checkpoints.formats import BLOCK, SCALE_SUFFIX, weight_of
 
 
 def widened_config(config, ranks, expert_parallel):
@@ -47,7 +45,7 @@ def widen(folder, target, ranks, expert_parallel):
 
 def _widened(name, tensor, config):
     """A weight, or the scales of one, with zeros (scales: ones) where there was nothing."""
-    weight, is_scale = name.removesuffix(SCALE), name.endswith(SCALE)
+    weight, is_scale = weight_of(name), name.endswith(SCALE_SUFFIX)
     rows, columns = _shape(weight, config)
     size = [rows or tensor.shape[0], columns or tensor.shape[-1]] if tensor.dim() == 2 else list(tensor.shape)
     if is_scale:

@@ -1,7 +1,7 @@
 """In which norm would the published thresholds make sense?"""
 
 import pandas as pd
-from aoe.merging.recipe import SPACES
+from aoe import norms
 
 
 def shares_above(table, deltas):
@@ -13,7 +13,7 @@ def shares_above(table, deltas):
     columns = ["space", "group", "tensors", "median", *(f"above_{delta:g}" for delta in deltas)]
     rows = [
         [space, group, len(part), part[space].median(), *((part[space] > delta).mean() for delta in deltas)]
-        for space in SPACES
+        for space in norms.names()
         for group, part in table.groupby("group")
     ]
     return pd.DataFrame(rows, columns=columns).round(6)

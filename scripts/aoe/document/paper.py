@@ -14,14 +14,9 @@ from aoe.document import findings
 from aoe.document.findings import counted, fixed, interval, listed, number
 from aoe.files.tables import read_table
 from aoe.nodes.machine import in_words
+from aoe.norms import norm
 from aoe.serving.sampling import NEUTRAL
 
-SPACES = {
-    "normalized": "‖ΔW‖/√n of the dequantized weights",
-    "frobenius": "‖ΔW‖ of the dequantized weights",
-    "codes": "‖Δ‖/√n of the stored numbers, without scales",
-    "relative": "‖ΔW‖/‖W‖ of the dequantized weights",
-}
 TITLES = {
     "figure2": "Differences by layer and kind",
     "figure3": "Distribution of the differences",
@@ -172,7 +167,7 @@ def norms(table):
     columns = [column for column in table.columns if column.startswith("above_")]
     rows = [
         {
-            "space": SPACES[row["space"]],
+            "space": norm(row["space"]).text,
             "group": row["group"].replace("_", " "),
             "tensors": f"{row['tensors']:,}",
             "median": number(row["median"]),

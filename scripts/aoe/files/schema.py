@@ -3,8 +3,10 @@
 import difflib
 import math
 import re
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 from aoe import AoeError
@@ -12,6 +14,23 @@ from aoe.files.configuration import as_written
 
 LARGEST = 2**63 - 1  # that a number may be
 QUOTES = "\"'"  # around text in a YAML file
+
+
+def with_registries(schema: Any, registries: Mapping[str, Callable[[], Any]]) -> Any:
+    """Return a copy of a JSON schema in which each ``{"registry": name}`` is what the registry of that name returns.
+
+    registries: name -> a function without arguments; it returns what stands in that place of the schema, such as the
+    list of names of an ``enum``.  Raises AoeError for a registry that there is not.
+    """
+    if isinstance(schema, list):
+        return [with_registries(item, registries) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.keys() == {"registry"} and isinstance(name := schema["registry"], str):
+        if name not in registries:
+            raise AoeError(f"A schema names the registry {name!r}; there are {', '.join(sorted(registries))}.")
+        return registries[name]()
+    return {key: with_registries(value, registries) for key, value in schema.items()}
 
 
 def check_schema(content, schema, path):

@@ -1,20 +1,13 @@
-"""How much two checkpoints differ, tensor by tensor, in every space that a threshold δ may be meant in.
-
-The paper divides the Frobenius norm of a difference by the square root of the number of elements, n [paper, section 3];
-it does not say what the norm is taken of.  So all are measured:
-
-* ``normalized``: ||ΔW||/√n of the dequantized weights;
-* ``frobenius``: ||ΔW|| of the dequantized weights;
-* ``codes``: ||Δcodes||/√n of the stored values: FP8 codes without their scales, other dtypes as they are;
-* ``relative``: ||ΔW||/||W(1)|| of the dequantized weights (0 where both are 0).
+"""How much two checkpoints differ, tensor by tensor, in every norm of aoe.norms.
 
 Sums are taken in float64, slab by slab, of values that are not rounded in between.
 """
 
 import math
 
-from aoe import AoeError
+from aoe import AoeError, norms
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.formats import COMBINABLE
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
 from aoe.numerics.slabs import slabs
@@ -30,10 +23,7 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
     "elements": "int64",
     "identical": "bool",
     "norm": "float64",
-    "normalized": "float64",
-    "frobenius": "float64",
-    "codes": "float64",
-    "relative": "float64",
+    **dict.fromkeys(norms.names(), "float64"),
 }
 
 
@@ -62,7 +52,7 @@ def check_counterpart(base, other, weight):
     theirs = other.stored(weight) if weight in other else None
     if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
-    if ours.dtype not in kernels.COMBINABLE:
+    if ours.dtype not in COMBINABLE:
         raise AoeError(f"The tensor {weight} has the dtype {ours.dtype}, whose differences cannot be measured.")
     for checkpoint in (base, other):
         checkpoint.check_scale(weight)
@@ -82,8 +72,7 @@ def slab_difference(engine, base, other, slab):
 def row(stored, place, found):
     """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
-    size, change, code_change = (math.sqrt(math.fsum(column)) for column in columns)
-    root = math.sqrt(max(stored.elements, 1))
+    sums = kernels.Sums(*map(math.fsum, columns))
     return {
         "tensor": stored.name,
         "group": str(place.group),
@@ -94,9 +83,6 @@ def row(stored, place, found):
         "rows": stored.shape[0] if stored.shape else 1,
         "elements": stored.elements,
         "identical": all(alike for alike, _ in found),
-        "norm": size,
-        "normalized": change / root,
-        "frobenius": change,
-        "codes": code_change / root,
-        "relative": change / size if size else 0.0 if not change else math.inf,
+        "norm": math.sqrt(sums.size),
+        **norms.measured(sums, stored.elements),
     }

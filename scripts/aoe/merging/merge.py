@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import DTYPES, SCALED, scale_shape
+from aoe.checkpoints.formats import FORMATS, SCALED, scale_shape
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, cpu
 from aoe.numerics.slabs import slabs
@@ -218,4 +218,4 @@ def _tensor(array, stored=None):
     import torch  # not needed to write files on the CPU
 
     tensor = torch.as_tensor(array)
-    return tensor if stored is None else tensor.view(getattr(torch, DTYPES[stored.dtype][0])).reshape(stored.shape)
+    return tensor if stored is None else tensor.view(getattr(torch, FORMATS[stored.dtype].torch)).reshape(stored.shape)

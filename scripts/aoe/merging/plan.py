@@ -11,9 +11,9 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.configs import true_config
+from aoe.checkpoints.formats import COMBINABLE
 from aoe.merging.recipe import Subset
 from aoe.merging.selection import check_recipe, places
-from aoe.numerics.kernels import COMBINABLE
 
 
 @dataclass(frozen=True)

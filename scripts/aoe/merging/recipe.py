@@ -11,11 +11,10 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
-from aoe import AoeError
+from aoe import AoeError, norms
 from aoe.checkpoints.architecture import TensorGroup
 from aoe.checkpoints.configs import STORED
 
-SPACES = ("normalized", "frobenius", "codes", "relative")
 SUM_TOLERANCE = 1e-9
 LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
 LAST_LAYER = 9999  # no model has as many
@@ -212,8 +211,9 @@ def read_recipe(name, entry, models):
             raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
     if not 0 <= recipe.threshold.delta < math.inf:
         raise AoeError(f"{where} has the threshold δ {recipe.threshold.delta}; write a number from 0 on.")
-    if recipe.threshold.space not in SPACES:
-        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({', '.join(SPACES)}).")
+    if recipe.threshold.space not in norms.names():
+        known = ", ".join(norms.names())
+        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({known}).")
     return recipe
 
 

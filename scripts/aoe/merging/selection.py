@@ -10,7 +10,8 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.acquiring.lock import UNKNOWN
 from aoe.checkpoints.architecture import Architecture, Place, TensorGroup
-from aoe.checkpoints.checkpoint import Checkpoint, weight_of
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import weight_of
 from aoe.checkpoints.inventory import inventory
 from aoe.merging.recipe import Subset, read_subset
 

@@ -4,7 +4,8 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, StoredTensor
+from aoe.checkpoints.checkpoint import StoredTensor
+from aoe.checkpoints.formats import BLOCK, FORMATS
 from aoe.numerics.kernels import FP8, cpu
 
 
@@ -31,7 +32,7 @@ class Slab:
     def bytes(self):
         """The byte range of the numbers in their tensor."""
         width = self.stored.shape[1] if self.stored.dtype == FP8 else 1
-        return tuple(place * width * DTYPES[self.stored.dtype][1] for place in (self.begin, self.end))
+        return tuple(place * width * FORMATS[self.stored.dtype].bytes for place in (self.begin, self.end))
 
     @property
     def scale_bytes(self):
@@ -47,7 +48,8 @@ class Slab:
         weight, (begin, end) = self.stored.name, self.bytes
         numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
         if self.stored.dtype != FP8:
-            return numbers.view(np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"), None
+            unsigned = f"u{FORMATS[self.stored.dtype].bytes}"
+            return numbers.view(np.float32 if self.stored.dtype == "F32" else unsigned), None
         begin, end = self.scale_bytes
         scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(engine, place, "scale", size=end - begin))
         return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
@@ -62,7 +64,7 @@ def slabs(stored, engine=cpu):
         total, columns = stored.shape
         step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
     else:
-        total, step = stored.elements, max(engine.SLAB // DTYPES[stored.dtype][1], 1)
+        total, step = stored.elements, max(engine.SLAB // FORMATS[stored.dtype].bytes, 1)
     return [Slab(stored, begin, min(begin + step, total)) for begin in range(0, total, step) if stored.elements]
 
 

@@ -10,6 +10,7 @@ import heapq
 from dataclasses import dataclass, field
 
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architectures import definitions
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def expert_ranks(config, peers):
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
     """
     layers = range(config["num_hidden_layers"])
-    experts = config.get("n_routed_experts") or config["num_experts"]
+    experts = config[definitions()[config["model_type"]].experts]
     parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
     return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 

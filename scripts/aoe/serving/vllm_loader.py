@@ -29,7 +29,8 @@ from vllm.model_executor.model_loader import register_model_loader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
-from aoe.checkpoints.checkpoint import DTYPES, Checkpoint, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import FORMATS, scale_of, scale_shape
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, copy_plan
 from aoe.numerics.kernels import FP8
@@ -163,7 +164,7 @@ def empty_tensors(merge, weight, dequantized):
     """Room for what another worker makes: the tensor, and the scale of FP8 codes."""
     stored = merge.base.stored(weight)
     if stored.dtype != FP8 or dequantized:
-        dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, DTYPES[stored.dtype][0])
+        dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, FORMATS[stored.dtype].torch)
         return [torch.empty(stored.shape, dtype=dtype, device=current_platform.device_type)]
     codes = torch.empty(stored.shape, dtype=torch.float8_e4m3fn, device=current_platform.device_type)
     return [codes, torch.empty(scale_shape(*stored.shape), device=codes.device, dtype=torch.float32)]

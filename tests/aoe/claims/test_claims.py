@@ -15,10 +15,11 @@ from aoe.claims.published import condition, first_source, limits, marks
 from aoe.claims.quantities import QUANTITIES
 from aoe.scores.statistics import Estimate
 from aoe.studies.study import check_schema
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
-SCHEMA = json.loads((ROOT / "config/schemas/claims.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("claims")
 ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 RULES = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
 

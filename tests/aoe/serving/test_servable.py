@@ -11,9 +11,10 @@ from aoe import AoeError
 from aoe.serving.servable import VERDICT, check_servable, check_template, end_think_id, longest, tokens
 from aoe.studies.study import read_study
 from benchmarks.judging import Judge
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 GPU = yaml.safe_load((ROOT / "config/studies/mini-gpu.yaml").read_text(encoding="utf-8"))
 

@@ -10,9 +10,10 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.inventory import count_parameters, expected_files, inventory, write_sparse_checkpoint
 from aoe.studies.cost import estimate
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 
 

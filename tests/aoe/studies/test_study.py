@@ -10,9 +10,10 @@ import yaml
 from aoe import AoeError
 from aoe.acquiring.lock import Locked
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 
 

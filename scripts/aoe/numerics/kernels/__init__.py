@@ -21,7 +21,6 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 FP8 = "F8_E4M3"
-COMBINABLE = (FP8, "BF16", "F16", "F32")
 
 
 class NotFiniteError(ValueError):

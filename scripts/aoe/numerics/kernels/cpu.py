@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from numba import njit
-from aoe.checkpoints.checkpoint import BLOCK, scale_shape
+from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.numerics.kernels import FP8, NotFiniteError, Sums
 
 SLAB = 2 << 20  # bytes; what a thread has in work stays in the third-level cache
