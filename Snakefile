@@ -27,12 +27,12 @@ if run.timed:
     include: "rules/latency.smk"
 
 
-if "mt_bench" in benchmarks:
+if run.judged:
 
     include: "rules/judge.smk"
 
 
-if "bigcodebench" in benchmarks:
+if run.sandboxed:
 
     include: "rules/programs.smk"
 

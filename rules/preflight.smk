@@ -141,7 +141,7 @@ if study.asks:
             "../scripts/preflight_server.py"
 
 
-if "bigcodebench" in benchmarks:
+if run.sandboxed:
 
     rule preflight_sandbox:
         output:

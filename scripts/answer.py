@@ -11,9 +11,9 @@ from aoe.serving.loaded import check_same
 from aoe.serving.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
 from aoe.serving.servable import check_template
 from aoe.serving.templates import template_of
-from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
+from benchmarks.runner import ask
 from job.logging import logged
 from job.server import server_of, settings_of
 

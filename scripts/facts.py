@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 from aoe import __version__
+from aoe.benchmarks import title_of
 from aoe.claims.published import marks
 from aoe.document import paper
-from aoe.document.findings import benchmark_name, listed
+from aoe.document.findings import listed
 from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_table
 from aoe.nodes.machine import software
 from aoe.norms import norm
+from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
 
 with logged(snakemake.log[0]):
@@ -55,7 +57,7 @@ with logged(snakemake.log[0]):
             "transitions": paper.transitions(fitted),
             "unreadable": paper.unreadable(read_table(folder / "unreadable.csv"), snakemake.params.labels),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
-            "intelligence": listed(map(benchmark_name, settings["intelligence"])),
+            "intelligence": listed(map(title_of, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
     if settings["timed"]:

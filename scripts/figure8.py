@@ -4,21 +4,15 @@ import pandas as pd
 from matplotlib.patches import Patch
 from aoe.document import drawing
 from aoe.files.tables import read_table
+from benchmarks.registry import benchmark
 from job.logging import logged
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
-NAMES = {
-    "aime2024": "AIME-\n2024",
-    "aime2025": "AIME-\n2025",
-    "gpqa_diamond": "GPQA-\nDiamond",
-    "bigcodebench": "BigCode-\nBench",
-    "mt_bench": "MT-\nBench",
-}
 
 with logged(snakemake.log[0]):
     summary = read_table(snakemake.input.summary).set_index("variant").loc[snakemake.params.variants]
     measures = [*(f"{name}_percent" for name in snakemake.params.benchmarks), "cost"]
-    names = [NAMES.get(name, name) for name in snakemake.params.benchmarks]
+    names = [benchmark(name).short_title or benchmark(name).title for name in snakemake.params.benchmarks]
     figure, (scores, cost) = drawing.figure(2.5, ncols=2, gridspec_kw={"width_ratios": [len(measures) - 1, 1]})
     width = 0.8 / len(summary)
     for index, ((_, row), (color, hatch)) in enumerate(zip(summary.iterrows(), LOOKS, strict=False)):

@@ -6,7 +6,7 @@ from aoe.nodes.energy import Meter
 from aoe.nodes.machine import hardware, in_words
 from aoe.serving.sampling import end_ids, with_ends
 from benchmarks.catalog import task_of
-from benchmarks.queueing import measures, put
+from benchmarks.throughput import measures, put
 from job.logging import logged
 from job.server import check_as_answered, server_of
 

@@ -13,8 +13,8 @@ from aoe.nodes.machine import hardware, in_words
 from aoe.nodes.readiness import trying
 from aoe.nodes.trial import too_narrow, trial_options, world
 from aoe.serving.server import Server
-from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of
+from benchmarks.runner import ask
 from job.logging import logged
 from job.server import wanted_of
 

@@ -6,7 +6,7 @@ import urllib.request
 
 from aoe import AoeError
 from aoe.serving.templates import Prompt, dated, dates_in, fault, opening_of, refusal
-from benchmarks.answering import CONTINUE
+from benchmarks.solver import CONTINUE
 
 EARLIER = "42"  # stands for the answer to a first turn, where the prompt of a second one is rendered
 SECONDS = 60  # that the server has to render a prompt

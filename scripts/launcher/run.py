@@ -16,6 +16,7 @@ from aoe.acquiring.expected import expected_lock
 from aoe.acquiring.lock import KINDS, Locked, read_lock
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.verification import check_present
+from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
 from aoe.files.configuration import read_yaml, text_options
 from aoe.files.schema import check_schema
 from aoe.merging.selection import check_selections
@@ -44,6 +45,8 @@ class Run:
         self.results = Results(study.name)
         # empty for a study that does nothing but audits
         self.benchmarks: dict[str, Any] = study.content.get("benchmarks", {})
+        self.judged = graded_by(self.benchmarks, JUDGE)
+        self.sandboxed = graded_by(self.benchmarks, SANDBOX)
         self.timed: list[str] = study.content.get("latency", {}).get("variants", [])
         self.datasets = sorted({entry["dataset"] for entry in self.benchmarks.values() if "dataset" in entry})
 
@@ -64,6 +67,10 @@ class Run:
         run = cls(folder, config, study, claims, is_main=workflow.is_main_process)
         run.prepare(os.environ)
         return run
+
+    def titles(self, benchmarks: list[str]) -> list[str]:
+        """The names of benchmarks in print."""
+        return [title_of(name) for name in benchmarks]
 
     def prepare(self, environment: dict[str, str] | os._Environ[str]) -> None:
         """Set what the run's processes find: dates that can be compared, and folders for caches.

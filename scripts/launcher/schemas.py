@@ -11,11 +11,16 @@ from typing import Any
 
 from aoe import norms
 from aoe.files.schema import with_registries
+from benchmarks import registry as benchmarks
 
 FOLDER = Path(__file__).parents[2] / "config" / "schemas"
 # name in the schemas -> what stands in its place; a registry's module must not import anything large
 REGISTRIES: dict[str, Callable[[], Any]] = {
     "norms": norms.names,
+    "benchmarks": benchmarks.names,
+    "benchmarks and the judge": benchmarks.names_and_judge,
+    "benchmarks with datasets": benchmarks.names_with_datasets,
+    "settings of benchmarks": benchmarks.settings_schemas,
 }
 
 

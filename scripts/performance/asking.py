@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from inspect_ai.dataset import Sample
 from aoe.serving.server import Server
-from benchmarks import mini
-from benchmarks.answering import make_task
+from benchmarks.solver import make_task
+from benchmarks.suite import mini
 from performance.measure import in_a_process, row
 
 ROOT = Path(__file__).parents[2]

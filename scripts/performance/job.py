@@ -81,7 +81,7 @@ def lock_and_plan(folder):
 
 def ask(url, key, connections, questions, folder):
     """Returns the seconds of questions to the model ``r1``, after another one with which everything was loaded."""
-    from benchmarks.asking import ask
+    from benchmarks.runner import ask
     from performance.asking import task
 
     ask([task(1)], "r1", url, key, 1, f"{folder}-first")

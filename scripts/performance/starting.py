@@ -9,8 +9,8 @@ import pandas as pd
 from aoe.files.tables import write_table
 from aoe.serving.server import Server
 from aoe.studies.study import read_content
-from benchmarks.asking import ask
 from benchmarks.catalog import task_of
+from benchmarks.runner import ask
 from performance.measure import row
 
 MODEL = "r1"

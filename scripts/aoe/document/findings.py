@@ -7,22 +7,11 @@ made of these, so that a figure never says anything but what is seen in it.
 import math
 
 import pandas as pd
+from aoe.benchmarks import title_of
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NEAR = 3  # points of intelligence within which a variant is called level with another
 PLURAL = {"routed_experts": "routed experts", "shared_experts": "shared experts", "dense_mlp": "dense MLPs"}
-BENCHMARKS = {
-    "aime2024": "AIME-2024",
-    "aime2025": "AIME-2025",
-    "gpqa_diamond": "GPQA-Diamond",
-    "bigcodebench": "BigCodeBench",
-    "mt_bench": "MT-Bench",
-}
-
-
-def benchmark_name(name):
-    """How a benchmark is called in print."""
-    return BENCHMARKS.get(name, name)
 
 
 def number(value, digits=3):
@@ -180,7 +169,7 @@ def figure8(table, assembled):
         return f" ({found})" if others else ""
 
     parts = [
-        f"{benchmark_name(column.removesuffix('_percent'))} {fixed(row[column])} %{beside(column, 1)}"
+        f"{title_of(column.removesuffix('_percent'))} {fixed(row[column])} %{beside(column, 1)}"
         for column in table.columns
         if column.endswith("_percent")
     ]

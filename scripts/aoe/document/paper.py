@@ -8,9 +8,10 @@ from collections import Counter
 
 import pandas as pd
 from aoe import AoeError
+from aoe.benchmarks import title_of
 from aoe.claims import NOT_RUN
 from aoe.document import findings
-from aoe.document.findings import benchmark_name, counted, fixed, interval, listed, number
+from aoe.document.findings import counted, fixed, interval, listed, number
 from aoe.files.tables import read_table
 from aoe.nodes.machine import in_words
 from aoe.norms import norm
@@ -243,7 +244,7 @@ def benchmarks(settings, scores):
         first = asked[asked.variant == asked.variant.iloc[0]]
         rows.append(
             {
-                "name": benchmark_name(name),
+                "name": title_of(name),
                 "questions": f"{first.question.nunique():,}",
                 "answers": f"{len(first):,}",
                 "total": f"{len(asked):,}",
@@ -271,7 +272,7 @@ def unreadable(table, labels):
             cells = [f"{of.unreadable[name]} of {of.answers[name]}" for name in benchmarks]
             rows.append([labels[variant], *cells, str(own.cut_off.sum())])
     totals = {name: int(table[name].sum()) for name in ("answers", "unreadable", "cut_off")}
-    return {**totals, "benchmarks": [benchmark_name(name) for name in benchmarks], "rows": rows}
+    return {**totals, "benchmarks": [title_of(name) for name in benchmarks], "rows": rows}
 
 
 def missing(entries, settings, table):
@@ -280,7 +281,7 @@ def missing(entries, settings, table):
     entries: of ``figures``; settings: the study's benchmarks; table: the claims.
     """
     lacking = [f"Figure {entry['number']} is missing: {entry['missing']}." for entry in entries if "missing" in entry]
-    unasked = [benchmark_name(name) for name in ASKED_IN_THE_PAPER if name not in settings]
+    unasked = [title_of(name) for name in ASKED_IN_THE_PAPER if name not in settings]
     if unasked:
         lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
     unrun = int((table.verdict == NOT_RUN).sum())

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.benchmarks import benchmark
 
 NEUTRAL_OPTIONS = {
     "generation-config": "vllm"
@@ -24,23 +25,22 @@ NEUTRAL = {
 KEYS = ("temperature", "top_p", "max_tokens", *NEUTRAL)
 DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
 SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
-OTHER_DEFAULTS = {"arithmetic": SMALL, "dialogue": SMALL, "mt_bench": {**DEEPSEEK, "temperature": None}}
-BY_CATEGORY = "by category"  # MT-Bench's temperature
+BY_CATEGORY = "by category"  # where each question has a temperature of its own
 
 
-def defaults_of(benchmark):
+def defaults_of(name):
     """What a benchmark is sampled with if the study does not say: ``temperature`` (None: each question has its own),
     ``top_p`` and ``max_tokens``."""
-    return OTHER_DEFAULTS.get(benchmark, DEEPSEEK)
+    return dict(benchmark(name).sampling)
 
 
-def sampled_with(benchmark, settings, options):
+def sampled_with(name, settings, options):
     """Every parameter that a benchmark's answers are sampled with, by the names of vLLM.
 
     settings: the study's for this benchmark; options: vLLM's, of the server.  A parameter that the study does not state
     has its neutral value, or that of the option ``override-generation-config``.
     """
-    stated = defaults_of(benchmark) | {key: value for key, value in settings.items() if key in KEYS}
+    stated = defaults_of(name) | {key: value for key, value in settings.items() if key in KEYS}
     overrides = settings_in(options.get("override-generation-config"))
     found = NEUTRAL | {key: value for key, value in overrides.items() if key in NEUTRAL} | stated
     found["temperature"] = BY_CATEGORY if found["temperature"] is None else found["temperature"]

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.benchmarks import JUDGE, benchmark, graded_by
 from aoe.serving.sampling import defaults_of, settings_in
 from aoe.serving.templates import END_THINK, foreseen, opening_of, template_of
 
@@ -15,7 +16,6 @@ LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
 HOTTEST = 2  # the highest temperature that vLLM takes
 VERDICT = 2048  # tokens of a judge's verdict, if the study does not say
-TWO_TURNS = ("mt_bench", "dialogue")
 
 
 def end_think_id(tokenizer):
@@ -50,7 +50,7 @@ def check_settings(study):
         wanted = (defaults_of(name) | benchmarks[name])["max_tokens"]
         _check_length(f"benchmarks.{name}.max_tokens", wanted, "latency", servers(study).get("latency", {}))
     judge = study.content.get("judge")
-    if judge and "mt_bench" in benchmarks and "endpoint" not in judge:
+    if judge and graded_by(benchmarks, JUDGE) and "endpoint" not in judge:
         _check_length("judge.max_tokens", judge.get("max_tokens", VERDICT), "serving", serving["options"])
     if serving["flavour"] != "cpu" and not serving["gpus"]:
         raise AoeError(f"serving.gpus: 0 is too few for the flavour {serving['flavour']}, which serves on GPUs.")
@@ -147,7 +147,7 @@ def check_template(name, folder, options, benchmarks):
                 "no chat_template.jinja; name one in serving.options.chat-template."
             )
         return
-    turns = 2 if any(benchmark in TWO_TURNS for benchmark in benchmarks) else 1
+    turns = 2 if any(benchmark(name).turns > 1 for name in benchmarks) else 1
     openings = dict.fromkeys(opening_of(settings) for settings in benchmarks.values())
     if sentence := foreseen(name, template, openings, turns):
         raise AoeError(sentence)
@@ -167,11 +167,11 @@ def _check_config(name, study, section, options, config):
             f"{section}.options.max-model-len: {asked} is beyond the {most:.0f} tokens that {name} can have by its "
             "config.json (max_position_embeddings)."
         )
-    for benchmark, settings in study.content["benchmarks"].items():
-        wanted = settings.get("max_tokens", defaults_of(benchmark)["max_tokens"])
+    for asked_of, settings in study.content["benchmarks"].items():
+        wanted = settings.get("max_tokens", defaults_of(asked_of)["max_tokens"])
         if most and not asked and wanted > most:
             raise AoeError(
-                f"benchmarks.{benchmark}.max_tokens: {wanted} is beyond the {most:.0f} tokens that {name} can have by "
+                f"benchmarks.{asked_of}.max_tokens: {wanted} is beyond the {most:.0f} tokens that {name} can have by "
                 "its config.json (max_position_embeddings)."
             )
 

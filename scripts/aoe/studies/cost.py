@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from aoe.benchmarks import JUDGE, benchmark, graded_by
+
 GB = 1e9
-TURNS = {"mt_bench": 2, "dialogue": 2}  # answers to a question of these
 LOG_BYTES = 6  # that an Inspect log takes, compressed, for a token: its text and its id
 
 
@@ -66,7 +67,7 @@ def estimate(study, locked):
     answers = {}
     for name, entry in benchmarks.items():
         known = [number for number in (entry.get("questions"), assumed.get("questions", {}).get(name)) if number]
-        answers[name] = min(known) * entry.get("answers", 1) * TURNS.get(name, 1) if known else None
+        answers[name] = min(known) * entry.get("answers", 1) * benchmark(name).turns if known else None
     longest = {name: entry.get("max_tokens") for name, entry in benchmarks.items()}
     judge = {"max_tokens": 2048, "retries": 2, **content.get("judge", {})}
     longest["judge"] = judge["max_tokens"] * (1 + judge["retries"])
@@ -94,11 +95,12 @@ def _tokens(study, answers, lengths):
     lengths: benchmark, or ``judge``, -> tokens.
     """
     if _judged_here(study):
-        answers = answers | {"judge": answers["mt_bench"]}
+        judged = [answers[name] for name in graded_by(answers, JUDGE)]
+        answers = answers | {"judge": None if None in judged else sum(judged)}
     if any(number is None or lengths.get(name) is None for name, number in answers.items()):
         return None
     return len(study.variants) * sum(number * lengths[name] for name, number in answers.items())
 
 
 def _judged_here(study):
-    return "mt_bench" in study.content.get("benchmarks", {}) and "endpoint" not in study.content["judge"]
+    return bool(graded_by(study.content.get("benchmarks", {}), JUDGE)) and "endpoint" not in study.content["judge"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.acquiring.sources import FolderSource, open_source, sources_in
+from aoe.benchmarks import JUDGE, graded_by, title_of
 from aoe.files.configuration import read_yaml
 from aoe.files.schema import check_schema, of_another_type
 from aoe.merging.recipe import read_recipe
@@ -346,8 +347,9 @@ def _asking_references(study, path):
     """(key, value, what it may be) of what benchmarks, scores and figures name."""
     scores, figures = study.content["scores"], study.content["figures"]
     judge = study.content.get("judge")
-    if "mt_bench" in study.content["benchmarks"] and not judge:
-        raise AoeError(f"{path}: MT-Bench needs a judge; say which in `judge`.")
+    judged = graded_by(study.content["benchmarks"], JUDGE)
+    if judged and not judge:
+        raise AoeError(f"{path}: {title_of(judged[0])} needs a judge; say which in `judge`.")
     return [
         ("scores.reference", scores["reference"], study.models),
         ("figures.base", figures["base"], study.models),

@@ -39,7 +39,7 @@ class Trials:
     def judge_elsewhere(self) -> dict[str, Any] | None:
         """The judge's settings if it is an endpoint, which has to be reached."""
         judge = self.study.content.get("judge", {})
-        return judge if "mt_bench" in self.run.benchmarks and "endpoint" in judge else None
+        return judge if self.run.judged and "endpoint" in judge else None
 
     def inputs(self, wildcards: Any = None) -> dict[str, dict[str, Any]]:
         """name -> arguments of aoe.acquiring.access.check_access, of all that is fetched."""
@@ -92,7 +92,7 @@ def _jobs(workflow: Workflow, run: Run) -> dict[str, list[str]]:
     jobs = {name: [name] for name in scripts_of(workflow)} | {"node": ["tensors"], "network": ["download"]}
     if run.study.asks:
         jobs["server"] = [f"serving_{run.study.content['serving']['flavour']}"]
-    if "bigcodebench" in run.benchmarks:
+    if run.sandboxed:
         jobs["sandbox"] = ["benchmarks"]
     if Trials(run).judge_elsewhere():
         jobs["judge"] = ["download"]

@@ -7,10 +7,8 @@ import textwrap
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-from inspect_ai.dataset import Sample
-from inspect_evals.bigcodebench.bigcodebench import INSTRUCTION_PROMPT
 from benchmarks.datasets import read_records
-from benchmarks.sandbox import OUT_OF_TIME, run
+from benchmarks.registry import Benchmark, Question, Sandboxed
 
 PROMPTS = {"complete": "complete_prompt", "instruct": "instruct_prompt"}
 FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "canonical_solution", "test", "entry_point")
@@ -65,13 +63,15 @@ if os.read(receive, 10) == b"passed":
 
 
 def samples(folder, files, mode):
-    """One Sample a task.
+    """One Question a task.
 
     mode: "complete" (the function's head and documentation are given) or "instruct" (a description in words).  Raises
     AoeError if the files are not BigCodeBench's.
     """
+    from inspect_evals.bigcodebench.bigcodebench import INSTRUCTION_PROMPT
+
     return [
-        Sample(
+        Question(
             id=record["task_id"],
             input=(INSTRUCTION_PROMPT if mode == "complete" else "") + record[PROMPTS[mode]],
             target="",
@@ -86,15 +86,18 @@ def samples(folder, files, mode):
 
 
 def solvable(tasks, sandbox, limits, threads):
-    """Of each task (a sample's metadata), whether its own solution passes here: the sandbox may lack a library, and the
-    tests may want a network.  Where it does not, nobody can tell whether an answer is right."""
+    """Return, of each task (a question's metadata), whether its own solution passes here.
+
+    The sandbox may lack a library, and the tests may want a network.  Where the solution fails, nobody can tell whether
+    an answer is right.
+    """
     return _pass([task["solution"] for task in tasks], tasks, sandbox, limits, threads)
 
 
 def grade(shown, tasks, sandbox, limits, threads):
     """Whether each answer's program passes its task's tests; the programs run in the sandbox, several at a time.
 
-    shown: what is visible of the answers; tasks: the metadata of their samples.
+    shown: what is visible of the answers; tasks: the metadata of their questions.
     """
     return _pass(
         [code_of(a, entry_point_of(t)) for a, t in zip(shown, tasks, strict=True)], tasks, sandbox, limits, threads
@@ -116,6 +119,8 @@ def _passes(code, task, sandbox, limits):
 
     task: has the ``head``, which the code may repeat, and the ``test``.
     """
+    from benchmarks.sandbox import OUT_OF_TIME, run
+
     token = secrets.token_hex(16)
     files = {HEAD: task["head"], ANSWER: code, TEST: task["test"]}
     result = run(RUNNER, sandbox, limits, files, f"{token}\n")
@@ -143,7 +148,7 @@ def code_of(answer, entry_point="task_func"):
 
 
 def has_program(answer, task):
-    """Whether an answer has a program that parses and defines the function of its task (a sample's metadata)."""
+    """Whether an answer has a program that parses and defines the function of its task (a question's metadata)."""
     tree = _tree(code_of(answer, entry_point_of(task)))
     return tree is not None and _defines(tree, entry_point_of(task))
 
@@ -263,3 +268,13 @@ def _unfenced(answer, entry_point):
             if tree and _defines(tree, entry_point):
                 return "\n".join(lines[start:end])
     return None
+
+
+BIGCODEBENCH = Benchmark(
+    name="bigcodebench",
+    title="BigCodeBench",
+    summary="programming tasks; the answers are run against the official tests in a [sandbox](#sandbox)",
+    questions=lambda settings, dataset: samples(*dataset, settings.get("mode", "instruct")),
+    grading=Sandboxed(solvable, grade, has_program),
+    short_title="BigCode-\nBench",
+)

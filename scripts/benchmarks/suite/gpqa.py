@@ -3,10 +3,9 @@
 import random
 import re
 
-from inspect_ai.dataset import Sample
-from inspect_ai.solver import MultipleChoiceTemplate
 from benchmarks.datasets import read_records
 from benchmarks.reading import LABEL, plain, undressed
+from benchmarks.registry import Benchmark, Compared, Question
 
 LETTERS = "ABCD"
 MARKUP = re.compile(r"[*`$]|\\[()\[\]]|(?<![^\W_])_+(?=[^\W_(\[])|(?<=[^\s_])_+(?![^\W_])")
@@ -55,10 +54,12 @@ WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
 def samples(folder, files, seed):
-    """One Sample a question, its choices in an order that depends on the seed and the question alone.
+    """One Question a record, its choices in an order that depends on the seed and the question alone.
 
     Raises AoeError if the files are not GPQA's.
     """
+    from inspect_ai.solver import MultipleChoiceTemplate
+
     found = []
     for record in read_records(folder, files, ["Record ID", QUESTION, RIGHT_CHOICE, *WRONG]):
         order = list(range(len(LETTERS)))
@@ -68,7 +69,7 @@ def samples(folder, files, seed):
         prompt = MultipleChoiceTemplate.SINGLE_ANSWER_COT.format(
             letters=",".join(LETTERS), question=record[QUESTION].strip(), choices=listed
         )
-        found.append(Sample(id=record["Record ID"], input=prompt, target=LETTERS[order.index(0)]))
+        found.append(Question(id=record["Record ID"], input=prompt, target=LETTERS[order.index(0)]))
     return found
 
 
@@ -133,3 +134,13 @@ def _letter(chosen):
     named = re.sub(r"(?i)option|choice|letter|answer", " ", chosen)
     letters = {letter.upper() for letter in re.findall(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])", named)}
     return letters.pop() if len(letters) == 1 and letters <= set(LETTERS) else None
+
+
+GPQA_DIAMOND = Benchmark(
+    name="gpqa_diamond",
+    title="GPQA-Diamond",
+    summary="four choices, shuffled with the seed; answered by `ANSWER: letter`",
+    questions=lambda settings, dataset: samples(*dataset, settings["seed"]),
+    grading=Compared(final_answer),
+    short_title="GPQA-\nDiamond",
+)

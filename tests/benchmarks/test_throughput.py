@@ -3,7 +3,7 @@
 import threading
 
 from benchmarks.catalog import task_of
-from benchmarks.queueing import Answered, measures, put
+from benchmarks.throughput import Answered, measures, put
 from support.scripted import Reply, Scripted
 
 

@@ -1,8 +1,8 @@
 """What a reader is shown, and how integer answers are graded."""
 
 import pytest
-from benchmarks.answering import visible
-from benchmarks.mini import arithmetic, dialogue, is_right
+from benchmarks.solver import visible
+from benchmarks.suite.mini import arithmetic, dialogue, is_right
 from mini_family.language import is_held_out
 
 

@@ -6,7 +6,8 @@ Questions come from the held-out part of the mini family's language, drawn with 
 import random
 import re
 
-from inspect_ai.dataset import Sample
+from aoe.serving.sampling import SMALL
+from benchmarks.registry import Benchmark, Compared, Question
 from mini_family import language
 
 
@@ -14,7 +15,7 @@ def arithmetic(questions, seed):
     """One question with an integer answer: ``48+4*3=?``."""
     chains, _ = _draw("arithmetic", seed, questions, shortest=3, longest=6)
     return [
-        Sample(id=number, input=chain.question, target=str(chain.answer))
+        Question(id=number, input=chain.question, target=str(chain.answer))
         for number, chain in enumerate(chains, start=1)
     ]
 
@@ -27,7 +28,7 @@ def dialogue(questions, seed):
         second = language.draw_follow_up(rng, chain.answer, 1, 3)
         metadata = {"follow_ups": [second.question]}
         target = [str(chain.answer), str(second.answer)]
-        samples.append(Sample(id=number, input=chain.question, target=target, metadata=metadata))
+        samples.append(Question(id=number, input=chain.question, target=target, metadata=metadata))
     return samples
 
 
@@ -49,3 +50,24 @@ def final_answer(shown):
     """The integer that an answer ends in, or None."""
     found = re.findall(r"Answer: *(-?\d+)", shown)
     return int(found[-1]) if found else None
+
+
+ARITHMETIC = Benchmark(
+    name="arithmetic",
+    title="arithmetic",
+    summary="chains of arithmetic modulo 100, drawn with the seed; answered by `Answer: n`",
+    questions=lambda settings, _: arithmetic(settings["questions"], settings["seed"]),
+    grading=Compared(final_answer, is_right),
+    reads_dataset=False,
+    sampling=SMALL,
+)
+DIALOGUE = Benchmark(
+    name="dialogue",
+    title="dialogue",
+    summary="two turns; the second question continues from the right answer to the first",
+    questions=lambda settings, _: dialogue(settings["questions"], settings["seed"]),
+    grading=Compared(final_answer, is_right),
+    reads_dataset=False,
+    turns=2,
+    sampling=SMALL,
+)

@@ -7,9 +7,10 @@ reference_answer/*.jsonl and judge_prompts.jsonl.
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspect_ai.dataset import Sample
 from aoe import AoeError
+from aoe.serving.sampling import DEEPSEEK
 from benchmarks.datasets import read_records
+from benchmarks.registry import Benchmark, Judged, Question
 
 CATEGORIES = {  # and their temperatures, as LMSYS asks
     "math": 0.0,
@@ -26,7 +27,7 @@ QUESTIONS, PROMPTS, REFERENCES = "question.jsonl", "judge_prompts.jsonl", "refer
 
 
 def samples(folder, files):
-    """One Sample a question, whose second turn is its follow-up, with ``category`` and ``temperature`` in its metadata.
+    """One Question a record, whose second turn is its follow-up, with ``category`` and ``temperature`` in its metadata.
 
     Raises AoeError if the files have no questions.
     """
@@ -40,7 +41,7 @@ def samples(folder, files):
         first, *follow_ups = turns
         metadata = {"follow_ups": follow_ups, "category": category, "temperature": CATEGORIES[category]}
         target = [""] * len(record["turns"])  # there is no right answer
-        found.append(Sample(id=str(record["question_id"]), input=first, target=target, metadata=metadata))
+        found.append(Question(id=str(record["question_id"]), input=first, target=target, metadata=metadata))
     return found
 
 
@@ -92,13 +93,10 @@ class Judging:
         return [{"role": "system", "content": prompt["system_prompt"]}, {"role": "user", "content": filled}]
 
 
-def check_judging(folder, files):
-    """Raises AoeError if the judge could not be asked about some turn of some question."""
-    judging = Judging.read(folder, files)
-    for sample in samples(folder, files):
-        turns = [sample.input, *sample.metadata["follow_ups"]]
-        for number in range(1, len(turns) + 1):
-            judging.messages(sample.id, sample.metadata["category"], turns[:number], [""] * number)
+def prompts(dataset):
+    """Return the function that gives the judge's messages about a Turn.  Raises AoeError if a prompt is missing."""
+    judging = Judging.read(*dataset)
+    return lambda turn: judging.messages(turn.question, turn.metadata["category"], turn.asked, turn.answered)
 
 
 def _turns(record):
@@ -107,3 +105,16 @@ def _turns(record):
         return record["choices"][0]["turns"]
     except (KeyError, IndexError, TypeError):
         raise AoeError(f"MT-Bench's reference answer {record['question_id']} has no turns in its `choices`.") from None
+
+
+MT_BENCH = Benchmark(
+    name="mt_bench",
+    title="MT-Bench",
+    summary="two-turn questions in eight categories; graded from 1 to 10 by a [judge](#judge), a tenth of which is the "
+    "mark",
+    questions=lambda settings, dataset: samples(*dataset),
+    grading=Judged(prompts),
+    turns=2,
+    sampling=DEEPSEEK | {"temperature": None},  # each category has its own
+    short_title="MT-\nBench",
+)

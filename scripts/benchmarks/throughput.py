@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
-from benchmarks import endpoint
-from benchmarks.answering import CONTINUE, THINK, answer_seed
+from benchmarks import provider
+from benchmarks.solver import CONTINUE, THINK, answer_seed
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Answered:
 def put(task, seed, model, url, key, at_once):
     """([Answered], seconds from the first request to the last answer) of the first turns of an Inspect task.
 
-    The requests are those that benchmarks.asking sends: forced opening, seed of its own each, sampling as the task's.
+    The requests are those that benchmarks.runner sends: forced opening, seed of its own each, sampling as the task's.
     seed: the benchmark's; url ends in /v1; at_once: requests under way.  Raises what the endpoint's client raises.
     """
-    os.environ |= {endpoint.URL: url, endpoint.KEY: key}
+    os.environ |= {provider.URL: url, provider.KEY: key}
     return asyncio.run(_put(task, seed, model, at_once))
 
 
@@ -47,7 +47,7 @@ def measures(answers, seconds):
 
 
 async def _put(task, seed, model, at_once):
-    server, free = endpoint.VllmEndpoint(model), asyncio.Semaphore(at_once)
+    server, free = provider.VllmEndpoint(model), asyncio.Semaphore(at_once)
 
     async def answer(sample):
         own = {"seed": answer_seed(seed, sample.id, 0)}
@@ -69,4 +69,4 @@ async def _put(task, seed, model, at_once):
         found = await asyncio.gather(*map(answer, task.dataset))
         return found, time.perf_counter() - start
     finally:
-        await endpoint.close_client()
+        await provider.close_client()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from inspect_ai import eval_set
 from aoe import AoeError
-from benchmarks import endpoint
+from benchmarks import provider
 
 LONG = 4096  # tokens: an answer that may have as many is written to the disk at once, shorter ones many at a time
 TOGETHER = 64
@@ -19,12 +19,12 @@ def ask(tasks, model, url, key, connections, folder):
     this model's logs, in which a call goes on where the one before it was stopped.  Raises AoeError with the reason if
     a question could not be answered.
     """
-    os.environ |= {endpoint.URL: url, endpoint.KEY: key}  # not as arguments, by which Inspect knows its logs again
+    os.environ |= {provider.URL: url, provider.KEY: key}  # not as arguments, by which Inspect knows its logs again
     with _few_collections():
         complete, logs = eval_set(
             list(tasks),
             log_dir=str(folder),
-            model=f"{endpoint.NAME}/{model}",
+            model=f"{provider.NAME}/{model}",
             retry_attempts=0,
             retry_immediate=False,
             log_dir_allow_dirty=True,

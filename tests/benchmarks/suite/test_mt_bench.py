@@ -5,10 +5,10 @@ import json
 import pytest
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
-from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of, turns_of
 from benchmarks.judging import Judge, judge_all, rating_of
-from benchmarks.mt_bench import Judging, samples
+from benchmarks.runner import ask
+from benchmarks.suite.mt_bench import Judging, prompts, samples
 from support.scripted import END_THINK, Reply, Scripted
 
 PROMPTS = {
@@ -214,16 +214,15 @@ def test_both_turns_are_asked_judged_and_scored(dataset, tmp_path):
     assert second["temperature"] == 0.7
     assert {r["temperature"] for r in server.requests if "1+1?" in r["messages"][0]["content"]} == {0.0}
 
-    judging = Judging.read(*dataset)
     turns = [turn for turn, _ in turns_of(log)]
-    questions = [judging.messages(t.question, t.metadata["category"], t.asked, t.answered) for t in turns]
+    questions = list(map(prompts(dataset), turns))
     assert not any("</think>" in question[1]["content"] for question in questions)
     verdicts, _ = judge(
         lambda request: Reply("[[6]]" if "REF" in request["messages"][1]["content"] else "nice"),
         questions,
         tmp_path / "v",
     )
-    marks = {(t.question, t.sample, t.number): v.rating and v.rating / 10 for t, v in zip(turns, verdicts, strict=True)}
+    marks = {t.place: v.rating and v.rating / 10 for t, v in zip(turns, verdicts, strict=True)}
     rows = list(scored_rows(log, END_THINK, marks))
     assert {(r["question"], r["turn"]): (r["category"], r["right"], r["finish"]) for r in rows} == {
         ("81", 1): ("writing", None, "stop"),

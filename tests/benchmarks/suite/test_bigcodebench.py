@@ -3,10 +3,10 @@
 import json
 
 from inspect_ai.log import read_eval_log
-from benchmarks.asking import ask
-from benchmarks.bigcodebench import grade, samples, solvable
 from benchmarks.catalog import scored_rows, task_of, turns_of
+from benchmarks.runner import ask
 from benchmarks.sandbox import Limits
+from benchmarks.suite.bigcodebench import grade, samples, solvable
 from support.scripted import END_THINK, Reply, Scripted
 
 TASK = {

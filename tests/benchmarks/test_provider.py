@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
-from benchmarks.endpoint import NAME, EndpointError, VllmEndpoint
+from benchmarks.provider import NAME, EndpointError, VllmEndpoint
 
 GONE = aiohttp.ClientConnectorError(SimpleNamespace(host="h", port=1, ssl=None), OSError("refused"))
 

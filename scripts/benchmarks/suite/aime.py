@@ -5,11 +5,10 @@ The datasets differ in the names of their fields only; FIELDS says how the id, t
 
 import re
 
-from inspect_ai.dataset import Sample
-from math_verify import parse
 from aoe import AoeError
 from benchmarks.datasets import read_records
 from benchmarks.reading import LABEL, plain, undressed
+from benchmarks.registry import Benchmark, Compared, Question
 
 FIELDS = (("ID", "Problem", "Answer"), ("id", "problem", "answer"))  # Maxwell-Jia/AIME_2024; math-ai/aime25
 PROMPT = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
@@ -47,12 +46,12 @@ WRAPPED = (("(", ")"), ("[", "]"), ("{", "}"), ("\\{", "\\}"), ("\\(", "\\)"), (
 
 
 def samples(folder, files):
-    """One Sample a problem.  Raises AoeError if the files are no AIME dataset."""
+    """One Question a problem.  Raises AoeError if the files are no AIME dataset."""
     first = read_records(folder, files, [])[0]
     names = max(FIELDS, key=lambda names: len(first.keys() & set(names)))
     id_, problem, answer = names
     return [
-        Sample(
+        Question(
             id=str(record[id_]),
             input=PROMPT.format(problem=record[problem]),
             target=_whole(record[answer], record[id_]),
@@ -135,6 +134,8 @@ def _harmless(after):
 
 def _worked_out(expression):
     """The whole number that an expression without letters comes to, or None."""
+    from math_verify import parse
+
     if TOO_LARGE.search(expression) or re.search(r"\d\s+\d|\d\s*[({\[]|[)}\]]\s*\d", _flat(expression)):
         return None
     try:
@@ -217,3 +218,16 @@ def _whole(answer, id_):
     if not re.fullmatch(r"0*\d{1,3}", text):
         raise AoeError(f"The problem {id_} has the answer {text!r}, which is no whole number from 0 to 999.")
     return str(int(text))
+
+
+AIME2024, AIME2025 = (
+    Benchmark(
+        name=f"aime{year}",
+        title=f"AIME-{year}",
+        summary="problems whose answers are whole numbers, in `\\boxed{}` or a last line `ANSWER: n`",
+        questions=lambda settings, dataset: samples(*dataset),
+        grading=Compared(final_answer, is_right),
+        short_title=f"AIME-\n{year}",
+    )
+    for year in (2024, 2025)
+)

@@ -11,8 +11,8 @@ import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log
 from aoe import AoeError
-from benchmarks.answering import answers_of, make_task
-from benchmarks.asking import LONG, ask
+from benchmarks.runner import LONG, ask
+from benchmarks.solver import answers_of, make_task
 from support import scripted
 from support.scripted import Reply, Scripted
 
@@ -61,8 +61,8 @@ def test_a_server_that_dies_loses_no_finished_answer(tmp_path):
 
 KILLED = """
 import sys
-from benchmarks.asking import ask
-from test_asking import task, LONG
+from benchmarks.runner import ask
+from test_runner import task, LONG
 ask([task(max_tokens=LONG)], "scripted", sys.argv[1], "key", 4, sys.argv[2])
 """
 
@@ -102,7 +102,7 @@ def test_a_refusal_is_reported_at_once(tmp_path):
 
 
 def test_a_server_that_always_stumbles_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.answering.RETRIES", 1)
+    monkeypatch.setattr("benchmarks.solver.RETRIES", 1)
     error, requests = put(lambda request: Reply(status=500), tmp_path, task(1))
     assert "HTTP status 500" in str(error)
     assert len(requests) == 2
