@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from aoe.document.figures import figures_of
 from launcher.answers import Answers
 from launcher.audits import Audits, show_verdicts
 from launcher.cost import show_cost

@@ -52,26 +52,3 @@ rule latencies:
         "Join the speed and energy of all variants"
     script:
         "../scripts/latencies.py"
-
-
-rule figure9:
-    input:
-        "results/{study}/latency.csv",
-    output:
-        figure_files("figure9", "figure9", "9: speed and energy"),
-    log:
-        "results/{study}/logs/figure9.log",
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        disk_mb=100,
-        runtime=minutes(10),
-    params:
-        labels=document.timed_labels(),
-        reference=answers.timed_reference(),
-    message:
-        "Figure 9: speed and energy"
-    script:
-        "../scripts/figure9.py"

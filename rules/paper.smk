@@ -41,6 +41,7 @@ rule claims:
 rule facts:
     input:
         collect("results/{{study}}/figures/{figure}.csv", figure=targets.figures),
+        document.figure_tables,
         unpack(document.claimed_results),
         claims="config/claims.yaml",
         tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
@@ -58,7 +59,7 @@ rule facts:
         runtime=minutes(10),
     params:
         study=document.study_facts,
-        figures=targets.figures,
+        figures=document.figure_settings,
         settings=document.settings,
         benchmarks=benchmarks,
         audits=study.audits,

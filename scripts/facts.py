@@ -5,7 +5,6 @@ from pathlib import Path
 
 from aoe import __version__
 from aoe.benchmarks import title_of
-from aoe.claims.published import marks
 from aoe.document import paper
 from aoe.document.findings import listed
 from aoe.files.configuration import read_yaml
@@ -16,14 +15,14 @@ from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
 
 with logged(snakemake.log[0]):
-    study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))
+    study, settings = snakemake.params.study, snakemake.params.settings
     folder = Path(snakemake.output[0]).parent
     claimed = read_yaml(snakemake.input.claims)
     table = read_table(folder / "claims.csv")
     rows, verdicts = paper.claims(table)
     deltas, norms = paper.norms(read_table(folder / "norms.csv"))
     asks = bool(snakemake.params.benchmarks)
-    drawn = paper.figures(folder, names, settings, {name: marks(claimed, name) for name in names}, asks)
+    drawn = paper.figures(folder, snakemake.params.figures, asks)
     facts = {
         **study,
         "release": __version__,

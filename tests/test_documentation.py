@@ -55,8 +55,8 @@ MADE = {
     "config/studies/NAME.lock.json",
     "scripts/aoe/checkpoints/architectures/olmoe.py",
     "tests/aoe/checkpoints/architectures/test_olmoe.py",
-    "report/figure10.rst",
-    "scripts/figure10.py",
+    "scripts/aoe/document/figures/figure10.py",
+    "tests/aoe/document/figures/test_figure10.py",
     "resources/quiz",
     "resources/quiz/quiz.jsonl",
     "scripts/benchmarks/quiz.py",
@@ -581,21 +581,11 @@ def test_a_norm_is_added_as_the_page_says(clone):
 
 @pytest.mark.workflow
 def test_a_figure_is_added_as_the_page_says(clone):
-    script, branch, finding = blocks(page("add-a-figure"), "python")
-    (rule,), (caption,) = (blocks(page("add-a-figure"), language) for language in ("snakemake", "rst"))
-    title, without = blocks(page("add-a-figure"), "text")[0].splitlines(keepends=True)
-    (clone.folder / "scripts/figure10.py").write_text(script, encoding="utf-8")
-    (clone.folder / "report/figure10.rst").write_text(caption, encoding="utf-8")
-    for file, text in (("rules/figures.smk", rule), ("scripts/aoe/document/findings.py", finding)):
-        with open(clone.folder / file, "a", encoding="utf-8") as end:
-            end.write(f"\n\n{text}")
-    library = clone.folder / "scripts/aoe/document/paper.py"
-    add_lines(library, "\nTITLES = {\n", title, "    ")
-    add_lines(library, "\nWITHOUT = {  # why a study can lack a figure\n", without, "    ")
-    edit(library, '    if name == "figure2":\n', f'{textwrap.indent(branch, "    ")}    if name == "figure2":\n')
-    edit(clone.folder / "rules/common.smk", 'FIGURES = ["figure2",', 'FIGURES = ["figure10", "figure2",')
-    clone.run(sys.executable, "-m", "ruff", "check", "scripts/figure10.py", "scripts/aoe")
-    clone.run(sys.executable, "-m", "snakefmt", "--check", "rules/figures.smk")
+    (code,) = blocks(page("add-a-figure"), "python")
+    module = clone.folder / "scripts/aoe/document/figures/figure10.py"
+    module.write_text(code, encoding="utf-8")
+    for command in (["check"], ["format", "--check"]):
+        clone.run(sys.executable, "-m", "ruff", *command, "scripts/aoe/document/figures")
     assert plan(clone, "mini")["figure10"] == 1
 
     folder = clone.folder / "results/mini"
@@ -607,10 +597,19 @@ def test_a_figure_is_added_as_the_page_says(clone):
     clone.snakemake("--allowed-rules", "figure10", "--", "results/mini/figures/figure10.svg")
     assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
     assert len((folder / "figures/figure10.csv").read_text(encoding="utf-8").splitlines()) == 3
-    code = "from pathlib import Path; from aoe import paper; print(paper.figures(Path(), ['figure10'], {}, {}, True))"
-    (clone.folder / "figures").symlink_to(folder / "figures")
-    done = clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-c", code)
-    assert "The highest score is B's, 90.0 %." in done.stdout
+
+    def python(*words):
+        return clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, *words).stdout
+
+    of_document = "from pathlib import Path; from aoe.document.paper import figures"
+    settings = {"figure10": {"paper_values": []}}
+    said = python("-c", f"{of_document}; print(figures(Path('results/mini'), {settings}, True))")
+    assert "The highest score is that of B, 90.0 %." in said
+    assert "| 10 | Intelligence against the think rate | `summary.csv` |" in python("-m", "aoe.document.figures")
+
+    edit(module, "    finding=finding,\n", "")
+    done = clone.snakemake("--dry-run", check=False)
+    assert done.returncode and re.search(r"figure10\.py does not define a complete figure \(.*'finding'", done.stderr)
 
 
 @pytest.mark.workflow

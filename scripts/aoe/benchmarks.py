@@ -15,7 +15,8 @@ JUDGE, SANDBOX, COMPARED = "judge", "sandbox", "compared"
 class Benchmark(Protocol):
     """A benchmark as the library sees it.
 
-    name: in studies and in columns of tables; title: in print; turns: answers to a question; sampling: ``temperature``
+    name: in studies and in columns of tables; title: in print; short_title: on axes, with line breaks (empty:
+    the title); turns: answers to a question; sampling: ``temperature``
     (None: each question has its own), ``top_p`` and ``max_tokens`` where a study states none; graded_by: COMPARED (with
     right answers), JUDGE or SANDBOX.
     """
@@ -24,6 +25,8 @@ class Benchmark(Protocol):
     def name(self) -> str: ...
     @property
     def title(self) -> str: ...
+    @property
+    def short_title(self) -> str: ...
     @property
     def turns(self) -> int: ...
     @property
@@ -58,6 +61,12 @@ def title_of(name: str) -> str:
     """Return the name of a benchmark in print; that of something else is itself."""
     known = _known()
     return known[name].title if name in known else name
+
+
+def short_title_of(name: str) -> str:
+    """Return the name of a benchmark on an axis; that of something else is itself."""
+    known = _known()
+    return known[name].short_title or known[name].title if name in known else name
 
 
 def _known() -> Table:

@@ -151,11 +151,6 @@ class Answers:
         """The folder and files of the dataset that the queue's questions are from, if they are from one."""
         return self.dataset_of(self.study.content["latency"]["benchmark"])
 
-    def timed_reference(self) -> str:
-        """The variant that the others are compared with: the study's reference, if its speed is measured."""
-        reference = self.study.content["scores"]["reference"]
-        return reference if reference in self.run.timed else self.run.timed[0]
-
     # scores
 
     def grades(self, wildcards: Wildcards) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aoe.claims.published import marks
+from aoe.document.figures import Figure, Settings, figures_of, settings_of
 from aoe.nodes.machine import UNKNOWN, commit
 from aoe.serving.server import command_line
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Document:
-    """The inputs and params of the rules that turn results into what people read; figures: names of the study's."""
+    """The inputs and params of the rules that turn results into what people read."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.study, self.results = run, run.study, run.results
@@ -68,17 +68,19 @@ class Document:
         """variant -> its label."""
         return {variant: self.study.label(variant) for variant in self.study.variants}
 
-    def timed_labels(self, wildcards: Wildcards | None = None) -> dict[str, str]:
-        """variant -> its label, of those whose speed is measured."""
-        return {variant: self.study.label(variant) for variant in self.run.timed}
+    def figure_settings(self, wildcards: Wildcards | None = None) -> dict[str, Settings]:
+        """figure -> what its drawing and its finding have to know of the study, of the figures that the study has."""
+        return {figure.name: settings_of(figure, self.study, self.run.claims) for figure in figures_of(self.study)}
 
-    def reference_label(self, wildcards: Wildcards) -> str:
-        """The reference's label.  Of a text, instead of a function, Snakemake would take braces for wildcards."""
-        return self.study.label(self.study.reference)
+    def figure_tables(self, wildcards: Wildcards) -> list[str]:
+        """The tables that the study's figures are drawn from, each once."""
+        return list({self.results.path(table): None for figure in figures_of(self.study) for table in figure.needs})
 
-    def paper_values(self, figure: str) -> list[tuple[Any, str]]:
-        """[(position, whose)] of what a figure shows as stated in the paper."""
-        return marks(self.run.claims, figure)
+    def figure_params(self, figure: Figure) -> dict[str, Any]:
+        """The params of a figure's rule: ``figure``, ``settings``, and ``caption``, for Snakemake's report."""
+        settings = settings_of(figure, self.study, self.run.claims)
+        # of a text, instead of a function, Snakemake would take braces for wildcards
+        return {"figure": figure.name, "settings": settings, "caption": lambda wildcards: figure.described(settings)}
 
     def _input(self, name: str) -> dict[str, str]:
         """Of a model or dataset, as it was locked: label, revision, size in words."""

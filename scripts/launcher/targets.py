@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aoe.document.figures import figures_of
+
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
     from launcher.audits import Audits
@@ -21,19 +23,7 @@ class Targets:
     def __init__(self, run: Run, inputs: Inputs, audits: Audits) -> None:
         self.run, self.study, self.results, self.inputs, self.audits = run, run.study, run.results, inputs, audits
         self.asked = list(run.study.variants) if run.benchmarks else []
-        self.figures, self.tables = self._figures(), self._tables()
-
-    def _figures(self) -> list[str]:
-        figures: list[str] = []
-        if self.study.asks:
-            figures += ["figure2", "figure3", "figure4"]
-            if self.study.positions(over_lambda2=True):
-                figures += ["figure5", "figure6"]
-            if "threshold" in self.study.content["figures"]:
-                figures += ["figure7a", "figure7b"]
-            if "assembled" in self.study.content["figures"]:
-                figures += ["figure8"]
-        return figures + (["figure9"] if self.run.timed else [])
+        self.figures, self.tables = [figure.name for figure in figures_of(run.study)], self._tables()
 
     def _tables(self) -> list[str]:
         tables = [*SCORES] if self.study.asks else []

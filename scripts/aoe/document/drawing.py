@@ -23,9 +23,9 @@ INK, BLUE, ORANGE, GREEN, RED, SKY = "#222222", "#0072B2", "#E69F00", "#009E73",
 PURPLE = "#CC79A7"
 # a sweep's mark has the next one of each; as 6 and 7 have no divisor in common, 42 marks differ
 COLORS, MARKERS, LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY), "soD^vPX", ("-", "--", "-.", ":")
-MARKS_APART = len(COLORS) * len(MARKERS)
+STYLES_APART = len(COLORS) * len(MARKERS)
 # what was published, beside what was measured: lines that differ from the sweeps' and from one another
-GREY, PUBLISHED = "#6b6b6b", [(0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (3, 2)), (0, (7, 2)), (0, (1, 3))]
+GREY, PAPER_LINES = "#6b6b6b", [(0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (3, 2)), (0, (7, 2)), (0, (1, 3))]
 FEW_ROWS = 6  # of a legend, for which a figure has room
 ACROSS, UPRIGHT = 24, 14.8  # ems: a line of a label of the horizontal axis, and of the vertical one
 ROW = 0.14  # inches: the height of a legend's row
@@ -83,14 +83,14 @@ def save(drawing, data, paths):
     plt.close(drawing)
 
 
-def marks(names):
+def styles(names):
     """[(name, (colour, marker, line))] of sweeps.
 
-    Warns with AoeWarning if there are more sweeps than marks that can be told apart.
+    Warns with AoeWarning if there are more sweeps than styles that can be told apart.
     """
-    if len(names) > MARKS_APART:
+    if len(names) > STYLES_APART:
         warnings.warn(
-            f"{len(names)} sweeps are more than the {MARKS_APART} marks that can be told apart, so that some look the "
+            f"{len(names)} sweeps are more than the {STYLES_APART} marks that can be told apart, so that some look the "
             "same in figures 4, 5 and 6; the CSV file beside each figure names every point's sweep or variant.",
             AoeWarning,
             stacklevel=2,
@@ -119,12 +119,12 @@ def of_reference(text, label):
     return "\n".join([*first, lettering.wrapped(last.replace("{}", lettering.shortened(label, 24)), UPRIGHT, 3)])
 
 
-def published(axes, marks, up=1.0):
-    """Thin grey lines where something was published: ``marks`` is a list of (position, whose), on the x axis.
+def paper_values(axes, values, up=1.0):
+    """Thin grey lines at the values that were published: a list of (position, whose), on the x axis.
 
     up: how far up they reach, as a share of the axes' height.
     """
-    for (position, whose), line in zip(marks, itertools.cycle(PUBLISHED), strict=False):
+    for (position, whose), line in zip(values, itertools.cycle(PAPER_LINES), strict=False):
         label = f"published: {position:g} ({whose})"
         axes.axvline(position, ymax=up, color=GREY, lw=0.9, ls=line, label=label, zorder=0.5)
 

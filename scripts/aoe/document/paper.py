@@ -5,39 +5,18 @@ A document's template holds sentences and no numbers; ``facts`` puts together wh
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
-from aoe import AoeError
 from aoe.benchmarks import title_of
 from aoe.claims import NOT_RUN
-from aoe.document import findings
-from aoe.document.findings import counted, fixed, interval, listed, number
+from aoe.document.figures import FIGURES, ResultTables, Settings
+from aoe.document.findings import counted, fixed, interval, listed, number, step_seen
 from aoe.files.tables import read_table
 from aoe.nodes.machine import in_words
 from aoe.norms import norm
 from aoe.serving.sampling import NEUTRAL
 
-TITLES = {
-    "figure2": "Differences by layer and kind",
-    "figure3": "Distribution of the differences",
-    "figure4": "Intelligence against inference cost",
-    "figure5": "Inference cost over λ2",
-    "figure6": "The closing tag over λ2",
-    "figure7a": "Intelligence over the threshold δ",
-    "figure7b": "Inference cost over the threshold δ",
-    "figure8": "The assembled model and its parents",
-    "figure9": "Speed and energy",
-}
-WITHOUT = {  # why a study can lack a figure
-    "figure2": "nothing is merged, so no differences were measured",
-    "figure3": "nothing is merged, so no differences were measured",
-    "figure4": "the study asks no questions",
-    "figure5": "the study has no sweep over at least four λ2",
-    "figure6": "the study has no sweep over at least four λ2",
-    "figure7a": "the study has no sweep over δ",
-    "figure7b": "the study has no sweep over δ",
-    "figure8": "the study names no assembled model",
-}
 LATENCIES = {  # what the table of speed and energy shows: how it is called, the column, times what
     "tokens": ("tokens_an_answer", 1),
     "ms to the first": ("seconds_to_first", 1000),
@@ -51,53 +30,23 @@ LATENCIES = {  # what the table of speed and energy shows: how it is called, the
 ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
 
 
-def figures(folder, names, settings, published, asks):
-    """One dict a figure of the paper: name, number, title, caption, data (path), or the reason why it is missing.
+def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[str, str]]:
+    """One dict a figure of the document: name, number, title, caption, data (path), or the reason why it is missing.
 
-    folder: results/{study}, a Path; names: the figures that the study has; settings: {space, reference, base,
-    assembled}; published: figure -> [(position, whose)]; asks: whether the study asks its variants anything.
+    folder: results/{study}; drawn: name -> settings of the figures that the study has; asks: whether the study asks its
+    variants anything.
     """
     entries = []
-    for name in names:
-        if name not in TITLES:
-            raise AoeError(
-                f"aoe.document.paper has no title for {name}; docs/how-to/add-a-figure.md says how it gets one."
-            )
-    for name, title in TITLES.items():
-        entry = {"name": name, "number": name.removeprefix("figure"), "title": title}
-        if name in names:
-            said = _finding(name, folder, settings, published.get(name, []))
-            entry |= {"caption": said, "data": f"figures/{name}.csv"}
-        elif name not in WITHOUT:  # no figure of the paper's: nobody misses it
-            continue
-        else:
-            entry |= {"missing": WITHOUT[name] if asks else "the study asks no questions"}
-        entries.append(entry)
+    for figure in FIGURES.values():
+        entry = {"name": figure.name, "number": figure.number, "title": figure.title}
+        if figure.name in drawn:
+            data = f"figures/{figure.name}.csv"
+            tables = ResultTables(folder / table for table in figure.needs)
+            caption = figure.finding(read_table(folder / data), tables, drawn[figure.name])
+            entries.append(entry | {"caption": caption, "data": data})
+        elif figure.in_paper:
+            entries.append(entry | {"missing": figure.missing if asks else "the study asks no questions"})
     return entries
-
-
-def _finding(name, folder, settings, published):
-    table = read_table(folder / f"figures/{name}.csv")
-    if name == "figure2":
-        return findings.figure2(table, settings["space"])
-    if name == "figure3":
-        return findings.figure3(table, settings["space"], [position for position, _ in published])
-    if name == "figure4":
-        return findings.figure4(table, settings["reference"])
-    if name == "figure5":
-        return findings.figure5(table)
-    if name == "figure6":
-        return findings.figure6(table, read_table(folder / "transitions.csv"), published)
-    if name == "figure9":
-        return findings.figure9(table, settings["timed"])
-    if name == "figure8":
-        return findings.figure8(table, settings["assembled"])
-    if name in ("figure7a", "figure7b"):
-        base = read_table(folder / "summary.csv").set_index("variant").loc[settings["base"]]
-        return findings.figure7(table, "intelligence" if name == "figure7a" else "cost", base)
-    raise AoeError(
-        f"aoe.document.paper knows no sentence for {name}; docs/how-to/add-a-figure.md says how it gets one."
-    )
 
 
 def variants(summary):
@@ -313,6 +262,6 @@ def key_figures(summary, fitted, curves, settings, models):
     found["steps"] = [
         {"sweep": row.sweep, "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high)}
         for row in steps.itertuples()
-        if findings.step_seen(row, places.loc[row.sweep])
+        if step_seen(row, places.loc[row.sweep])
     ]
     return found

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aoe.document.figures import FIGURES
 from launcher.resources import members
 
 STAGES = ["lock", "fetch", "verify", "diff", "merge", "audit", "answer", "latency"]
@@ -37,8 +38,10 @@ def scripts_of(workflow):
     found = {}
     for rules in rules_of(workflow).values():
         for rule in rules:
-            path = Path(rule.snakefile).parent / str(rule.script)
-            found.setdefault(environment_of(rule), {})[str(path.resolve())] = None
+            paths = [(Path(rule.snakefile).parent / str(rule.script)).resolve()]
+            # one script draws every figure, with what the figure's own module imports
+            paths += [FIGURES[rule.name].module] if rule.name in FIGURES else []
+            found.setdefault(environment_of(rule), {}).update(dict.fromkeys(map(str, paths)))
     return {environment: list(scripts) for environment, scripts in found.items()}
 
 

@@ -98,7 +98,7 @@ def write_results(folder, label):
                 {"sweep": sweep, "measure": measure, "lambda2": x, "value": x, "low": x, "high": x} for x in (0, 1)
             ]
     write_table(pd.DataFrame(fits), folder / "transitions.csv")
-    write_table(pd.DataFrame(curves), folder / "curves.csv")
+    write_table(pd.DataFrame(curves), folder / "transition_curves.csv")
     speed = [
         {"variant": variant, "at_once": at_once, "tokens_an_answer": 9.0}
         | {f"{name}{end}": 1.0 for name in MEASURED for end in ("", "_low", "_high")}
@@ -112,27 +112,34 @@ def write_results(folder, label):
 
 
 MEASURED = ("seconds_an_answer", "answers_per_second", "joules_an_answer")
-TABLES = {"summary": "summary.csv", "transitions": "transitions.csv", "curves": "curves.csv"}
-MARKS = [(0.5, "paper")]
+TABLES = {"summary": "summary.csv", "transitions": "transitions.csv", "curves": "transition_curves.csv"}
+PAPER_VALUES = [(0.5, "paper")]
+# figure -> (settings, tables); audit_map is no figure of the document, and has a script of its own
 FIGURES = {
     "figure4": ({"named": VARIANTS[:4], "sweeps": POINTS}, TABLES),
-    "figure_sweep": ({"measure": "closing", "sweeps": POINTS}, TABLES),
-    "figure_threshold": ({"measure": "cost", "points": POINTS["True"], "base": "v3", "space": "codes"}, TABLES),
+    "figure6": ({"measure": "closing", "sweeps": POINTS}, TABLES),
+    "figure7b": ({"measure": "cost", "points": POINTS["True"], "base": "v3", "space": "codes"}, TABLES),
     "figure8": ({"variants": ["v3", "NA", "r1"], "benchmarks": ["arithmetic"]}, TABLES),
     "figure9": ({"reference": "v3"}, {"table": "latency.csv"}),
     "audit_map": ({"settings": {"parents": ["v3", "r1"]}}, {"table": "map.csv"}),
 }
 
 
+def draw(name, folder, settings, monkeypatch, **tables):
+    """``drawn``, of a figure or of an audit's map."""
+    if name == "audit_map":
+        return drawn(name, folder, settings, monkeypatch, ("svg", "pdf", "png"), **tables)
+    return drawn("figure", folder, {"figure": name, "settings": settings}, monkeypatch, **tables)
+
+
 @pytest.mark.parametrize("label", [ODD[i] for i in (2, 4, 5, 9, 11)], ids=["dollar", "braces", "html", "cjk", "long"])
-@pytest.mark.parametrize("script", FIGURES)
-def test_figures_show_every_label_inside_of_the_picture(tmp_path, script, label, monkeypatch, capfd):
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_show_every_label_inside_of_the_picture(tmp_path, name, label, monkeypatch, capfd):
     write_results(tmp_path, label)
-    params, inputs = FIGURES[script]
+    settings, tables = FIGURES[name]
     labels = {variant: label if variant == "v3" else f"{label}{i}" for i, variant in enumerate(VARIANTS)}
-    params = params | {"labels": labels, "reference_label": label, "published": MARKS}
-    endings = ("svg", "pdf", "png") if script == "audit_map" else ("svg", "pdf", "png", "csv")
-    output, texts = drawn(script, tmp_path, params, monkeypatch, endings, **inputs)
+    settings = settings | {"labels": labels, "reference_label": label, "paper_values": PAPER_VALUES}
+    output, texts = draw(name, tmp_path, settings, monkeypatch, **tables)
     if len(label) < 12:
         assert any(label in text for text, _, _ in texts), texts
     for text, box, whole in texts:
@@ -148,10 +155,10 @@ def test_figures_show_every_label_inside_of_the_picture(tmp_path, script, label,
 
 
 def test_each_sweep_has_a_look_of_its_own_as_long_as_there_are_any():
-    looks = [look for _, look in drawing.marks([f"sweep {i}" for i in range(drawing.MARKS_APART)])]
-    assert len({(color, marker) for color, marker, _ in looks}) == drawing.MARKS_APART >= 40
-    with pytest.warns(AoeWarning, match="43 sweeps are more than the 42 marks"):
-        assert len(drawing.marks([f"sweep {i}" for i in range(43)])) == 43
+    looks = [look for _, look in drawing.styles([f"sweep {i}" for i in range(drawing.STYLES_APART)])]
+    assert len({(color, marker) for color, marker, _ in looks}) == drawing.STYLES_APART >= 40
+    with pytest.warns(AoeWarning, match="43 sweeps are more than the 42 styles"):
+        assert len(drawing.styles([f"sweep {i}" for i in range(43)])) == 43
 
 
 def test_many_sweeps_have_a_legend_that_fits(tmp_path, monkeypatch):
@@ -159,8 +166,8 @@ def test_many_sweeps_have_a_legend_that_fits(tmp_path, monkeypatch):
     sweeps = {f"sweep-{i}": POINTS["True"] for i in range(12)}
     fits = [{"sweep": s, "measure": "cost", "midpoint": 0.5, "midpoint_low": 0.4, "midpoint_high": 0.6} for s in sweeps]
     write_table(pd.DataFrame(fits), tmp_path / "transitions.csv")
-    params = {"measure": "cost", "sweeps": sweeps, "reference_label": "R1", "published": []}
-    _, texts = drawn("figure_sweep", tmp_path, params, monkeypatch, **TABLES)
+    settings = {"measure": "cost", "sweeps": sweeps, "reference_label": "R1", "paper_values": []}
+    _, texts = draw("figure5", tmp_path, settings, monkeypatch, **TABLES)
     shown = [text for text, _, _ in texts]
     assert [text for text in shown if text.startswith("sweep-")] == list(sweeps)
     assert all(whole.y0 <= box.y0 and box.y1 <= whole.y1 for _, box, whole in texts)
