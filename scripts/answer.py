@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe import AoeError
 from aoe.nodes.machine import commit, hardware, software
@@ -16,6 +17,9 @@ from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
 from job.logging import logged
 from job.server import server_of, settings_of
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 
 def digest(job):

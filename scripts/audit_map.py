@@ -1,5 +1,7 @@
 """Map of an audit: from which parent is what, layer by layer and group by group, in the parents' colours."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch, Rectangle
@@ -7,6 +9,9 @@ from aoe.checkpoints.architecture import TensorGroup
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 PAPER = "#f2f2f2"
 DISTINCT = 10  # colours of the palette for people who do not see all of them

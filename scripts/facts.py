@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe import __version__
 from aoe.claims.published import marks
@@ -11,6 +12,9 @@ from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_table
 from aoe.nodes.machine import software
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     study, names, settings = (snakemake.params[key] for key in ("study", "figures", "settings"))

@@ -1,8 +1,13 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
+from typing import TYPE_CHECKING
+
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 PANELS = {
     "routed_experts": ["gate_proj", "up_proj", "down_proj", "w1", "w3", "w2"],

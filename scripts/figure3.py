@@ -1,9 +1,14 @@
 """Figure 3: the distribution of the differences, and how many tensors exceed a threshold δ."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 

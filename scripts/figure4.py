@@ -1,9 +1,14 @@
 """Figure 4: intelligence against inference cost, for every variant."""
 
+from typing import TYPE_CHECKING
+
 from adjustText import adjust_text
 from aoe.document import drawing, lettering
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 STEPS = 500  # in which labels find a free place
 

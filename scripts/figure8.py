@@ -1,10 +1,15 @@
 """Figure 8: the assembled model beside its parents, on every benchmark, and what an answer costs."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from matplotlib.patches import Patch
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 LOOKS = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
 NAMES = {

@@ -1,8 +1,13 @@
 """Figure 9: time, speed and energy of an answer, for variants that were put the same queues of questions."""
 
+from typing import TYPE_CHECKING
+
 from aoe.document import drawing, lettering
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     table, labels, reference = read_table(snakemake.input[0]), snakemake.params.labels, snakemake.params.reference

@@ -1,9 +1,14 @@
 """Figures 5 and 6: a measure over λ2 for every sweep, the closing tag with its fitted transition."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from aoe.document import drawing, lettering
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 FITTED = ("closing",)  # the other measures' points are joined: a step alone does not describe them
 LABELS = {

@@ -1,9 +1,14 @@
 """Figures 7a and 7b: a measure over the threshold δ, for merges with equal weights."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from aoe.document import drawing, lettering
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 LABELS = {"intelligence": "intelligence score (%)", "cost": "inference cost\n(output tokens, {} = 1)"}
 

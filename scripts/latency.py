@@ -1,5 +1,7 @@
 """How fast one variant answers the study's queues of questions, and with how much energy: alone on its machine."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from aoe.files.tables import write_table
 from aoe.nodes.energy import Meter
@@ -9,6 +11,9 @@ from benchmarks.catalog import task_of
 from benchmarks.queueing import measures, put
 from job.logging import logged
 from job.server import check_as_answered, server_of
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is measured
 

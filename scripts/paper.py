@@ -3,11 +3,15 @@
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typst
 from aoe import AoeWarning
 from aoe.document.letters import is_seen, without_font
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 # this standard forbids boxes in the place of letters
 PROBE, WITHOUT_BOXES = b'#set text(font: "Libertinus Serif")\n#sys.inputs.letters', ["a-2b"]

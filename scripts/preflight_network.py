@@ -4,11 +4,15 @@ import os
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from aoe import AoeError
 from aoe.acquiring.access import check_access
 from aoe.nodes.readiness import trying
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 
 def denied(name):

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import Merge
@@ -13,6 +14,9 @@ from aoe.merging.shard_writer import write_shard
 from aoe.nodes.probing import free_mib
 from aoe.nodes.readiness import trying
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 SLOW_CLOCK = 5  # seconds between the clocks of the node and the file system, by which Snakemake takes files for old
 LEAST = 100  # MiB that a job can write

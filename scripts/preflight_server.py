@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inspect_ai.log import read_eval_log
 from aoe.checkpoints.checkpoint import Checkpoint
@@ -17,6 +18,9 @@ from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of
 from job.logging import logged
 from job.server import wanted_of
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 NAME = "trial"
 WEIGHTS = (0.25, 0.75)  # of the base and the other parent: a mixture that answers as well as the other

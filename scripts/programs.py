@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -10,6 +11,9 @@ from benchmarks import bigcodebench
 from benchmarks.catalog import turns_of
 from benchmarks.sandbox import from_settings
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     sandbox, limits = from_settings(snakemake.params.sandbox)

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import bigcodebench
 from benchmarks.sandbox import from_settings
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     sandbox, limits = from_settings(snakemake.params.sandbox)
