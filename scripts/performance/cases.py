@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from aoe.acquiring.hashing import sha256
-from aoe.checkpoints.checkpoint import BLOCK, INDEX, Checkpoint
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.checkpoints.shard import BLOCK
 from aoe.merging.difference import shard_differences
 from aoe.numerics import fp8, kernels
 from aoe.numerics.kernels import FP8

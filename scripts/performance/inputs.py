@@ -5,8 +5,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.inventory import inventory
+from aoe.checkpoints.shard import DTYPES, make_header, scale_of, scale_shape
 
 CHUNK = 32 << 20  # random bytes that a file is filled with again and again
 QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them

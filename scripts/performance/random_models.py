@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from aoe.checkpoints.checkpoint import INDEX, scale_of
+from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.inventory import inventory
+from aoe.checkpoints.shard import scale_of
 from aoe.numerics import fp8
 from aoe.numerics.kernels import FP8
 

@@ -20,7 +20,8 @@ from aoe.acquiring.lock import Locked, check_needed, digest, holdings
 from aoe.acquiring.sources import FolderSource, open_source
 from aoe.acquiring.together import check, check_stored
 from aoe.acquiring.web import UrlSource
-from aoe.checkpoints.checkpoint import INDEX, LARGEST_HEADER, OUTLINE, SINGLE, Checkpoint
+from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
+from aoe.checkpoints.shard import LARGEST_HEADER
 from aoe.checkpoints.vocabulary import FILES
 from aoe.files.disk import alone, flush
 

@@ -18,7 +18,7 @@ from aoe.audit.fitting import explain
 from aoe.audit.sampling import Sample
 from aoe.audit.storage import CONVERTED, SAME, Deviation, equal_values, largest, mixture, ranges, rebuild, ways
 from aoe.checkpoints.architecture import Architecture
-from aoe.checkpoints.checkpoint import scale_of
+from aoe.checkpoints.shard import scale_of
 from aoe.merging.difference import row as difference_row
 from aoe.merging.merge import alike
 from aoe.merging.plan import check_compatible

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from aoe.audit.storage import CONVERTED
-from aoe.checkpoints.checkpoint import BLOCK
+from aoe.checkpoints.shard import BLOCK
 from aoe.numerics.kernels import FP8, cpu
 
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was

@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
+from aoe.checkpoints.shard import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
 from aoe.numerics.kernels import COMBINABLE
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order

@@ -9,7 +9,7 @@ from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
 from aoe.audit.attribution import ROUNDING, Tolerance
 from aoe.audit.verdict import LEFT_OUT, UNDECIDABLE, check, deviation, group_table, overall
 from aoe.checkpoints.architecture import TensorGroup
-from aoe.checkpoints.checkpoint import weight_of
+from aoe.checkpoints.shard import weight_of
 
 
 def report(rows, audit, recovered, settings, claim):

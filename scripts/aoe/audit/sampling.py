@@ -3,7 +3,7 @@
 import numpy as np
 from aoe.audit.bounds import bounds_of
 from aoe.audit.storage import rebuild
-from aoe.checkpoints.checkpoint import BLOCK
+from aoe.checkpoints.shard import BLOCK
 from aoe.numerics.kernels import cpu
 
 ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab

@@ -8,7 +8,7 @@ import json
 from typing import NamedTuple
 
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import BLOCK, SCALED, scale_of
+from aoe.checkpoints.shard import BLOCK, SCALED, scale_of
 
 STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture, TensorGroup
-from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import INDEX
+from aoe.checkpoints.shard import DTYPES, make_header, scale_of, scale_shape
 
 
 def inventory(config):

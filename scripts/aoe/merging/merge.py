@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import DTYPES, SCALED, scale_shape
+from aoe.checkpoints.shard import DTYPES, SCALED, scale_shape
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, cpu
 from aoe.numerics.slabs import slabs

@@ -10,8 +10,9 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.acquiring.lock import UNKNOWN
 from aoe.checkpoints.architecture import Architecture, Place, TensorGroup
-from aoe.checkpoints.checkpoint import Checkpoint, weight_of
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.inventory import inventory
+from aoe.checkpoints.shard import weight_of
 from aoe.merging.recipe import Subset, read_subset
 
 

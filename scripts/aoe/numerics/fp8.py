@@ -6,7 +6,7 @@ plain torch; aoe.numerics.kernels does the same in one pass.
 """
 
 import torch
-from aoe.checkpoints.checkpoint import BLOCK, scale_shape
+from aoe.checkpoints.shard import BLOCK, scale_shape
 
 LARGEST = 448.0  # the largest finite e4m3 value
 

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, StoredTensor
+from aoe.checkpoints.shard import BLOCK, DTYPES, StoredTensor
 from aoe.numerics.kernels import FP8, cpu
 
 

@@ -29,7 +29,8 @@ from vllm.model_executor.model_loader import register_model_loader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
-from aoe.checkpoints.checkpoint import DTYPES, Checkpoint, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.shard import DTYPES, scale_of, scale_shape
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, copy_plan
 from aoe.numerics.kernels import FP8

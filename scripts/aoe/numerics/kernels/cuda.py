@@ -11,7 +11,7 @@ from functools import cache
 import torch
 import triton
 import triton.language as tl
-from aoe.checkpoints.checkpoint import BLOCK
+from aoe.checkpoints.shard import BLOCK
 from aoe.numerics.kernels import FP8, NotFiniteError, Sums
 
 SLAB = 32 << 20  # bytes; smaller pieces do not fill the way to the GPU
