@@ -9,8 +9,20 @@ from aoe.numerics.kernels.arithmetic import BF16, F16, F32, dequantize
 from aoe.numerics.kernels.comparing import alike, deviation, has_nan
 
 __all__ = [
-    *("SLAB", "alike", "combine", "dequantize", "deviation", "difference", "empty", "enter", "here", "host", "memory"),
-    *("rounded", "steps", "values"),
+    "SLAB",
+    "alike",
+    "combine",
+    "dequantize",
+    "deviation",
+    "difference",
+    "empty",
+    "enter",
+    "here",
+    "host",
+    "memory",
+    "rounded",
+    "steps",
+    "values",
 ]
 
 SLAB = 2 << 20  # bytes; what a thread has in work stays in the third-level cache
