@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.nodes.machine import commit, hardware, software
@@ -68,7 +68,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
+    ran_on: dict[str, Any] = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
     ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
     ran_on |= {"prompts": prompts}

@@ -30,7 +30,8 @@ with logged(snakemake.log.job):
             for repeat in range(settings["repeats"] + 1):
                 idle, before = meter.watts(IDLE_SECONDS), meter.joules()
                 answers, seconds = put(task, benchmark["seed"], variant, server.url, server.key, queue["at_once"])
-                used = None if before is None else meter.joules() - before
+                after = meter.joules()
+                used = None if before is None or after is None else after - before
                 row = {"variant": variant, "at_once": queue["at_once"], "repeat": repeat, **measures(answers, seconds)}
                 row |= {"idle_watts": idle, "joules_an_answer": None if used is None else used / len(answers)}
                 rows += [row | {"machine": machine}] if repeat else []

@@ -1,9 +1,13 @@
 """The server that a rule's job asks, as its input, params and resources say."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
@@ -14,8 +18,11 @@ from aoe.serving.loaded import check_same
 from aoe.serving.pins import family_of
 from aoe.serving.server import Server
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
 
-def server_of(job, name, options=None):
+
+def server_of(job: Snakemake, name: str, options: Mapping[str, Any] | None = None) -> Server:
     """An aoe.serving.server.Server, not started yet, for what is called ``name``; job: the script's ``snakemake``
     object; options: of vLLM, which go before those of the study's section ``serving``.
 
@@ -41,7 +48,7 @@ def server_of(job, name, options=None):
     )
 
 
-def served_folder(checkpoints, plan, folder):
+def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folder: Path) -> str:
     """The folder whose config and tokenizer a server uses: the first checkpoint's, unless these are not the model's.
 
     checkpoints: name -> folder; plan: path of a Plan, or None; folder: where another config, or tokenizer, is put,
@@ -63,7 +70,7 @@ def served_folder(checkpoints, plan, folder):
     return str(folder.absolute())
 
 
-def wanted_of(job, options, checkpoint):
+def wanted_of(job: Snakemake, options: Mapping[str, Any], checkpoint: Path | str) -> Wanted:
     """What a server with these options of vLLM asks of its node; checkpoint: the folder whose config it has."""
     environment, resources = job.params.serving["environment"], job.resources
     return Wanted(
@@ -78,12 +85,12 @@ def wanted_of(job, options, checkpoint):
     )
 
 
-def settings_of(server):
+def settings_of(server: Server) -> str:
     """A digest of what a server was told, by which another server of the same variant can be compared with it."""
     return hashlib.sha256(json.dumps(server.settings, sort_keys=True).encode()).hexdigest()
 
 
-def check_as_answered(job, server):
+def check_as_answered(job: Snakemake, server: Server) -> None:
     """Raises AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
     same, computes with the same; job: the script's ``snakemake`` object, whose input ``answered`` is their record."""
     answered = json.loads(Path(job.input.answered).read_text(encoding="utf-8"))

@@ -1,9 +1,11 @@
 """What a lock will hold, as far as it is known before anybody asked the Hub: enough to plan with, and to count."""
 
 import json
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.acquiring.lock import Locked, check_name, check_needed
@@ -14,7 +16,7 @@ NOT_HASHED = "0" * 64  # no file has this digest: what is expected cannot be tak
 BESIDE = {"config.json": 2_000, "model.safetensors.index.json": 9_000_000, "tokenizer.json": 8_000_000}  # bytes, about
 
 
-def expected_lock(study):
+def expected_lock(study: Any) -> dict[str, Locked]:
     """{name: Locked} of all models and datasets of a Study, from what it expects of them; their digests are not known.
 
     Raises AoeError if the study does not say what to expect, or a config cannot be read.
@@ -56,7 +58,7 @@ def _origin(file, parts, sources, where):
     raise AoeError(f"{where}: the study expects the file {file}, which none of its patterns (`files`) matches.")
 
 
-def check_expected(locked, expected, config=None):
+def check_expected(locked: Locked, expected: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
     """Raises AoeError if what was locked is not what the study expects of it.
 
     locked: a Locked; expected: what the study says: {file: bytes} of a dataset, of which the names count, or {"config",
@@ -78,7 +80,7 @@ def check_expected(locked, expected, config=None):
         )
     known = inventory(_read_config(expected["config"]))
     try:
-        found = inventory(config)
+        found = inventory(config or {})
     except AoeError as error:
         raise AoeError(f"{where}: {error}") from error
     for tensor in [*known, *found]:

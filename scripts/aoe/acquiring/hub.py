@@ -8,11 +8,14 @@ import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aoe import AoeError
-from aoe.acquiring.lock import check_name, kind_of
+from aoe.acquiring.lock import FileEntry, check_name, kind_of
 from aoe.acquiring.transfer import STALL_SECONDS, advice, cause, may_pass, read_range, retried, stream, within
 from aoe.acquiring.xet import download
 
@@ -27,7 +30,9 @@ NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|^[/.]|\.$|@\{|/\.|\.
 class HubSource:
     """A repository of the Hub at one revision."""
 
-    def __init__(self, uri, where="The study", commit=None, stall_seconds=STALL_SECONDS):
+    def __init__(
+        self, uri: str, where: str = "The study", commit: str | None = None, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         try:
             from huggingface_hub.errors import HfUriError
             from huggingface_hub.utils import disable_progress_bars, get_token, logging, parse_hf_uri
@@ -54,15 +59,15 @@ class HubSource:
         self.asked = revision
         self.commit = commit or (revision if COMMIT.fullmatch(revision) else None)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.repo} at {self.revision[:12]}"
 
-    def origin(self, file):
+    def origin(self, file: str) -> str:
         """Where a file comes from, as a source's text with the commit."""
         kind = "" if self.type == "model" else f"{self.type}s/"
         return f"hf://{kind}{self.repo}@{self.commit}"
 
-    def snapshot(self, deep=True, patterns=("*",)):
+    def snapshot(self, deep: bool = True, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
         """{file: {"size", "sha256" or "git"}} of every file of the revision that a pattern matches, as the Hub states
         them; sets ``commit``.
 
@@ -86,18 +91,18 @@ class HubSource:
                 raise ValueError("a commit, a size or a digest is missing")
         return {file: facts for file, facts in files.items() if any(fnmatch(file, pattern) for pattern in patterns)}
 
-    def names(self, patterns, deep=True):
+    def names(self, patterns: Iterable[str], deep: bool = True) -> list[str]:
         """The names of the files that a pattern matches."""
         return list(self.snapshot(deep, patterns))
 
-    def read(self, file, begin, end):
+    def read(self, file: str, begin: int, end: int) -> bytes:
         """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         from huggingface_hub.utils import build_hf_headers
 
         with self._told(file):
             return retried(lambda: read_range(self._url(file), build_hf_headers(), begin, end, self.stall_seconds))
 
-    def transfer(self, file, facts, target):
+    def transfer(self, file: str, facts: FileEntry, target: Path) -> str | None:
         """Download a file to ``target``, going on after the bytes that it holds already.
 
         Xet is used for a file of which nothing is there, where the Hub offers it and ``hf_xet`` is there; after a first

@@ -14,11 +14,14 @@ before a single one is there.
 import hashlib
 import json
 import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 
 KINDS = ("models", "datasets")
 UNFINISHED = {".partial", ".lock"}  # what an interrupted transfer or merge leaves
@@ -29,6 +32,9 @@ ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing re
 # what a checkpoint has in folders of its own: further chat templates, code, settings of processors, vocabularies
 IN_FOLDERS = {".jinja", ".json", ".py", ".txt", ".model", ".tiktoken", ".bpe", ".vocab", ".spm", ".yaml", ".yml"}
 
+# What a lock says of a file: its ``size``, ``sha256`` or ``git``, and ``from`` and ``holds`` where it has them.
+FileEntry = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Locked:
@@ -37,13 +43,13 @@ class Locked:
 
     name: str
     kind: str
-    files: dict
+    files: dict[str, dict[str, Any]]
     repo: str | None = None
     asked: str | None = None
     commit: str | None = None
 
     @property
-    def revision(self):
+    def revision(self) -> str:
         """What it is called for good: repository and commit, or a digest of its file names and their digests."""
         if self.repo:
             return f"{self.repo}@{self.commit}"
@@ -51,17 +57,17 @@ class Locked:
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
     @property
-    def short_revision(self):
+    def short_revision(self) -> str:
         """The first twelve digits of the commit, or of the digest, for the name of a folder."""
         return (self.commit or self.revision.removeprefix("sha256:"))[:12]
 
-    def provenance(self, recipe):
+    def provenance(self, recipe: Any) -> dict[str, Any]:
         """What a merged checkpoint says of this parent: {"revision", "files": those that were read, "repo" if any}."""
         files = {name: {k: v for k, v in self.files[name].items() if k != "holds"} for name in self.needed_by(recipe)}
         return {"revision": self.revision, "files": files} | ({"repo": self.repo} if self.repo else {})
 
     @property
-    def needed(self):
+    def needed(self) -> list[str]:
         """The names of the files that a study reads.
 
         Of a model: its shards that the index names, and what ``belonging`` finds.
@@ -71,7 +77,7 @@ class Locked:
         belonging_ = belonging(self.files)
         return [name for name, facts in self.files.items() if name in belonging_ or "holds" in facts]
 
-    def needed_by(self, recipe):
+    def needed_by(self, recipe: Any) -> list[str]:
         """The names of the files that a recipe reads of this parent; of one that is not the base, its part in S."""
         return [
             name
@@ -80,26 +86,26 @@ class Locked:
         ]
 
     @property
-    def shards(self):
+    def shards(self) -> list[str]:
         """The names of the shards."""
         return [name for name in self.needed if name.endswith(".safetensors")]
 
-    def size(self, names):
+    def size(self, names: Iterable[str]) -> int:
         """The bytes of some of the files."""
         return sum(self.files[name]["size"] for name in names)
 
 
-def kind_of(facts):
+def kind_of(facts: FileEntry) -> str:
     """Which digest the lock has for a file: ``sha256``, else ``git``."""
     return "sha256" if "sha256" in facts else "git"
 
 
-def digest(facts):
+def digest(facts: FileEntry) -> str:
     """A locked file's digest, whichever the lock has."""
     return facts[kind_of(facts)]
 
 
-def belonging(names):
+def belonging(names: Iterable[str]) -> set[str]:
     """The set of those files of a model that belong to its checkpoint beside the shards.
 
     names: of all files, relative to its folder.  Beside the config, these are all but weights in whatever format and
@@ -120,7 +126,7 @@ def belonging(names):
     return found
 
 
-def names_beside(folder):
+def names_beside(folder: Path | str) -> list[str]:
     """The names of a folder's files, sorted, and of those in folders below it that belong to a checkpoint (see above).
 
     What is hidden or unfinished is left out; so are folders that cannot be read, and links that lead back up.
@@ -143,7 +149,9 @@ def names_beside(folder):
     return [name for name in names if "/" not in name or (name in belonging_ and (folder / name).is_file())]
 
 
-def read_lock(path, names, check=lambda content: None):
+def read_lock(
+    path: Path | str, names: Mapping[str, Collection[str]], check: Callable[[Any], object] = lambda content: None
+) -> dict[str, Locked]:
     """{name: Locked} of a lock file.
 
     names: the study's models and datasets, {"models": …, "datasets": …}; check: raises AoeError if the content is not
@@ -186,7 +194,7 @@ def _unique(pairs):
     return content
 
 
-def check_name(file, where):
+def check_name(file: str, where: str) -> None:
     """Raises AoeError for a file name that would lead out of its folder, or is none."""
     path = PurePosixPath(file)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in file or not file.isprintable():
@@ -195,7 +203,7 @@ def check_name(file, where):
         raise AoeError(f"{where} names the file {file[:40]!r}…, whose name is too long for a file system.")
 
 
-def check_needed(locked, where):
+def check_needed(locked: Locked, where: str) -> None:
     """Raises AoeError for a needed file whose name Snakemake would take for a pattern, or if there is none."""
     for file in locked.needed:
         if "{" in file or "}" in file:
@@ -204,7 +212,7 @@ def check_needed(locked, where):
         raise AoeError(f"{where} has no files of {locked.name} that a study reads; look at its source and patterns.")
 
 
-def format_lock(locked):
+def format_lock(locked: Collection[Locked]) -> str:
     """The text of a lock file: one line a file, so that a change of it can be read.
 
     locked: Locked entries, in the order that they are written.
@@ -227,7 +235,7 @@ def _format_entry(entry):
     return f'  "{entry.name}": {{{origin}"files": {{\n{files}\n  }}}}'
 
 
-def holdings(checkpoint):
+def holdings(checkpoint: Checkpoint) -> dict[str, dict[str, list[int]]]:
     """{shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
 
     A tensor that has no place in its architecture, as in a model that is audited only, is one of ``unknown``.  Raises
@@ -246,7 +254,7 @@ def holdings(checkpoint):
     return {file: {group: sorted(layers) for group, layers in sorted(held[file].items())} for file in sorted(held)}
 
 
-def changes(old, new):
+def changes(old: Locked, new: Locked) -> list[str]:
     """Sentences on what differs between two locks of the same model or dataset, old and new being Locked entries."""
     lines = []
     if old.repo == new.repo and old.repo and old.commit != new.commit:
@@ -265,7 +273,7 @@ def changes(old, new):
     return lines
 
 
-def compare(path, entries):
+def compare(path: Path | str, entries: Iterable[Locked]) -> list[str]:
     """Sentences on what differs between a lock file, if there is one, and newly locked entries."""
     if not Path(path).exists():
         return []
@@ -279,7 +287,7 @@ def compare(path, entries):
     return lines
 
 
-def resolved(entries):
+def resolved(entries: Iterable[Locked]) -> str | None:
     """A sentence on which branches and tags were locked as which commits, or None if the study names commits only."""
     found = [f"{e.repo}@{e.asked} is {e.commit}" for e in entries if e.repo and e.asked != e.commit]
     return f"Not pinned by the study, but by this lock: {', '.join(found)}." if found else None

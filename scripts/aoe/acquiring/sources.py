@@ -4,24 +4,30 @@ A source lists its files as a lock states them, reads a few bytes of one, and tr
 is checked by the caller.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.acquiring.hashing import facts_of
 from aoe.acquiring.hub import HubSource
-from aoe.acquiring.lock import UNFINISHED, check_name, names_beside
+from aoe.acquiring.lock import UNFINISHED, FileEntry, check_name, names_beside
 from aoe.acquiring.transfer import STALL_SECONDS
 from aoe.acquiring.web import UrlSource
 from aoe.files.disk import share_blocks
 
 
-def open_source(text, where="The study", commit=None, stall_seconds=STALL_SECONDS):
+def open_source(
+    text: str, where: str = "The study", commit: str | None = None, stall_seconds: float = STALL_SECONDS
+) -> Source:
     """The HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``hf://spaces/…``), the UrlSource of
     ``https://host/file`` or ``https://host/folder/``, or the FolderSource of ``file:folder``.
 
@@ -39,7 +45,7 @@ def open_source(text, where="The study", commit=None, stall_seconds=STALL_SECOND
     )
 
 
-def sources_in(entry):
+def sources_in(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """[{"source", "files" if any}] of a study's entry of a model or dataset; none if it only has a path."""
     if "sources" in entry:
         return entry["sources"]
@@ -51,17 +57,17 @@ class FolderSource:
 
     repo = asked = commit = None
 
-    def __init__(self, directory):
+    def __init__(self, directory: Path | str) -> None:
         self.directory = Path(os.path.expanduser(directory))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"the folder {self.directory}"
 
-    def origin(self, file):
+    def origin(self, file: str) -> str:
         """Where a file comes from, as a source's text."""
         return f"file:{self.directory}"
 
-    def snapshot(self, deep=False, patterns=("*",)):
+    def snapshot(self, deep: bool = False, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
         """{file: {"size", "sha256"}} of every file in the folder that a pattern matches; ``deep``: also of all those in
         folders below it, and not only of what belongs to a checkpoint there.
 
@@ -75,7 +81,7 @@ class FolderSource:
         with self._told(), ThreadPoolExecutor() as pool:
             return dict(zip(names, pool.map(lambda name: facts_of(self.directory / name), names), strict=True))
 
-    def names(self, patterns, deep=False):
+    def names(self, patterns: Iterable[str], deep: bool = False) -> list[str]:
         """The names of the files that a pattern matches, as ``snapshot`` finds them."""
         with self._told():
             names = self._all_names() if deep else names_beside(self.directory)
@@ -93,13 +99,13 @@ class FolderSource:
             else:
                 yield path
 
-    def read(self, file, begin, end):
+    def read(self, file: str, begin: int, end: int) -> bytes:
         """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         with self._told(file), open(self._file(file), "rb") as source:
             source.seek(begin)
             return source.read(end - begin)
 
-    def transfer(self, file, facts, target):
+    def transfer(self, file: str, facts: FileEntry, target: Path) -> None:
         """Put a file at ``target``, in place of what is there: sharing blocks, as a hard link, or as a copy."""
         with self._told(file):
             original = self._file(file)
@@ -133,3 +139,6 @@ class FolderSource:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise AoeError(f"There is no room left for {file} of {self}.") from error
             raise AoeError(f"{place} cannot be read ({error.strerror or error}).") from error
+
+
+Source = HubSource | UrlSource | FolderSource

@@ -1,5 +1,9 @@
 """Do models fit together in more than shapes?  Known from their small files, before any weight is there."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
 from aoe import AoeError
 from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
@@ -8,7 +12,7 @@ from aoe.checkpoints.configs import differences as differing_keys
 from aoe.checkpoints.vocabulary import FILES, Vocabulary, compare
 
 
-def check(unions, folders):
+def check(unions: Iterable[Mapping[str, Any]], folders: Mapping[str, Path | str]) -> list[str]:
     """Sentences on what differs between models that are mixed, audited or counted together.
 
     unions: of Study.unions; folders: name -> folder, of the models whose config.json is there; others are left out.
@@ -23,7 +27,7 @@ def check(unions, folders):
     return list(dict.fromkeys(told))
 
 
-def check_stored(checkpoints):
+def check_stored(checkpoints: Iterable[Checkpoint]) -> list[str]:
     """Sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
 
     Checkpoints whose shards, or their headers, are not all there are left out.
@@ -31,7 +35,7 @@ def check_stored(checkpoints):
     return [sentence for checkpoint in checkpoints if _has_headers(checkpoint) for sentence in stored_told(checkpoint)]
 
 
-def stored_told(checkpoint):
+def stored_told(checkpoint: Checkpoint) -> Iterator[str]:
     """Sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
     odd = [file for file in checkpoint.shard_names if not checkpoint.shard(file).is_plain]
     if odd:
@@ -50,7 +54,7 @@ def _has_headers(checkpoint):
 
 
 class _Models:
-    def __init__(self, folders):
+    def __init__(self, folders: Mapping[str, Path | str]) -> None:
         self._checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
         self._vocabularies, self._digests = {}, {}
 

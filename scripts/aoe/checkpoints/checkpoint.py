@@ -1,12 +1,20 @@
 """Checkpoints: Hugging Face directories of safetensors files, seen as named tensors and read lazily."""
 
+from __future__ import annotations
+
 import json
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from aoe import AoeError
-from aoe.checkpoints.shard import BLOCK, SCALED, Shard, scale_of, scale_shape, weight_of
+from aoe.checkpoints.shard import BLOCK, SCALED, Shard, StoredTensor, scale_of, scale_shape, weight_of
+
+if TYPE_CHECKING:
+    import torch
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -19,17 +27,17 @@ class Checkpoint:
     Raises AoeError if the directory has no config, or an index that is broken or points outside of it.
     """
 
-    def __init__(self, directory, name=None):
+    def __init__(self, directory: Path | str, name: str | None = None) -> None:
         self.directory = Path(directory)
         self.name = name or self.directory.name
         self._shards, self._lock = {}, threading.Lock()
 
     @cached_property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return self._read_json("config.json")
 
     @cached_property
-    def files(self):
+    def files(self) -> dict[str, str]:
         if (self.directory / INDEX).exists():
             files = self._read_json(INDEX).get("weight_map")
             if not isinstance(files, dict) or not files:
@@ -45,11 +53,11 @@ class Checkpoint:
         raise AoeError(f"{self.directory} holds neither {INDEX} nor {SINGLE}: it is no safetensors checkpoint.")
 
     @property
-    def shard_names(self):
+    def shard_names(self) -> list[str]:
         """The file names of the shards, sorted."""
         return sorted(set(self.files.values()))
 
-    def shard(self, file):
+    def shard(self, file: str) -> Shard:
         """The Shard of a file name, or its outline if only that was fetched.
 
         Raises AoeError if it is missing, unreadable or broken.
@@ -71,35 +79,35 @@ class Checkpoint:
             return self._shards[file]
 
     @property
-    def bytes_read(self):
+    def bytes_read(self) -> int:
         """Bytes of tensors that were read so far, from all shards."""
         return sum(shard.bytes_read for shard in self._shards.values())
 
     @property
-    def bytes_of_shards(self):
+    def bytes_of_shards(self) -> int:
         """Bytes of all shards."""
         return sum(self.shard(file).size for file in self.shard_names)
 
-    def __contains__(self, tensor):
+    def __contains__(self, tensor: str) -> bool:
         return tensor in self.files
 
-    def stored(self, tensor):
+    def stored(self, tensor: str) -> StoredTensor:
         """Where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
         return self.shard_of(tensor).tensors[tensor]
 
-    def bytes(self, tensor):
+    def bytes(self, tensor: str) -> bytes:
         """The bytes of ``tensor`` as stored."""
         return self.read(tensor).tobytes()
 
-    def read(self, tensor, begin=0, out=None):
+    def read(self, tensor: str, begin: int = 0, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Bytes of ``tensor`` as stored; see Shard.read."""
         return self.shard_of(tensor).read(tensor, begin, out)
 
-    def tensor(self, tensor):
+    def tensor(self, tensor: str) -> torch.Tensor:
         """``tensor`` as stored, dtype and shape as in the file."""
         return self.shard_of(tensor).tensor(tensor)
 
-    def scale(self, weight):
+    def scale(self, weight: str) -> str | None:
         """The name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
 
         Raises AoeError if an FP8 weight has none: without it, its codes mean nothing.
@@ -110,12 +118,12 @@ class Checkpoint:
             raise AoeError(f"{self.name}: the FP8 tensor {weight} has no {scale_of(weight)}.")
         return scale_of(weight)
 
-    def check_scales(self):
+    def check_scales(self) -> None:
         """Raises AoeError if any FP8 weight of the checkpoint has no scale, or one that does not fit it."""
         for tensor in self.files:
             self.check_scale(tensor)
 
-    def check_scale(self, weight):
+    def check_scale(self, weight: str) -> None:
         """Raises AoeError if an FP8 weight has no scale, or one that does not fit it; other dtypes need none."""
         scale, stored = self.scale(weight), self.stored(weight)
         if scale is None:
@@ -130,20 +138,20 @@ class Checkpoint:
             )
 
     @property
-    def weights(self):
+    def weights(self) -> list[str]:
         """The names of all tensors but the scales, shard by shard in file order."""
         return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
 
-    def weight(self, tensor):
+    def weight(self, tensor: str) -> str:
         """The weight that ``tensor`` is or is the scale of."""
         return weight_of(tensor) if self.is_scale(tensor) else tensor
 
-    def is_scale(self, tensor):
+    def is_scale(self, tensor: str) -> bool:
         """Whether ``tensor`` is the scale of an FP8 weight of this checkpoint, and not a tensor of its own."""
         weight = weight_of(tensor)
         return weight != tensor and weight in self and self.stored(weight).dtype in SCALED
 
-    def shard_of(self, tensor):
+    def shard_of(self, tensor: str) -> Shard:
         """The Shard that holds ``tensor``."""
         if tensor not in self.files:
             raise AoeError(f"{self.name} has no tensor {tensor}.")

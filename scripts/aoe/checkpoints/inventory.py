@@ -5,8 +5,10 @@ With them everything but the arithmetic can be rehearsed at full size, on a lapt
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture, TensorGroup
@@ -14,7 +16,7 @@ from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.shard import DTYPES, make_header, scale_of, scale_shape
 
 
-def inventory(config):
+def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
     config: the config.json of a DeepSeek-V3 or Qwen3-MoE model as a dict.  Projections are FP8 with scales if it has a
@@ -154,7 +156,7 @@ class Parameters:
     active: int
 
 
-def count_parameters(config):
+def count_parameters(config: Mapping[str, Any]) -> Parameters:
     """The Parameters of a model, from its config alone."""
     architecture = Architecture(config)
     counts = dict.fromkeys(TensorGroup, 0)
@@ -168,7 +170,7 @@ def count_parameters(config):
     return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
 
 
-def expected_files(config, shards):
+def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:
     """The files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
 
     shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
@@ -184,7 +186,7 @@ def expected_files(config, shards):
     return files
 
 
-def write_sparse_checkpoint(config, directory, shards):
+def write_sparse_checkpoint(config: Mapping[str, Any], directory: Path | str, shards: int) -> None:
     """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

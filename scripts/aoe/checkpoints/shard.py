@@ -5,17 +5,24 @@ order of the tensors in a file, its metadata, and the bytes of a tensor as they 
 torch's tensors: verifying, planning, and merging and comparing on the CPU do without.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter, mul
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe import AoeError
+
+if TYPE_CHECKING:
+    import torch
 
 SCALE_SUFFIX = "_scale_inv"
 BLOCK = 128  # rows and columns that share a scale; blocks at the right and lower edge may be smaller
@@ -45,24 +52,25 @@ SCALED = ("F8_E4M3", "F8_E5M2")
 LARGEST_NUMBER = 1 << 64  # the safetensors library computes shapes and offsets in 64 bits without a sign
 
 
-def scale_of(weight):
+def scale_of(weight: str) -> str:
     """The name of the scale tensor that belongs to an FP8 ``weight``."""
     return weight + SCALE_SUFFIX
 
 
-def weight_of(scale):
+def weight_of(scale: str) -> str:
     """The name of the weight that a scale tensor belongs to."""
     return scale.removesuffix(SCALE_SUFFIX)
 
 
-def scale_shape(rows, columns):
+def scale_shape(rows: int, columns: int) -> tuple[int, int]:
     """Shape of the scale tensor that belongs to a (rows, columns) FP8 weight."""
     return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
-def make_header(tensors, metadata=None):
+def make_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str] | None = None) -> bytes:
     """The first bytes of a safetensors file, length prefix included, of {name: (dtype, shape)} stored in that order."""
-    header, end = {"__metadata__": metadata} if metadata else {}, 0
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
     for name, (dtype, shape) in tensors.items():
         begin, end = end, end + math.prod(shape) * DTYPES[dtype][1]
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
@@ -76,16 +84,16 @@ class StoredTensor(NamedTuple):
 
     name: str
     dtype: str
-    shape: tuple
+    shape: tuple[int, ...]
     begin: int
     end: int
 
     @property
-    def elements(self):
+    def elements(self) -> int:
         return math.prod(self.shape)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """In bytes."""
         return self.end - self.begin
 
@@ -98,9 +106,10 @@ class Shard:
     not what its header says, or, for any other reason than its metadata, nothing that other readers open.
     """
 
-    def __init__(self, path, outline=False):
+    def __init__(self, path: Path | str, outline: bool = False) -> None:
         self.path, self.outline = Path(path), outline
-        self._file, self._lock, self.bytes_read = None, threading.Lock(), 0
+        self._file: IO[bytes] | None = None
+        self._lock, self.bytes_read = threading.Lock(), 0
         with open(self.path, "rb") as file:
             size = self.path.stat().st_size
             prefix = file.read(8)
@@ -162,7 +171,7 @@ class Shard:
         return entries
 
     @property
-    def written_header(self):
+    def written_header(self) -> bytes:
         """The header of a file with the same tensors that every reader opens: this one's, if its metadata lets it.
 
         The safetensors library wants metadata of text, transformers its ``format`` among them.
@@ -173,14 +182,14 @@ class Shard:
         return make_header(tensors, {"format": "pt"} | self.metadata)
 
     @property
-    def file(self):
+    def file(self) -> IO[bytes]:
         """The open file, for reading at any place; opened once, whatever threads ask for it."""
         with self._lock:
             if self._file is None:
                 self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - for as long as the shard is in use
-        return self._file
+            return self._file
 
-    def read(self, name, begin=0, out=None):
+    def read(self, name: str, begin: int = 0, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Fill ``out``, a uint8 array, with a tensor's bytes from ``begin`` on and return it; without one, all of them.
 
         Raises AoeError if the file ends before.
@@ -192,7 +201,7 @@ class Shard:
         done, file = 0, self.file
         while done < len(out):
             try:
-                count = os.preadv(file.fileno(), [out[done : done + MOST_READ]], stored.begin + begin + done)
+                count = os.preadv(file.fileno(), [out[done : done + MOST_READ].data], stored.begin + begin + done)
             except OSError as error:
                 raise AoeError(f"{self.path} cannot be read at the tensor {name} ({error.strerror}).") from error
             if not count:
@@ -205,13 +214,13 @@ class Shard:
             self.bytes_read += done
         return out
 
-    def prefetch(self, name, begin, end):
+    def prefetch(self, name: str, begin: int, end: int) -> None:
         """Ask the system to read bytes of a tensor ahead."""
         if hasattr(os, "posix_fadvise"):
             start = self.tensors[name].begin + begin
             os.posix_fadvise(self.file.fileno(), start, end - begin, os.POSIX_FADV_WILLNEED)
 
-    def tensor(self, name):
+    def tensor(self, name: str) -> torch.Tensor:
         """The tensor as stored: its own dtype and shape, a copy in memory."""
         import torch
 

@@ -3,8 +3,10 @@
 import difflib
 import math
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 from aoe import AoeError
@@ -14,7 +16,7 @@ LARGEST = 2**63 - 1  # that a number may be
 QUOTES = "\"'"  # around text in a YAML file
 
 
-def check_schema(content, schema, path):
+def check_schema(content: Any, schema: Mapping[str, Any], path: Path | str) -> None:
     """Raises AoeError that names the place of the first thing a JSON schema refuses, as it is written in the file.
 
     Refuses, too, names that YAML makes numbers, dates, true, false or null, and numbers that are not finite.
@@ -111,7 +113,7 @@ def _in_words(error, path):
     return error.message
 
 
-def of_another_type(value, wanted, file, place):
+def of_another_type(value: Any, wanted: str, file: Path | str, place: Sequence[str | int]) -> str:
     """What is wrong with a value of another type than ``wanted`` (as JSON schema calls it), and what to write."""
     text, _ = as_written(file, place)
     message = f"{value!r} is not of type {wanted!r}"
@@ -132,7 +134,12 @@ def of_another_type(value, wanted, file, place):
 
 def _kind(value, text):
     """What YAML has made of a text, in words."""
-    kinds = [(bool, "true or false"), ((int, float), "number"), (date, "date"), (type(None), "nothing")]
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "true or false"),
+        ((int, float), "number"),
+        (date, "date"),
+        (type(None), "nothing"),
+    ]
     kind = next((words for types, words in kinds if isinstance(value, types)), "something else than text")
     if kind not in ("number", "date"):
         return kind

@@ -12,12 +12,17 @@ Sums are taken in float64, slab by slab, of values that are not rounded in betwe
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architecture import Architecture, Place
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
-from aoe.numerics.slabs import slabs
+from aoe.numerics.kernels import Engine, Sums
+from aoe.numerics.slabs import Slab, slabs
 
 COLUMNS = {  # of a table of rows: pandas' dtypes
     "tensor": "str",
@@ -37,7 +42,9 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
 }
 
 
-def shard_differences(base, other, file, threads=1, device=None):
+def shard_differences(
+    base: Checkpoint, other: Checkpoint, file: str, threads: int = 1, device: str | None = None
+) -> list[dict[str, Any]]:
     """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
     base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
@@ -56,7 +63,7 @@ def shard_differences(base, other, file, threads=1, device=None):
     return [row(base.stored(weight), architecture.place(weight), found[weight]) for weight in weights]
 
 
-def check_counterpart(base, other, weight):
+def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
     """Raises AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
     ours = base.stored(weight)
     theirs = other.stored(weight) if weight in other else None
@@ -68,7 +75,7 @@ def check_counterpart(base, other, weight):
         checkpoint.check_scale(weight)
 
 
-def slab_difference(engine, base, other, slab):
+def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
     """(whether the slab's bytes agree, its Sums)."""
     try:
         parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
@@ -79,7 +86,7 @@ def slab_difference(engine, base, other, slab):
         raise AoeError(f"The tensor {slab.stored.name} holds values too large to be squared.") from error
 
 
-def row(stored, place, found):
+def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
     """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
     size, change, code_change = (math.sqrt(math.fsum(column)) for column in columns)

@@ -5,13 +5,16 @@ A plan says for every output tensor which weights λ it has; a single λ of 1 me
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
-from aoe.merging.recipe import Subset
+from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
 from aoe.numerics.kernels import COMBINABLE
 
@@ -22,28 +25,28 @@ class Plan:
     ``beside``: what the result has beside its weights that is not the base's (see ``beside``)."""
 
     base: str
-    mixtures: tuple
-    tensors: dict
-    beside: dict = field(default_factory=dict)
+    mixtures: tuple[dict[str, float], ...]
+    tensors: dict[str, int]
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def parents(self):
+    def parents(self) -> list[str]:
         """The names of the models that the plan reads, the base (whose names and format the output has) first."""
         return list(dict.fromkeys([self.base, *(parent for mixture in self.mixtures for parent in mixture)]))
 
-    def weights(self, tensor):
+    def weights(self, tensor: str) -> dict[str, float]:
         """{parent: λ} of an output tensor."""
         if tensor not in self.tensors:
             raise AoeError(f"The plan has no tensor {tensor}; it was made for other files.")
         return self.mixtures[self.tensors[tensor]]
 
-    def source(self, tensor):
+    def source(self, tensor: str) -> str | None:
         """The parent that the tensor is copied from, or None if it is combined."""
         mixture = self.weights(tensor)
         (parent, weight), *others = mixture.items()
         return parent if not others and weight == 1 else None
 
-    def describe(self):
+    def describe(self) -> list[str]:
         """One line a mixture: how many tensors are copied from which parent, or combined with which λ."""
         counts = Counter(self.tensors.values())
         lines = []
@@ -52,7 +55,7 @@ class Plan:
             lines.append(f"{counts[index]} tensors = {text}")
         return lines
 
-    def save(self, path):
+    def save(self, path: Path | str) -> None:
         partial = Path(f"{path}.partial")
         content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
@@ -60,7 +63,7 @@ class Plan:
         partial.replace(path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: Path | str) -> Self:
         """The Plan in a file.  Raises AoeError if it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -72,12 +75,14 @@ class Plan:
         return plan
 
 
-def copy_plan(checkpoint):
+def copy_plan(checkpoint: Checkpoint) -> Plan:
     """The plan that copies every tensor of one checkpoint."""
     return Plan(checkpoint.name, ({checkpoint.name: 1.0},), dict.fromkeys(checkpoint.files, 0))
 
 
-def make_plan(recipe, parents, norms=None):
+def make_plan(
+    recipe: Recipe, parents: Mapping[str, Checkpoint], norms: Mapping[str, Mapping[str, float]] | None = None
+) -> Plan:
     """The Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
@@ -107,7 +112,7 @@ def make_plan(recipe, parents, norms=None):
     )
 
 
-def beside(recipe, parents, combined):
+def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool) -> dict[str, Any]:
     """What a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
@@ -119,7 +124,7 @@ def beside(recipe, parents, combined):
         config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
     config = true_config(parents[base], config | recipe.config, combined)
     generation = recipe.tokenizer_from or recipe.config_from or base
-    found = {"config": config} if config != parents[base].config else {}
+    found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     return found | ({"generation": generation} if generation != base else {})
 
@@ -132,7 +137,7 @@ def _exceeds(recipe, norms, weight):
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
 
 
-def check_equal(weight, parents):
+def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
     """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
     first, *others = parents
     for other in others:
@@ -144,14 +149,14 @@ def check_equal(weight, parents):
             )
 
 
-def check_places(checkpoint):
+def check_places(checkpoint: Checkpoint) -> None:
     """Raises AoeError if a tensor of a checkpoint has no place in its architecture."""
     architecture = Architecture(checkpoint.config)
     for tensor in checkpoint.files:
         architecture.place(tensor)
 
 
-def check_compatible(base, others):
+def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
     """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
     base.check_scales()
     for other in others:

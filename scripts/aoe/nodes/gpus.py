@@ -3,7 +3,15 @@
 Every rule takes a Node and what is Wanted, and yields (sentence, whether no server can start).
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aoe.nodes.fitness import Wanted
+    from aoe.nodes.probing import Node
 
 GIB = 1024  # MiB
 OLDEST_DRIVER = {13: 580, 12: 525, 11: 450}  # major release of CUDA -> of the driver [CUDA's release notes, table 2]
@@ -13,7 +21,7 @@ HOPPER = 9.0
 UTILIZATION = 0.9  # vLLM's gpu-memory-utilization where the study does not say; later releases take a little more
 
 
-def driver(node, wanted):
+def driver(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """A driver, and one that is new enough for the PyTorch that is installed."""
     if wanted.flavour == "rocm":
         yield from _amd(node)
@@ -47,7 +55,7 @@ def _amd(node):
         yield "PyTorch is not built for ROCm; make the environment envs/serving_rocm.yaml anew.", True
 
 
-def number(node, wanted):
+def number(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """As many GPUs as the server wants, of the kind that the study was sized for."""
     if node.gpus is None:
         if node.driver:
@@ -71,7 +79,7 @@ def number(node, wanted):
         )
 
 
-def memory(node, wanted):
+def memory(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """As much free memory as vLLM is about to claim, which it checks itself, after minutes."""
     share = float(wanted.options.get("gpu-memory-utilization", UTILIZATION))
     for place, gpu in enumerate((node.gpus or ())[: wanted.workers]):
@@ -84,7 +92,7 @@ def memory(node, wanted):
             )
 
 
-def capability(node, wanted):
+def capability(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """A GPU that PyTorch has kernels for, and that computes with FP8 itself."""
     least = _capability(node)
     if least is None or not node.cuda:
@@ -100,7 +108,7 @@ def capability(node, wanted):
         )
 
 
-def c_compiler(node, wanted):
+def c_compiler(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """Triton compiles what launches its kernels, unless it has done so before."""
     if node.compiler is None:
         yield (
@@ -109,7 +117,7 @@ def c_compiler(node, wanted):
         )
 
 
-def nvcc(node, wanted):
+def nvcc(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
     """What compiles kernels while the server starts: for long, and not at all without CUDA's compiler."""
     if wanted.flavour != "cuda":
         return
@@ -149,7 +157,7 @@ def _capability(node):
 
 
 def _leading(release):
-    return int(re.match(r"\d+", release)[0])
+    return int(re.split(r"\D", release, maxsplit=1)[0])
 
 
 def _alike(name, model):

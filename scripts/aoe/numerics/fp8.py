@@ -11,7 +11,7 @@ from aoe.checkpoints.shard import BLOCK, scale_shape
 LARGEST = 448.0  # the largest finite e4m3 value
 
 
-def dequantize(codes, scale):
+def dequantize(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The weight that FP8 codes stand for.
 
     codes: float8_e4m3fn (m, n); scale: float32 (ceil(m / 128), ceil(n / 128)).  Returns float32 (m, n), each element
@@ -23,7 +23,7 @@ def dequantize(codes, scale):
     return codes.float() * _spread(scale.float(), rows, columns)
 
 
-def quantize(weight):
+def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """FP8 codes and scales of a weight: scale = block maximum / 448, codes rounded to nearest even.
 
     weight: float32 (m, n), finite.  Returns (codes float8_e4m3fn (m, n), scale float32 (ceil(m / 128), ceil(n / 128))).

@@ -4,6 +4,9 @@ Another choice gives other answers (DeepGEMM rounds FP8 scales to powers of two,
 was merged), or compiles for an hour, or needs a compiler that nodes do not have (FlashInfer).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 CHOICES = ("attention-backend", "moe-backend")
 PINS = {
     "cpu": ((), ()),
@@ -12,12 +15,12 @@ PINS = {
 }
 
 
-def family_of(flavour):
+def family_of(flavour: str) -> str:
     """``cpu``, ``cuda`` or ``rocm``: what a flavour's GPUs are; cuda12 is vLLM for another CUDA."""
     return flavour.rstrip("0123456789")
 
 
-def unpinned(serving):
+def unpinned(serving: Mapping[str, Any]) -> str | None:
     """The first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
     options, variables = PINS[family_of(serving["flavour"])]
     given = dict(serving["options"])

@@ -7,9 +7,12 @@ a part of, for all.
 """
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architecture import Architecture, Place
+from aoe.merging.merge import Merge
 
 
 @dataclass(frozen=True)
@@ -22,19 +25,21 @@ class Rank:
 
     place: int = 0
     peers: int = 1
-    layers: frozenset | None = None
-    experts: dict = field(default_factory=dict)
-    elsewhere: tuple = ()
+    layers: frozenset[int] | None = None
+    experts: dict[int, frozenset[int]] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
-    def needs(self, weight, place):
+    def needs(self, weight: str, place: Place) -> bool:
         """Whether the rank holds a weight, or a part of it; place: the weight's aoe.checkpoints.architecture.Place."""
         if weight.startswith(self.elsewhere):
             return False
-        if None not in (place.layer, self.layers) and place.layer not in self.layers:
+        if place.layer is None:
+            return True
+        if self.layers is not None and place.layer not in self.layers:
             return False
         return place.expert is None or place.expert in self.experts.get(place.layer, [place.expert])
 
-    def shares(self, place):
+    def shares(self, place: Place) -> bool:
         """Whether all peers need a weight that this rank needs."""
         return place.expert is None or place.layer not in self.experts
 
@@ -44,16 +49,16 @@ class Share:
     """What a rank is given: ``weights``, in the order in which all peers are given theirs; ``makers``: the peer that
     makes a weight for all, of those that all need; ``own``: the weights that the rank makes itself."""
 
-    weights: list
-    makers: dict
-    own: list
+    weights: list[str]
+    makers: dict[str, int]
+    own: list[str]
 
-    def bytes(self, merge):
+    def bytes(self, merge: Merge) -> int:
         """Bytes that making the rank's own weights reads: of every parent of a weight, its numbers and scales."""
         return sum(_bytes(merge, weight) for weight in self.own)
 
 
-def share_of(rank, merge):
+def share_of(rank: Rank, merge: Merge) -> Share:
     """The Share of a Rank in a Merge's output weights.
 
     Weights that all peers need go to the peer that has to read least so far, so that all are done at about one time.
@@ -72,7 +77,7 @@ def share_of(rank, merge):
     return Share(needed, makers, [weight for weight in needed if makers.get(weight, rank.place) == rank.place])
 
 
-def expert_ranks(config, peers):
+def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
     """The Ranks of a server with as many ranks, over which layers are split and routed experts spread, no MTP served.
 
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.

@@ -5,7 +5,9 @@ Servers are told not to (``NEUTRAL_OPTIONS``), so that only the study decides.
 """
 
 import json
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 
@@ -24,17 +26,21 @@ NEUTRAL = {
 KEYS = ("temperature", "top_p", "max_tokens", *NEUTRAL)
 DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
 SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
-OTHER_DEFAULTS = {"arithmetic": SMALL, "dialogue": SMALL, "mt_bench": {**DEEPSEEK, "temperature": None}}
+OTHER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "arithmetic": SMALL,
+    "dialogue": SMALL,
+    "mt_bench": {**DEEPSEEK, "temperature": None},
+}
 BY_CATEGORY = "by category"  # MT-Bench's temperature
 
 
-def defaults_of(benchmark):
+def defaults_of(benchmark: str) -> dict[str, Any]:
     """What a benchmark is sampled with if the study does not say: ``temperature`` (None: each question has its own),
     ``top_p`` and ``max_tokens``."""
     return OTHER_DEFAULTS.get(benchmark, DEEPSEEK)
 
 
-def sampled_with(benchmark, settings, options):
+def sampled_with(benchmark: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter that a benchmark's answers are sampled with, by the names of vLLM.
 
     settings: the study's for this benchmark; options: vLLM's, of the server.  A parameter that the study does not state
@@ -47,7 +53,7 @@ def sampled_with(benchmark, settings, options):
     return {key: found[key] for key in KEYS}
 
 
-def settings_in(option):
+def settings_in(option: Any) -> dict[str, Any]:
     """The dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
     try:
         found = json.loads(option) if isinstance(option, str) else option
@@ -56,7 +62,7 @@ def settings_in(option):
     return found if isinstance(found, dict) else {}
 
 
-def end_ids(files):
+def end_ids(files: Iterable[Path | str]) -> list[int]:
     """The token ids at which any of several models ends an answer, sorted.
 
     files: of each model, the path of its ``generation_config.json``, or of its ``config.json`` if it has no such file:
@@ -75,7 +81,7 @@ def end_ids(files):
     return sorted(ids)
 
 
-def with_ends(settings, ids):
+def with_ends(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:
     """A benchmark's settings whose answers also end at the token ids ``ids``."""
     stated = settings.get("stop_token_ids", [])
     return settings | {"stop_token_ids": sorted({*stated, *ids})} if ids else settings

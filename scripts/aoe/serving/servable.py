@@ -2,9 +2,12 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
+from aoe.acquiring.lock import Locked
 from aoe.serving.sampling import defaults_of, settings_in
 from aoe.serving.templates import END_THINK, foreseen, opening_of, template_of
 
@@ -18,7 +21,7 @@ VERDICT = 2048  # tokens of a judge's verdict, if the study does not say
 TWO_TURNS = ("mt_bench", "dialogue")
 
 
-def end_think_id(tokenizer):
+def end_think_id(tokenizer: Path | str) -> int:
     """The token id of ``</think>`` in a tokenizer.json (its path).  Raises AoeError if it has no such token."""
     for token in json.loads(Path(tokenizer).read_text(encoding="utf-8")).get("added_tokens") or []:
         if token["content"] == END_THINK:
@@ -28,14 +31,14 @@ def end_think_id(tokenizer):
     )
 
 
-def servers(study):
+def servers(study: Any) -> dict[str, dict[str, Any]]:
     """section -> options of vLLM of the servers that are started by it."""
     own = study.content["serving"]["options"]
     measured = study.content.get("latency", {}).get("options")
     return {"serving": own} | ({"latency": own | measured} if measured else {})
 
 
-def check_settings(study):
+def check_settings(study: Any) -> None:
     """Raises AoeError for settings of a study that asks which no server can meet, whatever the models are."""
     for section, options in servers(study).items():
         _check_options(section, options, study)
@@ -95,7 +98,7 @@ def _check_options(section, options, study):
         raise AoeError(f"{where}.max-num-batched-tokens: {batched} is less than max-num-seqs, {requests}.")
 
 
-def check_servable(study, locked, directories):
+def check_servable(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
     """Raises AoeError for a model that cannot be served as the study says, or a reference that cannot score.
 
     locked: name -> Locked; directories: name -> folder.  Files that are not there yet are looked at when they are.
@@ -109,7 +112,7 @@ def check_servable(study, locked, directories):
             _check_config(name, study, section, options, _config(study, name, directories))
 
 
-def check_reference(study, locked, directories):
+def check_reference(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
     """Raises AoeError unless the study's reference has what its answers are scored by."""
     name = study.reference
     if TOKENIZER not in locked[name].files:
@@ -130,7 +133,9 @@ def _check_tokenizer(name, files, folder, options):
         )
 
 
-def check_template(name, folder, options, benchmarks):
+def check_template(
+    name: str, folder: Path | str, options: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Raises AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
 
     folder: the model's; options: vLLM's, of the server; benchmarks: name -> settings.
@@ -176,7 +181,7 @@ def _check_config(name, study, section, options, config):
             )
 
 
-def longest(config):
+def longest(config: Mapping[str, Any]) -> float | None:
     """The most tokens that vLLM lets a context have by a model's config, or None if that is not clear."""
     lengths = [config[key] for key in LENGTHS if isinstance(config.get(key), int)]
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
@@ -188,7 +193,7 @@ def longest(config):
     return max(*lengths, config.get("model_max_length") or 0, stretched)
 
 
-def tokens(length):
+def tokens(length: Any) -> int | None:
     """A number of tokens as vLLM reads it (``40960``, ``"40k"``, ``"40K"``), or None for ``auto`` and the like."""
     text = str(length).strip()
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)

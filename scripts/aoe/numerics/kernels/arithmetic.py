@@ -9,12 +9,17 @@ kernel anew only if the kernel's own file has changed.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe.checkpoints.shard import BLOCK
 from aoe.numerics.kernels.jit import exact, inlined, summing
 
 STRIP = 512  # columns of a block row that are combined at a time: their sums stay in the second-level cache
 TILE = 4096  # elements without blocks, for the same reason in the first-level cache
 BF16, F16, F32 = 0, 1, 2  # how the numbers of an array are stored
+
+Codes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Bits = NDArray[np.uint16] | NDArray[np.uint32]
 
 INFINITY = np.uint32(0x7F800000)  # float32; larger magnitudes are NaN
 MAGNITUDE = np.uint32(0x7FFFFFFF)
@@ -75,7 +80,9 @@ def _to_bf16(value):
 
 
 @exact
-def combine_fp8(codes, scales, weights, out, out_scales):
+def combine_fp8(
+    codes: tuple[Codes, ...], scales: tuple[Floats, ...], weights: Floats, out: Codes, out_scales: Floats
+) -> bool:
     """Dequantize, sum weights times values in order, requantize.
 
     codes: a tuple of uint8 (m, n), none of them NaN; scales: of float32 (ceil(m / 128), ceil(n / 128)); weights: one
@@ -124,7 +131,7 @@ def combine_fp8(codes, scales, weights, out, out_scales):
 
 
 @exact
-def dequantize(codes, scale, out):
+def dequantize(codes: Codes, scale: Floats, out: Floats) -> None:
     """out (float32) becomes the values that uint8 (m, n) codes and their scale stand for."""
     rows, columns = codes.shape
     for i in range(rows):
@@ -138,7 +145,7 @@ def dequantize(codes, scale, out):
 
 
 @exact
-def widen(source, kind, out):
+def widen(source: Bits, kind: int, out: Floats) -> None:
     if kind == BF16:
         for j in range(source.size):
             out[j] = _float(np.uint32(source[j]) << np.uint32(16))
@@ -151,7 +158,7 @@ def widen(source, kind, out):
 
 
 @exact
-def narrow(source, kind, out):
+def narrow(source: Floats, kind: int, out: Bits) -> bool:
     """Round float32 sums; returns whether all results are finite."""
     worst = np.uint32(0)
     for j in range(source.size):
@@ -172,7 +179,7 @@ def narrow(source, kind, out):
 
 
 @exact
-def quantize(values, out, out_scales):
+def quantize(values: Floats, out: Codes, out_scales: Floats) -> bool:
     """FP8 codes (uint8) and scales of float32 (m, n) values, as in aoe.numerics.fp8; returns whether all are finite."""
     rows, columns = values.shape
     worst = np.uint32(0)
@@ -193,7 +200,7 @@ def quantize(values, out, out_scales):
 
 
 @exact
-def steps_fp8(codes, scales, out):
+def steps_fp8(codes: Codes, scales: Floats, out: Floats) -> None:
     """out (float32) becomes the distance from each code's magnitude to the next one's, times its scale."""
     rows, columns = codes.shape
     for i in range(rows):
@@ -205,7 +212,7 @@ def steps_fp8(codes, scales, out):
 
 
 @exact
-def steps(values, digits, smallest, out):
+def steps(values: Floats, digits: int, smallest: int, out: Floats) -> None:
     """out (float32) becomes the distance from each float32 value to the next in a format.
 
     digits: of its mantissa; smallest: the exponent of its smallest normal number, as float32 stores it.
@@ -216,7 +223,7 @@ def steps(values, digits, smallest, out):
 
 
 @exact
-def combine(values, kind, weights, out):
+def combine(values: tuple[Bits, ...], kind: int, weights: Floats, out: Bits) -> bool:
     """Sum weights times values in float32, in order, and round once.
 
     values: a tuple of uint16 or uint32 (n,), the bits of numbers of a ``kind``; weights: one float32 a parent; out: the
@@ -281,7 +288,7 @@ def _split(scale, unit):
 
 
 @summing
-def difference_fp8(codes, scales):
+def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tuple[float, float, float]:
     """Sums of squares, added up in float64, of two weights: (ours, ours - theirs, our codes - their codes).
 
     codes: two uint8 (m, n), none of them NaN; scales: two float32 (ceil(m / 128), ceil(n / 128)).  No sum is off by
@@ -318,7 +325,7 @@ def difference_fp8(codes, scales):
 
 
 @summing
-def difference(values, kind):
+def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float]:
     """Sums of squares, in float64, of two tensors without blocks: (ours, ours - theirs).
 
     values: two uint16 or uint32 (n,), the bits of numbers of a ``kind``.

@@ -1,13 +1,14 @@
 """Kernels for CPUs that compare arrays without decoding them."""
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe.numerics.kernels.jit import exact
 
 TILE = 4096  # elements that are looked at together: they stay in the first-level cache
 
 
 @exact
-def alike(one, other):
+def alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     """Whether two arrays of bytes are equal; the rest is not read once they differ."""
     for start in range(0, one.size, TILE):
         ours, theirs = one[start : start + TILE], other[start : start + TILE]
@@ -20,7 +21,7 @@ def alike(one, other):
 
 
 @exact
-def has_nan(codes):
+def has_nan(codes: NDArray[np.uint8]) -> bool:
     """Whether any of the e4m3 codes, uint8 of one dimension, is NaN (e4m3 has no Inf)."""
     found = False
     for i in range(codes.size):
@@ -29,7 +30,9 @@ def has_nan(codes):
 
 
 @exact
-def deviation(ones, others, steps, within):
+def deviation(
+    ones: NDArray[np.float32], others: NDArray[np.float32], steps: NDArray[np.float32], within: float
+) -> tuple[int, float, float, int]:
     """How far float32 (n,) values are from one another, in units of ``steps``.
 
     Returns (how many differ, the largest deviation, the sum of the squares, how many deviate by more than ``within``);

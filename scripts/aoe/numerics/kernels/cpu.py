@@ -1,10 +1,12 @@
 """The arithmetic on CPUs, by numba; see aoe.numerics.kernels."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe.checkpoints.shard import scale_shape
-from aoe.numerics.kernels import FP8, NotFiniteError, Sums, arithmetic
+from aoe.numerics.kernels import FP8, NotFiniteError, Part, Sums, arithmetic
 from aoe.numerics.kernels.arithmetic import BF16, F16, F32, dequantize
 from aoe.numerics.kernels.comparing import alike, deviation, has_nan
 
@@ -33,25 +35,25 @@ STORAGE = {FP8: np.uint8, "BF16": np.uint16, "F16": np.uint16, "F32": np.float32
 MANTISSAS = {"BF16": (7, 1), "F16": (10, 113), "F32": (23, 1)}
 
 
-def here():
+def here() -> None:
     """See aoe.numerics.kernels."""
 
 
-def enter(_):
+def enter(_: None) -> None:
     """See aoe.numerics.kernels."""
 
 
-def memory(size):
+def memory(size: int) -> NDArray[np.uint8]:
     """See aoe.numerics.kernels."""
     return np.empty(size, np.uint8)
 
 
-def empty(shape, dtype):
+def empty(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
     """See aoe.numerics.kernels."""
     return np.empty(shape, STORAGE[dtype])
 
 
-def host(array):
+def host(array: np.ndarray) -> np.ndarray:
     """See aoe.numerics.kernels."""
     return array
 
@@ -60,20 +62,22 @@ def _unsigned(array):
     return array.view(f"u{array.itemsize}")
 
 
-def combine(parts, dtype, weights, out, out_scale=None):
+def combine(
+    parts: Sequence[Part], dtype: str, weights: Sequence[float], out: np.ndarray, out_scale: np.ndarray | None = None
+) -> None:
     """See aoe.numerics.kernels."""
     numbers, scales = zip(*parts, strict=True)
-    weights = np.asarray(weights, np.float32)
     if dtype == FP8:
         finite = not any(has_nan(codes.reshape(-1)) for codes in numbers)
-        finite = finite and arithmetic.combine_fp8(numbers, scales, weights, out, out_scale)
+        finite = finite and arithmetic.combine_fp8(numbers, scales, np.asarray(weights, np.float32), out, out_scale)
     else:
-        finite = arithmetic.combine(tuple(map(_unsigned, numbers)), KINDS[dtype], weights, _unsigned(out))
+        bits = tuple(map(_unsigned, numbers))
+        finite = arithmetic.combine(bits, KINDS[dtype], np.asarray(weights, np.float32), _unsigned(out))
     if not finite:
         raise NotFiniteError
 
 
-def difference(parts, dtype):
+def difference(parts: Sequence[Part], dtype: str) -> Sums:
     """See aoe.numerics.kernels."""
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
@@ -88,7 +92,7 @@ def difference(parts, dtype):
     return sums
 
 
-def values(part, dtype, out=None):
+def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The float32 values of numbers as stored, in the numbers' shape."""
     numbers, scale = part
     out = np.empty(numbers.shape, np.float32) if out is None else out
@@ -99,7 +103,7 @@ def values(part, dtype, out=None):
     return out
 
 
-def rounded(values, dtype):
+def rounded(values: NDArray[np.float32], dtype: str) -> Part:
     """float32 values as stored: (numbers, scale or None); FP8 wants (m, n), other dtypes (n,).
 
     Raises NotFiniteError for NaN or Inf in the values or in the result.
@@ -115,12 +119,14 @@ def rounded(values, dtype):
     return numbers, scale
 
 
-def steps(part, dtype, values):
+def steps(part: Part, dtype: str, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """The distance from each stored number to the next, as float32; ``values``: those of the numbers, or near them."""
     numbers, scale = part
     out = np.empty(numbers.shape, np.float32)
     if dtype == FP8:
         arithmetic.steps_fp8(numbers, scale, out)
+    elif values is None:
+        raise ValueError(f"the steps of {dtype} follow from values, and there are none")
     else:
         arithmetic.steps(values.reshape(-1), *MANTISSAS[dtype], out.reshape(-1))
     return out
