@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def server_of(job: Snakemake, name: str, options: Mapping[str, Any] | None = None) -> Server:
-    """An aoe.serving.server.Server, not started yet, for what is called ``name``; job: the script's ``snakemake``
+    """Return a Server, not started yet, for the variant or model ``name``; job: the script's ``snakemake``
     object; options: of vLLM, which go before those of the study's section ``serving``.
 
     Raises AoeError if the node cannot serve, before anything is read.
@@ -49,7 +49,7 @@ def server_of(job: Snakemake, name: str, options: Mapping[str, Any] | None = Non
 
 
 def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folder: Path) -> str:
-    """The folder whose config and tokenizer a server uses: the first checkpoint's, unless these are not the model's.
+    """Return the folder whose config and tokenizer a server uses: the first checkpoint's, if these are the model's.
 
     checkpoints: name -> folder; plan: path of a Plan, or None; folder: where another config, or tokenizer, is put,
     beside links to all else.
@@ -71,7 +71,7 @@ def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folde
 
 
 def wanted_of(job: Snakemake, options: Mapping[str, Any], checkpoint: Path | str) -> Wanted:
-    """What a server with these options of vLLM asks of its node; checkpoint: the folder whose config it has."""
+    """Return what a server with these options of vLLM asks of its node; checkpoint: the folder with its config."""
     environment, resources = job.params.serving["environment"], job.resources
     return Wanted(
         flavour=family_of(resources.flavour),
@@ -86,12 +86,12 @@ def wanted_of(job: Snakemake, options: Mapping[str, Any], checkpoint: Path | str
 
 
 def settings_of(server: Server) -> str:
-    """A digest of what a server was told, by which another server of the same variant can be compared with it."""
+    """Return a digest of a server's settings, by which another server of the same variant is compared with it."""
     return hashlib.sha256(json.dumps(server.settings, sort_keys=True).encode()).hexdigest()
 
 
 def check_as_answered(job: Snakemake, server: Server) -> None:
-    """Raises AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
+    """Raise AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
     same, computes with the same; job: the script's ``snakemake`` object, whose input ``answered`` is their record."""
     answered = json.loads(Path(job.input.answered).read_text(encoding="utf-8"))
     told_the_same = answered.get("settings") == settings_of(server)

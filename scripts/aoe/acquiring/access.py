@@ -33,7 +33,7 @@ def check_access(
 
 
 def sources_of(written: str | list[dict[str, Any]], patterns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """[{"source", "files"}] of a source as the study writes it, or of its list of them."""
+    """Return [{"source", "files"}] of a source as the study writes it, or of its list of them."""
     return [{"source": written, "files": patterns}] if isinstance(written, str) else written
 
 

@@ -17,7 +17,7 @@ BESIDE = {"config.json": 2_000, "model.safetensors.index.json": 9_000_000, "toke
 
 
 def expected_lock(study: Any) -> dict[str, Locked]:
-    """{name: Locked} of all models and datasets of a Study, from what it expects of them; their digests are not known.
+    """Return {name: Locked} of all models and datasets as a Study expects them; their digests are not known.
 
     Raises AoeError if the study does not say what to expect, or a config cannot be read.
     """
@@ -59,7 +59,7 @@ def _origin(file, parts, sources, where):
 
 
 def check_expected(locked: Locked, expected: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
-    """Raises AoeError if what was locked is not what the study expects of it.
+    """Raise AoeError if what was locked is not what the study expects of it.
 
     locked: a Locked; expected: what the study says: {file: bytes} of a dataset, of which the names count, or {"config",
     "shards"} of a model; config: the model's config.json as a dict, whose tensors have to be those of the expected one.

@@ -36,7 +36,7 @@ WRONG_CONTENTS = 2  # transfers that end with other bytes than the locked ones, 
 def lock_all(
     inputs: Mapping[str, Mapping[str, Any]], unions: Iterable[Mapping[str, Any]] = (), say: Callable[[str], Any] = print
 ) -> Iterator[Locked]:
-    """Yields the Locked entry of each model and dataset as its sources are now.
+    """Yield the Locked entry of each model and dataset as its sources are now.
 
     In the end, the models' small files are compared; say: is given a sentence on what differs between them.
 
@@ -75,12 +75,12 @@ def _small_files(source, entry, directory):
 
 
 def small_files(entry: Locked) -> list[str]:
-    """The names of what is compared of a locked model before its weights are there: config and tokenizer."""
+    """Return the names of what is compared of a locked model before its weights are there: config and tokenizer."""
     return [file for file in entry.needed if file == CONFIG or any(fnmatch(file, pattern) for pattern in FILES)]
 
 
 def lock_source(name: str, kind: str, source: Source, patterns: Sequence[str] = ("*",)) -> Locked:
-    """The Locked entry of the files that a source holds now and that a pattern matches.
+    """Return the Locked entry of the files that a source holds now and that a pattern matches.
 
     Of a model, config and index are read, for what its shards hold.  Raises AoeError if the source cannot be read, a
     pattern matches nothing, or a model has no config or is of an unknown architecture.
@@ -173,7 +173,7 @@ def _fetch_header(source, file, directory):
 
 
 def fetch(source: Source, file: str, facts: FileEntry, target: Path | str) -> int:
-    """Bring a locked file to ``target``; returns the bytes that were transferred, 0 if it was there.
+    """Bring a locked file to ``target``; return the bytes that were transferred, 0 if it was there.
 
     What has come stays in ``{target}.{digest}.partial``, also over a kill, and is gone on from.  Only a file with the
     locked digest, flushed to the disk, gets its name.  Raises AoeError if there is too little room, another file has
@@ -226,7 +226,7 @@ def _fetch_alone(source, file, facts, target, partial):
 
 
 def begin_fetching(files: Mapping[str, FileEntry], note: Path | str) -> None:
-    """Before the first byte of a run: is there room for all its files?  Writes them to ``note``, for their Progress.
+    """Check before a run's first byte that there is room for all its files; write them to ``note`` for their Progress.
 
     files: path -> facts.  Raises AoeError, per file system, if there is not.
     """
@@ -251,12 +251,12 @@ def _existing(directory):
 
 
 def partial_of(target: Path, facts: FileEntry) -> Path:
-    """Where a file lies while it is being fetched; the digest keeps the bytes of different locks apart."""
+    """Return where a file lies while it is being fetched; the digest keeps the bytes of different locks apart."""
     return target.with_name(f"{target.name}.{digest(facts)[:12]}.partial")
 
 
 def check_room(directory: Path | str, missing: int, what: str) -> None:
-    """Raises AoeError unless the file system of a folder has room for ``missing`` bytes."""
+    """Raise AoeError unless the file system of a folder has room for ``missing`` bytes."""
     free = shutil.disk_usage(_existing(directory)).free
     if missing > free:
         raise AoeError(
@@ -274,7 +274,7 @@ class Progress:
         self.start, self.there_at_start = time.monotonic(), self.there()
 
     def there(self) -> int:
-        """Bytes of the files that have arrived, partial ones included."""
+        """Return bytes of the files that have arrived, partial ones included."""
         return sum(
             min(_size(path) or _size(partial_of(path, facts)), facts["size"]) for path, facts in self.files.items()
         )
@@ -289,7 +289,7 @@ class Progress:
 
     @contextlib.contextmanager
     def reported(self, say: Callable[[str], Any], mutex: Path | str, interval: float = 30) -> Iterator[None]:
-        """While the block runs, ``say`` the progress every ``interval`` seconds, unless another job does.
+        """Let ``say`` report the progress every ``interval`` seconds while the block runs, unless another job does.
 
         mutex: path of a file that the job which reports holds locked.
         """

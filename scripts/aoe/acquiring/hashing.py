@@ -17,18 +17,18 @@ FLUSHED = 64 << 20  # bytes after which the system is asked to write them to the
 
 
 def sha256(path: Path | str) -> str:
-    """A file's SHA-256, in hexadecimal."""
+    """Return a file's SHA-256, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def facts_of(path: Path | str) -> dict[str, Any]:
-    """{"size", "sha256"} of a file."""
+    """Return {"size", "sha256"} of a file."""
     return {"size": Path(path).stat().st_size, "sha256": sha256(path)}
 
 
 def digest_of(path: Path | str, facts: FileEntry) -> str:
-    """The digest of a file's content, of the kind that the lock has for it."""
+    """Return the digest of a file's content, of the kind that the lock has for it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: _begun(facts, Path(path).stat().st_size)).hexdigest()
 
@@ -79,6 +79,7 @@ class HashedWriter:
 
     @property
     def digest(self) -> str:
+        """The digest of all that was written, in hexadecimal."""
         return self._hash.hexdigest()
 
     def _write_batch(self):

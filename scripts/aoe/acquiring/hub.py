@@ -63,12 +63,12 @@ class HubSource:
         return f"{self.repo} at {self.revision[:12]}"
 
     def origin(self, file: str) -> str:
-        """Where a file comes from, as a source's text with the commit."""
+        """Return where a file comes from, as a source's text with the commit."""
         kind = "" if self.type == "model" else f"{self.type}s/"
         return f"hf://{kind}{self.repo}@{self.commit}"
 
     def snapshot(self, deep: bool = True, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
-        """{file: {"size", "sha256" or "git"}} of every file of the revision that a pattern matches, as the Hub states
+        """Return {file: {"size", "sha256" or "git"}} of the revision's files that a pattern matches, as the Hub states
         them; sets ``commit``.
 
         Raises AoeError if the repository cannot be read, or a file's name leads out of it.
@@ -92,11 +92,11 @@ class HubSource:
         return {file: facts for file, facts in files.items() if any(fnmatch(file, pattern) for pattern in patterns)}
 
     def names(self, patterns: Iterable[str], deep: bool = True) -> list[str]:
-        """The names of the files that a pattern matches."""
+        """Return the names of the files that a pattern matches."""
         return list(self.snapshot(deep, patterns))
 
     def read(self, file: str, begin: int, end: int) -> bytes:
-        """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
+        """Return bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         from huggingface_hub.utils import build_hf_headers
 
         with self._told(file):

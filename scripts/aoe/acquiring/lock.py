@@ -62,7 +62,7 @@ class Locked:
         return (self.commit or self.revision.removeprefix("sha256:"))[:12]
 
     def provenance(self, recipe: Any) -> dict[str, Any]:
-        """What a merged checkpoint says of this parent: {"revision", "files": those that were read, "repo" if any}."""
+        """Return this parent's entry in a merged checkpoint: {"revision", "files": those read, "repo" if any}."""
         files = {name: {k: v for k, v in self.files[name].items() if k != "holds"} for name in self.needed_by(recipe)}
         return {"revision": self.revision, "files": files} | ({"repo": self.repo} if self.repo else {})
 
@@ -78,7 +78,7 @@ class Locked:
         return [name for name, facts in self.files.items() if name in belonging_ or "holds" in facts]
 
     def needed_by(self, recipe: Any) -> list[str]:
-        """The names of the files that a recipe reads of this parent; of one that is not the base, its part in S."""
+        """Return the names of the files that a recipe reads of this parent; if it is not the base, its part in S."""
         return [
             name
             for name in self.needed
@@ -91,22 +91,22 @@ class Locked:
         return [name for name in self.needed if name.endswith(".safetensors")]
 
     def size(self, names: Iterable[str]) -> int:
-        """The bytes of some of the files."""
+        """Return the bytes of some of the files."""
         return sum(self.files[name]["size"] for name in names)
 
 
 def kind_of(facts: FileEntry) -> str:
-    """Which digest the lock has for a file: ``sha256``, else ``git``."""
+    """Return the kind of digest that the lock has for a file: ``sha256``, else ``git``."""
     return "sha256" if "sha256" in facts else "git"
 
 
 def digest(facts: FileEntry) -> str:
-    """A locked file's digest, whichever the lock has."""
+    """Return a locked file's digest, whichever the lock has."""
     return facts[kind_of(facts)]
 
 
 def belonging(names: Iterable[str]) -> set[str]:
-    """The set of those files of a model that belong to its checkpoint beside the shards.
+    """Return the set of those files of a model that belong to its checkpoint beside the shards.
 
     names: of all files, relative to its folder.  Beside the config, these are all but weights in whatever format and
     texts about the model.  In folders, these are IN_FOLDERS; a folder that has weights is another model, or the same
@@ -127,7 +127,7 @@ def belonging(names: Iterable[str]) -> set[str]:
 
 
 def names_beside(folder: Path | str) -> list[str]:
-    """The names of a folder's files, sorted, and of those in folders below it that belong to a checkpoint (see above).
+    """Return the sorted names of a folder's files, and of files in folders below it that belong to a checkpoint.
 
     What is hidden or unfinished is left out; so are folders that cannot be read, and links that lead back up.
     """
@@ -152,7 +152,7 @@ def names_beside(folder: Path | str) -> list[str]:
 def read_lock(
     path: Path | str, names: Mapping[str, Collection[str]], check: Callable[[Any], object] = lambda content: None
 ) -> dict[str, Locked]:
-    """{name: Locked} of a lock file.
+    """Return {name: Locked} of a lock file.
 
     names: the study's models and datasets, {"models": …, "datasets": …}; check: raises AoeError if the content is not
     what the schema says.  Raises AoeError if the lock is missing or broken, names a file outside of its folder, or
@@ -195,7 +195,7 @@ def _unique(pairs):
 
 
 def check_name(file: str, where: str) -> None:
-    """Raises AoeError for a file name that would lead out of its folder, or is none."""
+    """Raise AoeError for a file name that would lead out of its folder, or is none."""
     path = PurePosixPath(file)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in file or not file.isprintable():
         raise AoeError(f"{where} names the file {file!r}, which does not lie in the model's folder; nothing is read.")
@@ -204,7 +204,7 @@ def check_name(file: str, where: str) -> None:
 
 
 def check_needed(locked: Locked, where: str) -> None:
-    """Raises AoeError for a needed file whose name Snakemake would take for a pattern, or if there is none."""
+    """Raise AoeError for a needed file whose name Snakemake would take for a pattern, or if there is none."""
     for file in locked.needed:
         if "{" in file or "}" in file:
             raise AoeError(f"{where} names the file {file!r}; braces in a name cannot be handled.")
@@ -213,7 +213,7 @@ def check_needed(locked: Locked, where: str) -> None:
 
 
 def format_lock(locked: Collection[Locked]) -> str:
-    """The text of a lock file: one line a file, so that a change of it can be read.
+    """Return the text of a lock file: one line a file, so that a change of it can be read.
 
     locked: Locked entries, in the order that they are written.
     """
@@ -236,7 +236,7 @@ def _format_entry(entry):
 
 
 def holdings(checkpoint: Checkpoint) -> dict[str, dict[str, list[int]]]:
-    """{shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
+    """Return {shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
 
     A tensor that has no place in its architecture, as in a model that is audited only, is one of ``unknown``.  Raises
     AoeError for an unknown architecture.
@@ -255,7 +255,7 @@ def holdings(checkpoint: Checkpoint) -> dict[str, dict[str, list[int]]]:
 
 
 def changes(old: Locked, new: Locked) -> list[str]:
-    """Sentences on what differs between two locks of the same model or dataset, old and new being Locked entries."""
+    """Return sentences on the differences of two Locked entries of the same model or dataset."""
     lines = []
     if old.repo == new.repo and old.repo and old.commit != new.commit:
         lines.append(f"{new.name}: {new.repo} has moved from the commit {old.commit} to {new.commit}.")
@@ -274,7 +274,7 @@ def changes(old: Locked, new: Locked) -> list[str]:
 
 
 def compare(path: Path | str, entries: Iterable[Locked]) -> list[str]:
-    """Sentences on what differs between a lock file, if there is one, and newly locked entries."""
+    """Return sentences on what differs between a lock file, if there is one, and newly locked entries."""
     if not Path(path).exists():
         return []
     lines = []
@@ -288,7 +288,7 @@ def compare(path: Path | str, entries: Iterable[Locked]) -> list[str]:
 
 
 def resolved(entries: Iterable[Locked]) -> str | None:
-    """A sentence on which branches and tags were locked as which commits, or None if the study names commits only."""
+    """Return a sentence on branches and tags and their commits, or None if the study names commits only."""
     found = [f"{e.repo}@{e.asked} is {e.commit}" for e in entries if e.repo and e.asked != e.commit]
     return f"Not pinned by the study, but by this lock: {', '.join(found)}." if found else None
 

@@ -28,7 +28,7 @@ from aoe.files.disk import share_blocks
 def open_source(
     text: str, where: str = "The study", commit: str | None = None, stall_seconds: float = STALL_SECONDS
 ) -> Source:
-    """The HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``hf://spaces/…``), the UrlSource of
+    """Return the HubSource of ``hf://owner/name@revision`` (or ``hf://datasets/…``, ``spaces/…``), the UrlSource of
     ``https://host/file`` or ``https://host/folder/``, or the FolderSource of ``file:folder``.
 
     commit: the locked one, which then is read instead of the revision; stall_seconds: after which a connection that
@@ -46,7 +46,7 @@ def open_source(
 
 
 def sources_in(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """[{"source", "files" if any}] of a study's entry of a model or dataset; none if it only has a path."""
+    """Return [{"source", "files" if any}] of a study's entry of a model or dataset; none if it only has a path."""
     if "sources" in entry:
         return entry["sources"]
     return [{key: entry[key] for key in ("source", "files") if key in entry}] if "source" in entry else []
@@ -64,11 +64,11 @@ class FolderSource:
         return f"the folder {self.directory}"
 
     def origin(self, file: str) -> str:
-        """Where a file comes from, as a source's text."""
+        """Return where a file comes from, as a source's text."""
         return f"file:{self.directory}"
 
     def snapshot(self, deep: bool = False, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
-        """{file: {"size", "sha256"}} of every file in the folder that a pattern matches; ``deep``: also of all those in
+        """Return {file: {"size", "sha256"}} of the folder's files that a pattern matches; ``deep``: also of all in
         folders below it, and not only of what belongs to a checkpoint there.
 
         What is hidden, or unfinished, is left out.  Raises AoeError if a file cannot be read, or is none.
@@ -82,7 +82,7 @@ class FolderSource:
             return dict(zip(names, pool.map(lambda name: facts_of(self.directory / name), names), strict=True))
 
     def names(self, patterns: Iterable[str], deep: bool = False) -> list[str]:
-        """The names of the files that a pattern matches, as ``snapshot`` finds them."""
+        """Return the names of the files that a pattern matches, as ``snapshot`` finds them."""
         with self._told():
             names = self._all_names() if deep else names_beside(self.directory)
         return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
@@ -100,7 +100,7 @@ class FolderSource:
                 yield path
 
     def read(self, file: str, begin: int, end: int) -> bytes:
-        """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
+        """Return bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         with self._told(file), open(self._file(file), "rb") as source:
             source.seek(begin)
             return source.read(end - begin)

@@ -13,7 +13,7 @@ from aoe.checkpoints.vocabulary import FILES, Vocabulary, compare
 
 
 def check(unions: Iterable[Mapping[str, Any]], folders: Mapping[str, Path | str]) -> list[str]:
-    """Sentences on what differs between models that are mixed, audited or counted together.
+    """Return sentences on what differs between models that are mixed, audited or counted together.
 
     unions: of Study.unions; folders: name -> folder, of the models whose config.json is there; others are left out.
     Raises AoeError if the parents of a variant number their tokens differently, or compute differently, and its recipe
@@ -28,7 +28,7 @@ def check(unions: Iterable[Mapping[str, Any]], folders: Mapping[str, Path | str]
 
 
 def check_stored(checkpoints: Iterable[Checkpoint]) -> list[str]:
-    """Sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
+    """Return sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
 
     Checkpoints whose shards, or their headers, are not all there are left out.
     """
@@ -36,7 +36,7 @@ def check_stored(checkpoints: Iterable[Checkpoint]) -> list[str]:
 
 
 def stored_told(checkpoint: Checkpoint) -> Iterator[str]:
-    """Sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
+    """Yield sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
     odd = [file for file in checkpoint.shard_names if not checkpoint.shard(file).is_plain]
     if odd:
         yield (
@@ -65,7 +65,7 @@ class _Models:
         return {name: self._checkpoints[name].config for name in names}
 
     def tokens(self, one, other):
-        """What ``compare`` says of two models' tokens; nothing if all their files are the same."""
+        """Return what ``compare`` says of two models' tokens; nothing if all their files are the same."""
         if self._digest(one) == self._digest(other) and self.configs([one])[one] == self.configs([other])[other]:
             return None, []
         try:

@@ -47,7 +47,7 @@ class Pace:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What ``call()`` returns or raises; raises StallError after some seconds.
+    """Return what ``call()`` returns or raises; raises StallError after some seconds.
 
     A call that is given up goes on in a thread that does not keep the process from ending.  For requests whose answers
     are small: a server that sends a byte now and then would get around their timeouts.
@@ -72,7 +72,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def retried(attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-    """What ``attempt()`` returns, tried again after what may pass.
+    """Return what ``attempt()`` returns, tried again after what may pass.
 
     progress: gives the bytes that are there.  Raises the last error when ATTEMPTS attempts, one after another, brought
     fewer bytes than SLOWEST in the time that they took.
@@ -93,7 +93,7 @@ def retried(attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error of a transfer can be gone at the next attempt: the network, overload, a body cut short."""
+    """Return whether an error can be gone at the next attempt: the network, overload, a body cut short."""
     from httpx2 import LocalProtocolError, TransportError, UnsupportedProtocol
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -108,7 +108,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def is_stall(error: BaseException) -> bool:
-    """Whether an error says that nothing, or too little, came."""
+    """Return whether an error says that nothing, or too little, came."""
     from httpx2 import TimeoutException
 
     return isinstance(error, (StallError, TimeoutException))
@@ -122,12 +122,12 @@ def _wait(error, failures):
 
 
 def cause(error: object) -> str:
-    """An error in few words, without the addresses in it."""
+    """Return an error in few words, without the addresses in it."""
     return re.sub(r"\w+://\S+", "…", " ".join(str(error).split()))[:300] or type(error).__name__
 
 
 def advice(error: BaseException) -> str:
-    """What to do after the last attempt failed with an error that may pass."""
+    """Return what to do after the last attempt failed with an error that may pass."""
     kept = "What has come is kept; the same command goes on from there."
     if not is_stall(error):
         return kept
@@ -139,7 +139,7 @@ def advice(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def answer(url: str, headers: Mapping[str, str], stall_seconds: float) -> Iterator[Any]:
-    """The response to one GET, as a context in which its body can be read; redirects are followed.
+    """Return the response to one GET, as a context in which its body can be read; redirects are followed.
 
     Raises StallError if its headers do not come in time; for the body, a Pace is the caller's.
     """
@@ -157,7 +157,7 @@ def answer(url: str, headers: Mapping[str, str], stall_seconds: float) -> Iterat
 
 
 def read_range(url: str, headers: Mapping[str, str], begin: int, end: int, stall_seconds: float) -> bytes:
-    """Bytes ``begin`` to ``end`` of a file; fewer where it ends."""
+    """Return bytes ``begin`` to ``end`` of a file; fewer where it ends."""
     from huggingface_hub.utils import hf_raise_for_status
 
     pace = Pace(stall_seconds)
@@ -176,7 +176,7 @@ def read_range(url: str, headers: Mapping[str, str], begin: int, end: int, stall
 
 
 def stream(url: str, headers: Mapping[str, str], facts: FileEntry, target: Path, stall_seconds: float) -> str | None:
-    """One request, for the bytes after those that ``target`` holds; returns the digest of all of them.
+    """Request the bytes after those that ``target`` holds; return the digest of all of them.
 
     The Hub's own function for this begins anew after a kill, and is three times slower.  Raises OSError if fewer, more,
     or others come than were asked for, or if they come too slowly.

@@ -15,7 +15,7 @@ from aoe.files.disk import alone
 
 
 def verify_size(path: Path, facts: FileEntry) -> None:
-    """Raises AoeError unless the file is there and has the locked size."""
+    """Raise AoeError unless the file is there and has the locked size."""
     if not path.is_file():
         raise AoeError(f"{path} is missing, although the lock lists it; fetch it again.")
     actual = path.stat().st_size
@@ -26,7 +26,7 @@ def verify_size(path: Path, facts: FileEntry) -> None:
 
 
 def verify_file(path: Path, facts: FileEntry, receipt: Path | None = None) -> None:
-    """Raises AoeError, naming the file and the difference, unless it has the locked size and digest.
+    """Raise AoeError, naming the file and the difference, unless it has the locked size and digest.
 
     receipt: path of a file that remembers what was found; as long as neither the file nor the lock changes, nothing is
     read again, and of several jobs that ask for it at once, one reads.
@@ -59,7 +59,7 @@ def _compare(path, facts):
 
 
 def check_present(locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
-    """Raises AoeError, naming model and file, unless every file that is needed is there (whatever it holds).
+    """Raise AoeError, naming model and file, unless every file that is needed is there (whatever it holds).
 
     locked: name -> Locked; directories: name -> folder.
     """
@@ -74,7 +74,7 @@ def check_present(locked: Mapping[str, Locked], directories: Mapping[str, Path |
 
 
 def is_lost(record: Path | str, path: Path | str, facts: FileEntry) -> bool:
-    """Whether a download was recorded whose file is gone, or has another size."""
+    """Return whether a download was recorded whose file is gone, or has another size."""
     path = Path(path)
     return Path(record).exists() and not (path.is_file() and path.stat().st_size == facts["size"])
 
@@ -82,7 +82,7 @@ def is_lost(record: Path | str, path: Path | str, facts: FileEntry) -> bool:
 def doubtful(
     directory: Path | str, files: Mapping[str, FileEntry], receipts: Path | str, verified: bool = False
 ) -> list[str]:
-    """The files that are no longer what their receipt is for: moved, replaced, or written to since.
+    """Return the files that are no longer what their receipt is for: moved, replaced, or written to since.
 
     verified: whether all of them were verified before, so that one without a receipt is doubtful too.
     """
@@ -119,7 +119,7 @@ def verify(
     whole: bool = True,
     scales: bool = True,
 ) -> int:
-    """Check locked files of a model or dataset, several at a time; returns the number of bytes that they have.
+    """Check locked files of a model or dataset, several at a time; return the number of their bytes.
 
     files: name -> facts; of a model's shards, the headers are checked too.  receipts: folder for one receipt a file, by
     which an interrupted verification goes on.  whole: whether the files are to be all that the index names; scales:
@@ -147,7 +147,7 @@ def verify(
 
 
 def check_structure(checkpoint: Checkpoint, files: Collection[str] | None = None, scales: bool = True) -> None:
-    """Raises AoeError unless every shard is what its header says, the index agrees with them, and all scales fit.
+    """Raise AoeError unless every shard is what its header says, the index agrees with them, and all scales fit.
 
     files: the names of the shards to look at; without them, all.  scales: whether to look at those.
     """

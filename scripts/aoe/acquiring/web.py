@@ -44,18 +44,18 @@ class UrlSource:
         return self.url.partition("?")[0]
 
     def origin(self, file: str) -> str:
-        """The address of a file."""
+        """Return the address of a file."""
         return self.url if self.name else urljoin(self.url, quote(file))
 
     def snapshot(self, deep: bool = True, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
-        """{file: {"size", "sha256"}} of the file, or of those that ``patterns`` name; all of them are fetched.
+        """Return {file: {"size", "sha256"}} of the file, or of those that ``patterns`` name; all of them are fetched.
 
         Raises AoeError if a file cannot be had, or the files of a folder are not named.
         """
         return {file: self._facts(file) for file in self.names(patterns)}
 
     def names(self, patterns: Iterable[str], deep: bool = True) -> list[str]:
-        """The files that are meant.  Raises AoeError if the files of a folder are not named one by one."""
+        """Return the files that are meant.  Raises AoeError if the files of a folder are not named one by one."""
         if self.name:
             return [self.name] if any(fnmatch(self.name, pattern) for pattern in patterns) else []
         for pattern in patterns:
@@ -65,7 +65,7 @@ class UrlSource:
         return list(patterns)
 
     def read(self, file: str, begin: int, end: int) -> bytes:
-        """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
+        """Return bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         with self._told(file):
             return retried(lambda: read_range(self.origin(file), {}, begin, end, self.stall_seconds))
 

@@ -81,7 +81,7 @@ class Architecture:
         self._found = {}
 
     def place(self, tensor: str) -> Place:
-        """The Place of a tensor; a scale has its weight's place."""
+        """Return the Place of a tensor; a scale has its weight's place."""
         expert = EXPERT.search(tensor)
         # experts differ in their number only, and are nine tenths of a model's tensors
         name = f"{tensor[: expert.start(1)]}0{tensor[expert.end(1) :]}" if expert else tensor

@@ -34,10 +34,12 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
+        """The content of config.json."""
         return self._read_json("config.json")
 
     @cached_property
     def files(self) -> dict[str, str]:
+        """The file name of the shard of every tensor."""
         if (self.directory / INDEX).exists():
             files = self._read_json(INDEX).get("weight_map")
             if not isinstance(files, dict) or not files:
@@ -58,7 +60,7 @@ class Checkpoint:
         return sorted(set(self.files.values()))
 
     def shard(self, file: str) -> Shard:
-        """The Shard of a file name, or its outline if only that was fetched.
+        """Return the Shard of a file name, or its outline if only that was fetched.
 
         Raises AoeError if it is missing, unreadable or broken.
         """
@@ -92,23 +94,23 @@ class Checkpoint:
         return tensor in self.files
 
     def stored(self, tensor: str) -> StoredTensor:
-        """Where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
+        """Return where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
         return self.shard_of(tensor).tensors[tensor]
 
     def bytes(self, tensor: str) -> bytes:
-        """The bytes of ``tensor`` as stored."""
+        """Return the bytes of ``tensor`` as stored."""
         return self.read(tensor).tobytes()
 
     def read(self, tensor: str, begin: int = 0, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Bytes of ``tensor`` as stored; see Shard.read."""
+        """Return bytes of ``tensor`` as stored; see Shard.read."""
         return self.shard_of(tensor).read(tensor, begin, out)
 
     def tensor(self, tensor: str) -> torch.Tensor:
-        """``tensor`` as stored, dtype and shape as in the file."""
+        """Return ``tensor`` as stored, dtype and shape as in the file."""
         return self.shard_of(tensor).tensor(tensor)
 
     def scale(self, weight: str) -> str | None:
-        """The name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
+        """Return the name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
 
         Raises AoeError if an FP8 weight has none: without it, its codes mean nothing.
         """
@@ -119,12 +121,12 @@ class Checkpoint:
         return scale_of(weight)
 
     def check_scales(self) -> None:
-        """Raises AoeError if any FP8 weight of the checkpoint has no scale, or one that does not fit it."""
+        """Raise AoeError if any FP8 weight of the checkpoint has no scale, or one that does not fit it."""
         for tensor in self.files:
             self.check_scale(tensor)
 
     def check_scale(self, weight: str) -> None:
-        """Raises AoeError if an FP8 weight has no scale, or one that does not fit it; other dtypes need none."""
+        """Raise AoeError if an FP8 weight has no scale, or one that does not fit it; other dtypes need none."""
         scale, stored = self.scale(weight), self.stored(weight)
         if scale is None:
             return
@@ -143,16 +145,16 @@ class Checkpoint:
         return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
 
     def weight(self, tensor: str) -> str:
-        """The weight that ``tensor`` is or is the scale of."""
+        """Return the weight that ``tensor`` is or is the scale of."""
         return weight_of(tensor) if self.is_scale(tensor) else tensor
 
     def is_scale(self, tensor: str) -> bool:
-        """Whether ``tensor`` is the scale of an FP8 weight of this checkpoint, and not a tensor of its own."""
+        """Return whether ``tensor`` is the scale of an FP8 weight of this checkpoint, and not a tensor of its own."""
         weight = weight_of(tensor)
         return weight != tensor and weight in self and self.stored(weight).dtype in SCALED
 
     def shard_of(self, tensor: str) -> Shard:
-        """The Shard that holds ``tensor``."""
+        """Return the Shard that holds ``tensor``."""
         if tensor not in self.files:
             raise AoeError(f"{self.name} has no tensor {tensor}.")
         file = self.files[tensor]

@@ -84,12 +84,12 @@ class Difference(NamedTuple):
     computed: bool
 
     def told(self, one: str, other: str) -> str:
-        """In words; one, other: the names of the two models."""
+        """Return the difference in words; one, other: the names of the two models."""
         return f"{self.key}: {_written(self.ours)} in {one}, {_written(self.theirs)} in {other}"
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Difference]:
-    """The Differences of two configs (dicts) that may matter, in the order of their keys.
+    """Return the Differences of two configs (dicts) that may matter, in the order of their keys.
 
     A key that one of them lacks counts as its class's default; where none is known, as not different, unless weights
     depend on it.
@@ -152,7 +152,7 @@ def _written(value):
 
 
 def check_alike(who: str, parents: Mapping[str, Mapping[str, Any]], said: Collection[str] | None = ()) -> list[str]:
-    """Raises AoeError, naming keys and values, if the parents of ``who`` compute with different constants.
+    """Raise AoeError, naming keys and values, if the parents of ``who`` compute with different constants.
 
     parents: name -> config, the base first; said: the keys that the recipe itself states, or None if it names the
     parent whose config is meant.  Returns sentences on what differs and may matter, or is decided by the recipe.
@@ -181,12 +181,12 @@ def _listed(found, base, other):
 
 
 def contradictions(checkpoint: Checkpoint) -> list[str]:
-    """Sentences on what the config.json of a Checkpoint says of its weights, and its shards do not bear out."""
+    """Return sentences on what the config.json of a Checkpoint says of its weights, and its shards do not bear out."""
     return [sentence for sentence, _ in _contradicting(checkpoint)]
 
 
 def true_config(checkpoint: Checkpoint, config: Mapping[str, Any], combined: bool) -> dict[str, Any]:
-    """A config as ``config`` is, of weights stored as a Checkpoint's are: what contradicts their headers is mended.
+    """Return a config like ``config`` for weights stored as a Checkpoint's are: contradictions to headers are mended.
 
     combined: whether some of them are made here; the scales of these are no powers of two.
     """

@@ -17,7 +17,7 @@ from aoe.checkpoints.shard import DTYPES, make_header, scale_of, scale_shape
 
 
 def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
+    """Return {tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
     config: the config.json of a DeepSeek-V3 or Qwen3-MoE model as a dict.  Projections are FP8 with scales if it has a
     ``quantization_config``, else BF16.  Raises AoeError for another architecture or a key that is missing.
@@ -157,7 +157,7 @@ class Parameters:
 
 
 def count_parameters(config: Mapping[str, Any]) -> Parameters:
-    """The Parameters of a model, from its config alone."""
+    """Return the Parameters of a model, from its config alone."""
     architecture = Architecture(config)
     counts = dict.fromkeys(TensorGroup, 0)
     for tensor, (_, shape) in inventory(config).items():
@@ -171,7 +171,7 @@ def count_parameters(config: Mapping[str, Any]) -> Parameters:
 
 
 def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:
-    """The files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
+    """Return the files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
 
     shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
     only the source can tell; the sizes are exact in sum.
@@ -187,7 +187,7 @@ def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str
 
 
 def write_sparse_checkpoint(config: Mapping[str, Any], directory: Path | str, shards: int) -> None:
-    """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
+    """Write a checkpoint of ``shards`` files of about one size: true headers, and holes that take no disk for data."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     weight_map, total = {}, 0

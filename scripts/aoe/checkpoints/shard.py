@@ -53,22 +53,22 @@ LARGEST_NUMBER = 1 << 64  # the safetensors library computes shapes and offsets 
 
 
 def scale_of(weight: str) -> str:
-    """The name of the scale tensor that belongs to an FP8 ``weight``."""
+    """Return the name of the scale tensor that belongs to an FP8 ``weight``."""
     return weight + SCALE_SUFFIX
 
 
 def weight_of(scale: str) -> str:
-    """The name of the weight that a scale tensor belongs to."""
+    """Return the name of the weight that a scale tensor belongs to."""
     return scale.removesuffix(SCALE_SUFFIX)
 
 
 def scale_shape(rows: int, columns: int) -> tuple[int, int]:
-    """Shape of the scale tensor that belongs to a (rows, columns) FP8 weight."""
+    """Return the shape of the scale tensor that belongs to a (rows, columns) FP8 weight."""
     return -(-rows // BLOCK), -(-columns // BLOCK)
 
 
 def make_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The first bytes of a safetensors file, length prefix included, of {name: (dtype, shape)} stored in that order."""
+    """Return the first bytes, length prefix included, of a safetensors file of {name: (dtype, shape)} in that order."""
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (dtype, shape) in tensors.items():
@@ -90,6 +90,7 @@ class StoredTensor(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -221,7 +222,7 @@ class Shard:
             os.posix_fadvise(self.file.fileno(), start, end - begin, os.POSIX_FADV_WILLNEED)
 
     def tensor(self, name: str) -> torch.Tensor:
-        """The tensor as stored: its own dtype and shape, a copy in memory."""
+        """Return the tensor as stored: its own dtype and shape, a copy in memory."""
         import torch
 
         stored = self.tensors[name]

@@ -65,7 +65,7 @@ class Vocabulary:
         return model if isinstance(model, dict) else {}
 
     def splitting(self) -> dict[str, Any]:
-        """What decides which ids a text becomes, besides the vocabulary: {part: how}."""
+        """Return what decides which ids a text becomes, besides the vocabulary: {part: how}."""
         if not (self.folder / TOKENIZER).is_file():
             return {}
         content, model = self._read(TOKENIZER), self._model
@@ -76,7 +76,7 @@ class Vocabulary:
         return {part: value for part, value in parts.items() if value not in (None, "", False, [], {})}
 
     def special(self) -> dict[str, Any]:
-        """{what: ids or text} of the tokens that begin, end, pad or stand for unknown text, as far as stated."""
+        """Return {what: ids or text} of the tokens that begin, end, pad or stand for unknown text, as far as stated."""
         found = {}
         for file in (CONFIG, GENERATION):
             content = self._optional(file)
@@ -93,12 +93,12 @@ class Vocabulary:
         return found
 
     def files(self) -> dict[str, bytes]:
-        """{file: its bytes} of trained tokenizers that are not read here."""
+        """Return {file: its bytes} of trained tokenizers that are not read here."""
         paths = [path for pattern in MODELS for path in sorted(self.folder.glob(pattern))]
         return {path.name: path.read_bytes() for path in paths}
 
     def text(self, number: int) -> str:
-        """The text of an id in quotes, or that there is none."""
+        """Return the text of an id in quotes, or that there is none."""
         texts = self.texts or {}
         return repr(texts[number]) if number in texts else "nothing"
 
@@ -140,7 +140,10 @@ def _simplest(part):
 
 
 def compare(one: Vocabulary, other: Vocabulary) -> tuple[str | None, list[str]]:
-    """(sentence on token ids that mean other text, or None; sentences on what else differs) of two Vocabularies."""
+    """Compare two Vocabularies.
+
+    Returns (a sentence on token ids that mean other text, or None; sentences on what else differs).
+    """
     told = [*_special_told(one, other)]
     if one.texts is None or other.texts is None:
         return None, [*_bytes_told(one, other), *told]

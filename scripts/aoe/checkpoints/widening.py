@@ -19,7 +19,7 @@ SCALE = "_scale_inv"
 
 
 def widened_config(config: Mapping[str, Any], ranks: int, expert_parallel: bool) -> dict[str, Any]:
-    """A config whose layers can be spread over so many ranks.
+    """Return a config whose layers can be spread over so many ranks.
 
     expert_parallel: routed experts stay whole, and as they are; else their inner dimension grows.
     """

@@ -99,7 +99,7 @@ def _count(node, known):
 
 
 def read_yaml(path: Path | str) -> Any:
-    """The content of a YAML file; None if it is empty.
+    """Return the content of a YAML file; None if it is empty.
 
     Raises AoeError, with the file and the line, if it is no YAML in UTF-8, gives a key twice, has octal or sexagesimal
     numbers, or has aliases without end.  Raises OSError if it cannot be read.
@@ -126,7 +126,7 @@ def _text(path):
 
 
 def as_written(path: Path | str, place: Sequence[str | int], key: bool = False) -> tuple[str | None, int | None]:
-    """(text, line) of the value at a ``place`` of a YAML file, or of the key itself, as they stand in the file.
+    """Return (text, line) of the value at a ``place`` of a YAML file, or of the key itself, as they stand in the file.
 
     place: keys and list positions from the top level down.  (None, None) if the file does not have the place itself.
     """
@@ -178,7 +178,7 @@ def _is_key(node, name):
 
 
 def text_options(config: Mapping[str, Any], entries: Iterable[str], schema: Mapping[str, Any]) -> dict[str, str]:
-    """{key: text as written} of the options on Snakemake's command line that are text, and were read as something else.
+    """Return {key: text as written} of the command line's options that are text and were read as something else.
 
     config: what Snakemake made of them, ``study=0528`` to the number 528; entries: ``key=value`` as written, of which
     the last one of a key holds; schema: the configuration's, which says what is text.

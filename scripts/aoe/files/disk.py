@@ -46,7 +46,7 @@ def flush(path: Path | str) -> None:
 
 
 def share_blocks(original: Path, target: Path) -> bool:
-    """Make ``target`` a copy of a file that shares its blocks; returns whether the file system can do that."""
+    """Make ``target`` a copy of a file that shares its blocks; return whether the file system can do that."""
     with open(original, "rb") as source, open(target, "wb") as copy:
         try:
             fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())

@@ -17,7 +17,7 @@ QUOTES = "\"'"  # around text in a YAML file
 
 
 def check_schema(content: Any, schema: Mapping[str, Any], path: Path | str) -> None:
-    """Raises AoeError that names the place of the first thing a JSON schema refuses, as it is written in the file.
+    """Raise AoeError that names the place of the first thing a JSON schema refuses, as it is written in the file.
 
     Refuses, too, names that YAML makes numbers, dates, true, false or null, and numbers that are not finite.
     """
@@ -114,7 +114,7 @@ def _in_words(error, path):
 
 
 def of_another_type(value: Any, wanted: str, file: Path | str, place: Sequence[str | int]) -> str:
-    """What is wrong with a value of another type than ``wanted`` (as JSON schema calls it), and what to write."""
+    """Say why a value is not of the type ``wanted`` (as JSON schema calls it), and what to write."""
     text, _ = as_written(file, place)
     message = f"{value!r} is not of type {wanted!r}"
     if value is None:

@@ -34,7 +34,7 @@ WHOLE = {"layer", "expert"}  # whole numbers, empty where a tensor has none
 
 
 def read_table(path: Path | str, numbers: Iterable[str] = ()) -> pd.DataFrame:
-    """The data frame of a CSV or Parquet file that ``write_table`` wrote.
+    """Return the data frame of a CSV or Parquet file that ``write_table`` wrote.
 
     numbers: columns that hold numbers in this table, although TEXT lists them.  In a CSV, columns of TEXT are strings,
     ``layer`` and ``expert`` Int64; an empty cell of any other column is NaN.

@@ -45,7 +45,7 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
 def shard_differences(
     base: Checkpoint, other: Checkpoint, file: str, threads: int = 1, device: str | None = None
 ) -> list[dict[str, Any]]:
-    """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
+    """Return one row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
     base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
     device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
@@ -64,7 +64,7 @@ def shard_differences(
 
 
 def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
-    """Raises AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
+    """Raise AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
     ours = base.stored(weight)
     theirs = other.stored(weight) if weight in other else None
     if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
@@ -76,7 +76,7 @@ def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
 
 
 def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
-    """(whether the slab's bytes agree, its Sums)."""
+    """Return (whether the slab's bytes agree, its Sums)."""
     try:
         parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
         return alike(*parts), engine.difference(parts, slab.stored.dtype)
@@ -87,7 +87,7 @@ def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: S
 
 
 def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
-    """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
     size, change, code_change = (math.sqrt(math.fsum(column)) for column in columns)
     root = math.sqrt(max(stored.elements, 1))

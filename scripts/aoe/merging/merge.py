@@ -56,7 +56,7 @@ class Merge:
         return kernels.for_device(self._device)
 
     def source(self, weight: str) -> Checkpoint | None:
-        """The checkpoint that a weight's bytes are copied from, or None if it is combined.
+        """Return the checkpoint that a weight's bytes are copied from, or None if it is combined.
 
         Parents that agree in every byte are copied: their difference is 0, which exceeds no δ [paper, equation 1].
         """
@@ -87,7 +87,7 @@ class Merge:
                     )
 
     def parents(self, weight: str) -> list[Checkpoint]:
-        """The checkpoints that a combined weight is made of, in the order of the plan."""
+        """Return the checkpoints that a combined weight is made of, in the order of the plan."""
         return [self.checkpoints[parent] for parent in self.plan.weights(weight)]
 
     def combine(self, slab: Slab, out: Array, out_scale: Array | None = None) -> None:
@@ -199,7 +199,7 @@ class Merge:
 
 
 def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
-    """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
+    """Return whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
     # where parents differ, they do so at once: what is combined is not read a second time for it
     head = min(HEAD, one.stored(weight).size)
     ours, theirs = (parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))
@@ -209,7 +209,7 @@ def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
 
 
 def alike(one: Part, other: Part) -> bool:
-    """Whether two parents' parts of a slab are the same bytes."""
+    """Return whether two parents' parts of a slab are the same bytes."""
     return all(
         ours is None or theirs is None or cpu.alike(ours.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8))
         for ours, theirs in zip(one, other, strict=True)
@@ -217,7 +217,7 @@ def alike(one: Part, other: Part) -> bool:
 
 
 def check_finite(engine: Engine, checkpoint: Checkpoint, slab: Slab) -> None:
-    """Raises AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
+    """Raise AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
     part = slab.read(checkpoint, engine)
     try:
         engine.difference([part, part], slab.stored.dtype)

@@ -35,19 +35,19 @@ class Plan:
         return list(dict.fromkeys([self.base, *(parent for mixture in self.mixtures for parent in mixture)]))
 
     def weights(self, tensor: str) -> dict[str, float]:
-        """{parent: λ} of an output tensor."""
+        """Return {parent: λ} of an output tensor."""
         if tensor not in self.tensors:
             raise AoeError(f"The plan has no tensor {tensor}; it was made for other files.")
         return self.mixtures[self.tensors[tensor]]
 
     def source(self, tensor: str) -> str | None:
-        """The parent that the tensor is copied from, or None if it is combined."""
+        """Return the parent that the tensor is copied from, or None if it is combined."""
         mixture = self.weights(tensor)
         (parent, weight), *others = mixture.items()
         return parent if not others and weight == 1 else None
 
     def describe(self) -> list[str]:
-        """One line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ."""
         counts = Counter(self.tensors.values())
         lines = []
         for index, mixture in enumerate(self.mixtures):
@@ -56,6 +56,7 @@ class Plan:
         return lines
 
     def save(self, path: Path | str) -> None:
+        """Write the plan to a file, complete or not at all."""
         partial = Path(f"{path}.partial")
         content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
@@ -64,7 +65,7 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """The Plan in a file.  Raises AoeError if it is none."""
+        """Return the Plan in a file.  Raises AoeError if it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"], content.get("beside", {}))
@@ -76,14 +77,14 @@ class Plan:
 
 
 def copy_plan(checkpoint: Checkpoint) -> Plan:
-    """The plan that copies every tensor of one checkpoint."""
+    """Return the plan that copies every tensor of one checkpoint."""
     return Plan(checkpoint.name, ({checkpoint.name: 1.0},), dict.fromkeys(checkpoint.files, 0))
 
 
 def make_plan(
     recipe: Recipe, parents: Mapping[str, Checkpoint], norms: Mapping[str, Mapping[str, float]] | None = None
 ) -> Plan:
-    """The Plan of a recipe.
+    """Return the Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
     space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
@@ -113,7 +114,7 @@ def make_plan(
 
 
 def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool) -> dict[str, Any]:
-    """What a recipe's model has beside its weights that is not its base's, for Plan.beside.
+    """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
     generation_config.json it has}, each only if it is another one.  combined: whether weights are combined.
@@ -138,7 +139,7 @@ def _exceeds(recipe, norms, weight):
 
 
 def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
-    """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
+    """Raise AoeError unless all parents store a weight that cannot be combined in the same bytes."""
     first, *others = parents
     for other in others:
         names = filter(None, (weight, first.scale(weight)))
@@ -150,14 +151,14 @@ def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
 
 
 def check_places(checkpoint: Checkpoint) -> None:
-    """Raises AoeError if a tensor of a checkpoint has no place in its architecture."""
+    """Raise AoeError if a tensor of a checkpoint has no place in its architecture."""
     architecture = Architecture(checkpoint.config)
     for tensor in checkpoint.files:
         architecture.place(tensor)
 
 
 def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
-    """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
+    """Raise AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
     base.check_scales()
     for other in others:
         for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):

@@ -87,7 +87,7 @@ def _is_of_tokenizer(name):
 
 
 def model_card(provenance: Mapping[str, Any]) -> str:
-    """The model card of a variant, Markdown with the Hub's metadata in front."""
+    """Return the model card of a variant, Markdown with the Hub's metadata in front."""
     recipe, parents = provenance["recipe"], provenance["parents"]
     metadata = {
         "library_name": "transformers",

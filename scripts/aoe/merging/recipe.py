@@ -47,14 +47,14 @@ class Subset:
         )
 
     def describe(self) -> str:
-        """The conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
+        """Return the conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
         conditions = [", ".join(self.groups), ", ".join(self.names)]
         if self.layers:
             conditions.insert(1, f"layers {', '.join(_ranges(self.layers))}")
         return "; ".join(filter(None, conditions)) or "all"
 
     def parts(self) -> Iterator[tuple[str, Subset]]:
-        """(what it is, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
+        """Yield (name, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
         for group in self.groups:
             yield f"the group {group}", replace(self, groups=(group,))
         for first, last in self.ranges:
@@ -64,7 +64,7 @@ class Subset:
             yield f"the name pattern {pattern!r}", replace(self, names=(pattern,))
 
     def meets(self, group: str, layers: Collection[int]) -> bool:
-        """Whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
+        """Return whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
         in_layers = not self.layers or any(layer in self.layers for layer in layers)
         return (not self.groups or group in self.groups) and in_layers
 
@@ -111,13 +111,13 @@ class Recipe:
         return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
 
     def describe(self) -> dict[str, Any]:
-        """The recipe in a table's cells: λ, S (its groups) and δ."""
+        """Return the recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
 
     def canonical(self) -> Any:
-        """A value that two recipes share if they assemble the same model, whatever way they are written."""
+        """Return a value that two recipes share if they assemble the same model, whatever way they are written."""
         weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))
         everything = self.subset == Subset() and self.threshold.delta == 0 and not self.overrides
         copied = None
@@ -138,7 +138,7 @@ class Recipe:
         return self.base, weights, self.subset, threshold, overrides
 
     def reads(self, parent: str, holds: Mapping[str, Collection[int]]) -> bool:
-        """Whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
+        """Return whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
 
         A base is needed whole, and with a threshold every parent is, for its differences; of the others, the tensors
         of S where their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
@@ -153,7 +153,7 @@ class Recipe:
         )
 
     def weights_for(self, tensor: str, place: Place) -> Mapping[str, float]:
-        """{parent: λ} for a tensor without regard to δ: the base alone outside S."""
+        """Return {parent: λ} for a tensor without regard to δ: the base alone outside S."""
         if (tensor, place) not in self.subset:
             return {self.base: 1.0}
         for subset, weights in self.overrides:
@@ -174,7 +174,7 @@ def _ranges(numbers):
 
 
 def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) -> Recipe:
-    """The Recipe of a study file's entry (a dict, already valid against the schema).
+    """Return the Recipe of a study file's entry (a dict, already valid against the schema).
 
     models: the study's model names.  Raises AoeError with the variant's name for an unknown parent, λ that don't sum to
     1 or (if convex) are negative, an unknown group, a bad layer range or an unknown norm space.
@@ -222,7 +222,7 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
 
 
 def read_subset(where: str, entry: Mapping[str, Any]) -> Subset:
-    """A Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
+    """Return a Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
     groups = entry.get("groups", [])
     for group in groups:
         if group not in list(TensorGroup):

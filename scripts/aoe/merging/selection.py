@@ -21,7 +21,7 @@ Tensors = list[tuple[str | None, Place]]  # weights with their places; a name is
 
 
 def check_recipe(where: str, recipe: Recipe, tensors: Tensors) -> None:
-    """Raises AoeError, beginning with ``where``, if S, an override, or a part of one selects no tensor of the base.
+    """Raise AoeError, beginning with ``where``, if S, an override, or a part of one selects no tensor of the base.
 
     tensors: [(name, Place)] of the base's weights; a name is None where only its place is known, and then no name
     pattern is looked at.  An override has to select within S, and what no override before it has.
@@ -41,7 +41,7 @@ def check_recipe(where: str, recipe: Recipe, tensors: Tensors) -> None:
 
 
 def check_subset(what: str, subset: Subset, tensors: Tensors, model: str) -> Tensors:
-    """The tensors, of [(name or None, Place)], that a subset selects.  Raises AoeError for a part that selects none."""
+    """Return the tensors that a subset selects.  Raises AoeError for a part that selects none."""
     selected = _selected(subset, tensors)
     if not selected:
         raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_layers_of(subset, tensors)}.")
@@ -76,7 +76,7 @@ def _selected(subset, tensors):
 
 
 def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
-    """Raises AoeError if a subset of a Study's variants, sweeps or audits has a part that selects nothing.
+    """Raise AoeError if a subset of a Study's variants, sweeps or audits has a part that selects nothing.
 
     locked: name -> Locked; directories: name -> folder.  Tensor names are read of models that lie there, and follow
     from the config that a study expects of the others; where they are not known, name patterns are not looked at.
@@ -103,7 +103,7 @@ def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapp
 
 
 def read_check(where: str, settings: Mapping[str, Any]) -> Subset:
-    """The Subset of an audit's named claim, {"from", "groups", "layers", "names"}."""
+    """Return the Subset of an audit's named claim, {"from", "groups", "layers", "names"}."""
     return read_subset(where, {key: value for key, value in settings.items() if key != "from"})
 
 
@@ -134,7 +134,7 @@ def _named(model, directory):
 
 
 def places(architecture: Architecture, tensors: Iterable[str]) -> Tensors:
-    """[(name, Place)] of weights, without their scales; what has no place in the architecture is left out."""
+    """Return [(name, Place)] of weights, without their scales; what has no place in the architecture is left out."""
     found: Tensors = []
     for tensor in tensors:
         if weight_of(tensor) == tensor:

@@ -27,13 +27,13 @@ class Meter:
         return self._nvml.nvmlDeviceGetHandleByUUID(name)
 
     def joules(self) -> float | None:
-        """Since the driver was loaded, of all these GPUs together."""
+        """Return the energy since the driver was loaded, of all these GPUs together."""
         if not self._gpus:
             return None
         return sum(self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in self._gpus) / 1000
 
     def watts(self, seconds: float) -> float | None:
-        """The mean power over the next ``seconds``."""
+        """Return the mean power over the next ``seconds``."""
         before, start = self.joules(), time.perf_counter()
         time.sleep(seconds)
         after = self.joules()
@@ -41,7 +41,7 @@ class Meter:
 
 
 def visible(count: int, named: str | None = None) -> list[int | str]:
-    """Numbers or UUIDs of the GPUs that CUDA would use on a machine with ``count``, as NVML knows them.
+    """Return numbers or UUIDs of the GPUs that CUDA would use on a machine with ``count``, as NVML knows them.
 
     named: what the environment variable CUDA_VISIBLE_DEVICES holds; as with CUDA, an unknown number ends the list.
     """

@@ -52,7 +52,7 @@ class Wanted:
         return max(1, math.prod(sizes) // self.nodes)
 
     def is_on(self, variable: str, default: str = "1") -> bool:
-        """Whether a switch of vLLM's is on."""
+        """Return whether a switch of vLLM's is on."""
         return str(self.environment.get(variable, default)).lower() not in OFF
 
 
@@ -75,7 +75,7 @@ def check(wanted: Wanted, patience: float = SECOND_LOOK) -> None:
 
 
 def look(wanted: Wanted, patience: float = SECOND_LOOK) -> tuple[Node, list[Finding]]:
-    """(the Node, its Findings); a node with a problem is looked at once more, after so many seconds."""
+    """Return (the Node, its Findings); a node with a problem is looked at once more, after so many seconds."""
     wanted = replace(wanted, environment={**os.environ, **wanted.environment})
     node = probe(wanted.environment, wanted.flavour)
     found = findings(node, wanted)
@@ -87,14 +87,14 @@ def look(wanted: Wanted, patience: float = SECOND_LOOK) -> tuple[Node, list[Find
 
 
 def findings(node: Node, wanted: Wanted) -> list[Finding]:
-    """All Findings on a Node for what is Wanted, problems first."""
+    """Return all Findings on a Node for what is Wanted, problems first."""
     rules = [*(() if wanted.flavour == "cpu" else node_gpus.RULES), _memory, _glibc, _folders, _limits, _shared_memory]
     found = [Finding(*finding) for rule in rules for finding in rule(node, wanted)]
     return sorted(found, key=lambda finding: not finding.fatal)
 
 
 def described(node: Node) -> Iterator[str]:
-    """A Node in lines for a log."""
+    """Yield a Node in lines for a log."""
     gpus = "not listed" if node.gpus is None else ", ".join(map(_of_gpu, node.gpus)) or "none"
     built_for = f"CUDA {node.cuda}" if node.cuda else f"ROCm {node.hip}" if node.hip else "CPUs"
     yield f"Node {node.host}: GPUs {gpus}; driver {node.driver or 'none'}; PyTorch for {built_for}"
@@ -107,7 +107,7 @@ def described(node: Node) -> Iterator[str]:
 
 
 def served_in_fp8(checkpoint: Path | str, options: Mapping[str, Any]) -> bool:
-    """Whether vLLM computes a checkpoint (a folder) in FP8: its config says so, and no option overrides that."""
+    """Return whether vLLM computes a checkpoint (a folder) in FP8: its config says so, and no option overrides that."""
     overrides = options.get("hf-overrides") or {}
     try:
         overrides = json.loads(overrides) if isinstance(overrides, str) else overrides

@@ -22,7 +22,7 @@ UTILIZATION = 0.9  # vLLM's gpu-memory-utilization where the study does not say;
 
 
 def driver(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """A driver, and one that is new enough for the PyTorch that is installed."""
+    """Ask for a driver that is new enough for the installed PyTorch."""
     if wanted.flavour == "rocm":
         yield from _amd(node)
         return
@@ -56,7 +56,7 @@ def _amd(node):
 
 
 def number(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """As many GPUs as the server wants, of the kind that the study was sized for."""
+    """Ask for as many GPUs as the server wants, of the kind that the study was sized for."""
     if node.gpus is None:
         if node.driver:
             yield "GPUs cannot be listed, as nvidia-smi is missing or fails; they were not checked.", False
@@ -80,7 +80,7 @@ def number(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
 
 
 def memory(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """As much free memory as vLLM is about to claim, which it checks itself, after minutes."""
+    """Ask for as much free memory as vLLM is about to claim, which it checks itself after minutes."""
     share = float(wanted.options.get("gpu-memory-utilization", UTILIZATION))
     for place, gpu in enumerate((node.gpus or ())[: wanted.workers]):
         if gpu.free is not None and gpu.total and gpu.free < share * gpu.total:
@@ -93,7 +93,7 @@ def memory(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
 
 
 def capability(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """A GPU that PyTorch has kernels for, and that computes with FP8 itself."""
+    """Ask for a GPU that PyTorch has kernels for, and that computes with FP8 itself."""
     least = _capability(node)
     if least is None or not node.cuda:
         return
@@ -109,7 +109,7 @@ def capability(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
 
 
 def c_compiler(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """Triton compiles what launches its kernels, unless it has done so before."""
+    """Ask for a C compiler: Triton compiles what launches its kernels, unless it has done so before."""
     if node.compiler is None:
         yield (
             "Triton finds no C compiler; install gcc, load the cluster's module for it, or let CC name one.",
@@ -118,7 +118,7 @@ def c_compiler(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
 
 
 def nvcc(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
-    """What compiles kernels while the server starts: for long, and not at all without CUDA's compiler."""
+    """Ask for CUDA's compiler where a server's start compiles kernels; warn of compilations that take long."""
     if wanted.flavour != "cuda":
         return
     toolkit = "load the cluster's module for CUDA, or"

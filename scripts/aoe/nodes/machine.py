@@ -24,7 +24,7 @@ OF_ONE_REPOSITORY = {
 
 
 def hardware() -> dict[str, Any]:
-    """{"cores", "processor", "memory_gib", "system"}, and of NVIDIA's GPUs {"gpus": [names], "driver"}.
+    """Return {"cores", "processor", "memory_gib", "system"}, and of NVIDIA's GPUs {"gpus": [names], "driver"}.
 
     ``cores`` are those that this process may use, ``memory_gib`` the machine's, in GiB.
     """
@@ -39,7 +39,7 @@ def hardware() -> dict[str, Any]:
 
 
 def software(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """{"Python": release, package: release} of what is installed."""
+    """Return {"Python": release, package: release} of what is installed."""
     found = {"Python": platform.python_version()}
     for package in packages:
         try:
@@ -50,7 +50,7 @@ def software(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 
 def commit(folder: Path | str = CLONE) -> str:
-    """The commit that a clone's files are at, with ``-dirty`` where they differ from it, or ``unknown:`` and why.
+    """Return the commit of a clone's files, with ``-dirty`` where they differ from it, or ``unknown:`` and why.
 
     A folder without ``.git`` is no clone, even if it lies in another one.
     """
@@ -85,7 +85,7 @@ def _describe(folder, environment):
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """``hardware()`` as a phrase."""
+    """Return ``hardware()`` as a phrase."""
     words = [f"{found['cores']} cores of {found['processor']}", f"{found['memory_gib']} GiB"]
     names = found.get("gpus", [])
     words += [f"{names.count(name)} × {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)]

@@ -65,7 +65,7 @@ class Node:
 
 
 def probe(environment: Mapping[str, str], flavour: str) -> Node:
-    """The Node that this process runs on, as a server with these variables would find it.
+    """Probe the Node that this process runs on, as a server with these variables would find it.
 
     environment: all variables of the server; flavour: ``cpu``, ``cuda`` or ``rocm``.
     """
@@ -91,7 +91,7 @@ def probe(environment: Mapping[str, str], flavour: str) -> Node:
 
 
 def c_compiler(environment: Mapping[str, str]) -> str | None:
-    """The C compiler that Triton would call, or None: what CC names, else gcc, else clang."""
+    """Return the C compiler that Triton would call, or None: what CC names, else gcc, else clang."""
     path = environment.get("PATH")
     named = environment.get("CC", "").split()
     candidates = named[:1] or ["gcc", "clang"]
@@ -99,7 +99,7 @@ def c_compiler(environment: Mapping[str, str]) -> str | None:
 
 
 def find_nvcc(environment: Mapping[str, str]) -> str | None:
-    """CUDA's compiler where FlashInfer and DeepGEMM look for it, or None."""
+    """Return CUDA's compiler where FlashInfer and DeepGEMM look for it, or None."""
     path = environment.get("PATH")
     homes = [environment[name] for name in ("CUDA_HOME", "CUDA_PATH") if environment.get(name)]
     if not homes and (found := shutil.which("nvcc", path=path)):
@@ -108,7 +108,7 @@ def find_nvcc(environment: Mapping[str, str]) -> str | None:
 
 
 def free_mib(folder: Path | str) -> int | None:
-    """MiB that this user can still write into a folder, which is made if it is not there; None if nothing can be."""
+    """Return the MiB that this user can still write into a folder, which is made if missing; None if nothing."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -34,13 +34,16 @@ class Check:
     log: str | None = None
 
     def problem(self, sentence: str) -> None:
+        """Note a finding because of which the stage cannot work."""
         if (sentence, True) not in self.findings:
             self.findings.append((sentence, True))
 
     def warn(self, sentence: str) -> None:
+        """Note a finding with which the stage works all the same."""
         self.findings.append((sentence, False))
 
     def fact(self, sentence: str) -> None:
+        """Note a fact that is no finding."""
         self.facts.append(sentence)
 
     @contextmanager
@@ -54,6 +57,7 @@ class Check:
 
     @property
     def status(self) -> str:
+        """READY, WARNING or PROBLEM, by the worst finding."""
         return worst([PROBLEM if fatal else WARNING for _, fatal in self.findings])
 
     def save(self, path: Path | str) -> None:
@@ -64,12 +68,13 @@ class Check:
 
     @classmethod
     def load(cls, path: Path | str) -> Check:
+        """Read a saved check."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 @contextmanager
 def trying(title: str, path: Path | str, log: Path | str) -> Iterator[Check]:
-    """A Check for a block that tries something: whatever the block raises is what the check found, and is saved."""
+    """Give a block that tries something its Check: whatever the block raises is a finding, and is saved."""
     check = Check(title, host=platform.node(), log=str(log))
     try:
         yield check
@@ -83,12 +88,14 @@ def trying(title: str, path: Path | str, log: Path | str) -> Iterator[Check]:
 
 
 def worst(statuses: Sequence[str]) -> str:
-    """The status of something that has parts."""
+    """Return the status of something that has parts."""
     return next((status for status in (PROBLEM, WARNING) if status in statuses), READY)
 
 
 def judge(stages: Mapping[str, Iterable[str] | None], checks: Mapping[str, Check]) -> list[dict[str, Any]]:
-    """[{stage, status, findings, checks}] of a study's stages: stage -> names of the checks that it depends on, or None
+    """Judge a study's stages: [{stage, status, findings, checks}].
+
+    stages: stage -> names of the checks that it depends on, or None
     for a stage that the study does not have; checks: name -> Check."""
     judged = []
     for stage, names in stages.items():
@@ -101,11 +108,12 @@ def judge(stages: Mapping[str, Iterable[str] | None], checks: Mapping[str, Check
 
 
 def is_ready(judged: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether no stage has a problem."""
     return all(row["status"] != PROBLEM for row in judged)
 
 
 def as_text(judged: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Lines for a terminal."""
+    """Yield lines for a terminal."""
     width = max(len(row["stage"]) for row in judged)
     for row in judged:
         yield f"{MARKS[row['status']]} {row['stage']:{width}}  {row['status']}"

@@ -18,7 +18,7 @@ OF_THE_MODEL = ("speculative-config", "reasoning-parser", "tool-call-parser", "c
 
 
 def trial_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(options of vLLM for a small model, sentences on what differs from the study's)."""
+    """Return (options of vLLM for a small model, sentences on what differs from the study's)."""
     changed = {}
     for name, most in (("max-model-len", LONGEST), ("max-num-seqs", MOST_REQUESTS)):
         changed[name] = min(int(options.get(name, most)), most)
@@ -33,19 +33,19 @@ def trial_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
 
 
 def too_narrow(options: Mapping[str, Any], checkpoint: Path | str) -> bool:
-    """Whether a checkpoint's layers cannot be spread over as many GPUs as these options of vLLM say."""
+    """Return whether a checkpoint's layers cannot be spread over as many GPUs as these options of vLLM say."""
     config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
     ranks, experts = int(options.get("tensor-parallel-size", 1)), bool(options.get("enable-expert-parallel"))
     return most_ranks(config, ranks, served_in_fp8(checkpoint, options), experts) < ranks
 
 
 def world(options: Mapping[str, Any]) -> int:
-    """How many processes vLLM computes in, with these options."""
+    """Return how many processes vLLM computes in, with these options."""
     return math.prod(int(options.get(f"{kind}-parallel-size", 1)) for kind in ("tensor", "pipeline", "data"))
 
 
 def most_ranks(config: Mapping[str, Any], wanted: int, fp8: bool = False, expert_parallel: bool = False) -> int:
-    """The largest divisor of ``wanted`` over which vLLM can spread each layer of a DeepSeek-V3 config.
+    """Return the largest divisor of ``wanted`` over which vLLM can spread each layer of a DeepSeek-V3 config.
 
     fp8: parts of weights then have to consist of whole blocks; expert_parallel: experts then stay whole.
     """

@@ -41,7 +41,7 @@ class Slab:
         return self.block_rows.start * width, self.block_rows.stop * width
 
     def read(self, checkpoint: Checkpoint, engine: Engine = cpu, place: int = 0) -> Part:
-        """A parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
+        """Return a parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
 
         The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
         """
@@ -55,11 +55,12 @@ class Slab:
         return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
     def prefetch(self, checkpoint: Checkpoint) -> None:
+        """Ask the system to read a parent's part of the slab ahead."""
         checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
 
 
 def slabs(stored: StoredTensor, engine: Engine = cpu) -> list[Slab]:
-    """The Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
+    """Return the Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
     if stored.dtype == FP8:
         total, columns = stored.shape
         step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK

@@ -20,7 +20,7 @@ LINES = {
 
 
 def backends_in(log: str) -> dict[str, list[str]]:
-    """{what: [implementation, …]}, in the order in which the text of a server's log names them."""
+    """Return {what: [implementation, …]}, in the order in which the text of a server's log names them."""
     found = {what: _named(patterns, log) for what, patterns in LINES.items()}
     return {what: names for what, names in found.items() if names}
 

@@ -26,7 +26,7 @@ DEEPEST = 12  # attributes of attributes that are looked into
 
 
 def digest_of(tensor: torch.Tensor) -> str:
-    """SHA-256, in hex, of a torch tensor's dtype, shape and bytes."""
+    """Return the SHA-256, in hex, of a torch tensor's dtype, shape and bytes."""
     import torch
 
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
@@ -35,7 +35,7 @@ def digest_of(tensor: torch.Tensor) -> str:
 
 
 def digest_of_all(digests: Mapping[str, str]) -> str:
-    """SHA-256, in hex, of {name: digest}, in the order of the names."""
+    """Return the SHA-256, in hex, of {name: digest}, in the order of the names."""
     return hashlib.sha256("".join(f"{name} {found}\n" for name, found in sorted(digests.items())).encode()).hexdigest()
 
 
@@ -63,7 +63,7 @@ class Handing:
             self._ahead -= size
 
     def finish(self) -> dict[str, Any]:
-        """{"tensors", "handed", "shared", "checked"}: how many weights, their digest, that of the shared ones, and how
+        """Return {"tensors", "handed", "shared", "checked"}: their number, their digest, the shared ones', and how
         many were made a second time.  Raises AoeError if one of these was handed over with other bytes."""
         digests = {weight: found.result() for weight, found in self._digests.items()}
         expected = self._expected.result() if self._expected else {}
@@ -100,7 +100,7 @@ def _digest_after(event, tensors):
 
 
 def held_by(model: torch.nn.Module, threads: int) -> dict[str, Any]:
-    """{"held": digest, "held_tensors": number} of all tensors that are reachable from a torch module."""
+    """Return {"held": digest, "held_tensors": number} of all tensors that are reachable from a torch module."""
     found = dict(_tensors("", model, set(), 0))
     with ThreadPoolExecutor(threads) as pool:
         digests = dict(zip(found, pool.map(digest_of, found.values()), strict=True))
@@ -144,7 +144,7 @@ def write_record(folder: Path | str, name: str, record: Mapping[str, Any]) -> No
 
 
 def read_records(folder: Path | str) -> list[dict[str, Any]]:
-    """The records of all workers of a server, in the order of their ranks.
+    """Return the records of all workers of a server, in the order of their ranks.
 
     Raises AoeError if a worker was handed something else than another of what both were to be given.
     """
@@ -164,7 +164,7 @@ def read_records(folder: Path | str) -> list[dict[str, Any]]:
 def check_same(
     before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], what: Sequence[str] = ("handed", "held")
 ) -> None:
-    """Raises AoeError unless two servers of one variant, with the same options, were given and hold the same.
+    """Raise AoeError unless two servers of one variant, with the same options, were given and hold the same.
 
     before, now: their records; what: which digests have to agree.
     """

@@ -16,12 +16,12 @@ PINS = {
 
 
 def family_of(flavour: str) -> str:
-    """``cpu``, ``cuda`` or ``rocm``: what a flavour's GPUs are; cuda12 is vLLM for another CUDA."""
+    """Return a flavour's kind of GPUs, ``cpu``, ``cuda`` or ``rocm``; cuda12 is vLLM for another CUDA."""
     return flavour.rstrip("0123456789")
 
 
 def unpinned(serving: Mapping[str, Any]) -> str | None:
-    """The first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
+    """Return the first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
     options, variables = PINS[family_of(serving["flavour"])]
     given = dict(serving["options"])
     if given.get("attention-config", {}).get("backend"):

@@ -30,7 +30,7 @@ class Rank:
     elsewhere: tuple[str, ...] = ()
 
     def needs(self, weight: str, place: Place) -> bool:
-        """Whether the rank holds a weight, or a part of it; place: the weight's aoe.checkpoints.architecture.Place."""
+        """Return whether the rank holds a weight, or a part of it, by the weight's name and Place."""
         if weight.startswith(self.elsewhere):
             return False
         if place.layer is None:
@@ -40,7 +40,7 @@ class Rank:
         return place.expert is None or place.expert in self.experts.get(place.layer, [place.expert])
 
     def shares(self, place: Place) -> bool:
-        """Whether all peers need a weight that this rank needs."""
+        """Return whether all peers need a weight that this rank needs."""
         return place.expert is None or place.layer not in self.experts
 
 
@@ -54,12 +54,12 @@ class Share:
     own: list[str]
 
     def bytes(self, merge: Merge) -> int:
-        """Bytes that making the rank's own weights reads: of every parent of a weight, its numbers and scales."""
+        """Return the bytes that making the rank's own weights reads: numbers and scales of every parent of a weight."""
         return sum(_bytes(merge, weight) for weight in self.own)
 
 
 def share_of(rank: Rank, merge: Merge) -> Share:
-    """The Share of a Rank in a Merge's output weights.
+    """Return the Share of a Rank in a Merge's output weights.
 
     Weights that all peers need go to the peer that has to read least so far, so that all are done at about one time.
     """
@@ -78,7 +78,7 @@ def share_of(rank: Rank, merge: Merge) -> Share:
 
 
 def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
-    """The Ranks of a server with as many ranks, over which layers are split and routed experts spread, no MTP served.
+    """Return the Ranks of a server: layers are split and routed experts spread over ``peers`` ranks, MTP is not served.
 
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
     """

@@ -35,13 +35,13 @@ BY_CATEGORY = "by category"  # MT-Bench's temperature
 
 
 def defaults_of(benchmark: str) -> dict[str, Any]:
-    """What a benchmark is sampled with if the study does not say: ``temperature`` (None: each question has its own),
+    """Return a benchmark's default parameters of sampling: ``temperature`` (None: each question has its own),
     ``top_p`` and ``max_tokens``."""
     return OTHER_DEFAULTS.get(benchmark, DEEPSEEK)
 
 
 def sampled_with(benchmark: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter that a benchmark's answers are sampled with, by the names of vLLM.
+    """Return every parameter that a benchmark's answers are sampled with, by the names of vLLM.
 
     settings: the study's for this benchmark; options: vLLM's, of the server.  A parameter that the study does not state
     has its neutral value, or that of the option ``override-generation-config``.
@@ -54,7 +54,7 @@ def sampled_with(benchmark: str, settings: Mapping[str, Any], options: Mapping[s
 
 
 def settings_in(option: Any) -> dict[str, Any]:
-    """The dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
+    """Return the dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
     try:
         found = json.loads(option) if isinstance(option, str) else option
     except ValueError:
@@ -63,7 +63,7 @@ def settings_in(option: Any) -> dict[str, Any]:
 
 
 def end_ids(files: Iterable[Path | str]) -> list[int]:
-    """The token ids at which any of several models ends an answer, sorted.
+    """Return the token ids at which any of several models ends an answer, sorted.
 
     files: of each model, the path of its ``generation_config.json``, or of its ``config.json`` if it has no such file:
     vLLM reads them in this order.  Raises AoeError if a file has something else than ids there.
@@ -82,6 +82,6 @@ def end_ids(files: Iterable[Path | str]) -> list[int]:
 
 
 def with_ends(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:
-    """A benchmark's settings whose answers also end at the token ids ``ids``."""
+    """Return a benchmark's settings whose answers also end at the token ids ``ids``."""
     stated = settings.get("stop_token_ids", [])
     return settings | {"stop_token_ids": sorted({*stated, *ids})} if ids else settings

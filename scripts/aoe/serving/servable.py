@@ -22,7 +22,7 @@ TWO_TURNS = ("mt_bench", "dialogue")
 
 
 def end_think_id(tokenizer: Path | str) -> int:
-    """The token id of ``</think>`` in a tokenizer.json (its path).  Raises AoeError if it has no such token."""
+    """Return the token id of ``</think>`` in a tokenizer.json (its path).  Raises AoeError if it has no such token."""
     for token in json.loads(Path(tokenizer).read_text(encoding="utf-8")).get("added_tokens") or []:
         if token["content"] == END_THINK:
             return token["id"]
@@ -32,14 +32,14 @@ def end_think_id(tokenizer: Path | str) -> int:
 
 
 def servers(study: Any) -> dict[str, dict[str, Any]]:
-    """section -> options of vLLM of the servers that are started by it."""
+    """Return {section: vLLM's options of the servers that are started by it}."""
     own = study.content["serving"]["options"]
     measured = study.content.get("latency", {}).get("options")
     return {"serving": own} | ({"latency": own | measured} if measured else {})
 
 
 def check_settings(study: Any) -> None:
-    """Raises AoeError for settings of a study that asks which no server can meet, whatever the models are."""
+    """Raise AoeError for settings of a study that asks which no server can meet, whatever the models are."""
     for section, options in servers(study).items():
         _check_options(section, options, study)
     benchmarks, serving = study.content["benchmarks"], study.content["serving"]
@@ -99,7 +99,7 @@ def _check_options(section, options, study):
 
 
 def check_servable(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
-    """Raises AoeError for a model that cannot be served as the study says, or a reference that cannot score.
+    """Raise AoeError for a model that cannot be served as the study says, or a reference that cannot score.
 
     locked: name -> Locked; directories: name -> folder.  Files that are not there yet are looked at when they are.
     """
@@ -113,7 +113,7 @@ def check_servable(study: Any, locked: Mapping[str, Locked], directories: Mappin
 
 
 def check_reference(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
-    """Raises AoeError unless the study's reference has what its answers are scored by."""
+    """Raise AoeError unless the study's reference has what its answers are scored by."""
     name = study.reference
     if TOKENIZER not in locked[name].files:
         raise AoeError(
@@ -136,7 +136,7 @@ def _check_tokenizer(name, files, folder, options):
 def check_template(
     name: str, folder: Path | str, options: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Raises AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
+    """Raise AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
 
     folder: the model's; options: vLLM's, of the server; benchmarks: name -> settings.
     """
@@ -182,7 +182,7 @@ def _check_config(name, study, section, options, config):
 
 
 def longest(config: Mapping[str, Any]) -> float | None:
-    """The most tokens that vLLM lets a context have by a model's config, or None if that is not clear."""
+    """Return the most tokens that vLLM lets a context have by a model's config, or None if that is not clear."""
     lengths = [config[key] for key in LENGTHS if isinstance(config.get(key), int)]
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
@@ -194,7 +194,7 @@ def longest(config: Mapping[str, Any]) -> float | None:
 
 
 def tokens(length: Any) -> int | None:
-    """A number of tokens as vLLM reads it (``40960``, ``"40k"``, ``"40K"``), or None for ``auto`` and the like."""
+    """Return a number of tokens as vLLM reads it (``40960``, ``"40k"``, ``"40K"``); None for ``auto`` and the like."""
     text = str(length).strip()
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
     try:

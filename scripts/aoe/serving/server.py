@@ -100,6 +100,7 @@ class Server:
 
     @property
     def url(self) -> str:
+        """The address of the OpenAI-compatible interface."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:
@@ -161,21 +162,21 @@ class Server:
         self.process.wait()
 
     def loaded(self) -> list[dict[str, Any]]:
-        """What each of the server's workers was given and holds: the records of aoe.serving.loaded."""
+        """Return what each of the server's workers was given and holds: the records of aoe.serving.loaded."""
         return read_records(self.records)
 
     def backends(self) -> dict[str, list[str]]:
-        """{what: [implementation, …]} that vLLM computes with, as its log says (see aoe.serving.backends)."""
+        """Return {what: [implementation, …]} that vLLM computes with, as its log says (see aoe.serving.backends)."""
         return backends_in(self._text())
 
     def has_ended(self) -> bool:
-        """Whether the server has died, or is dying."""
+        """Return whether the server has died, or is dying."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(DYING_SECONDS)
         return self.process.poll() is not None
 
     def tail(self) -> str:
-        """What the server's log says: the first error of one of its processes, then its last lines and where it is."""
+        """Quote the server's log: the first error of one of its processes, then its last lines and where it is."""
         text = self._text()
         causes = CAUSE.findall(text)
         # what we say ourselves is the cause; other workers then miss the one that said it
@@ -188,20 +189,20 @@ class Server:
 
 
 def one_task_a_node(nodes: int, threads: int) -> list[str]:
-    """What starts a command on every node of the Slurm job that this process runs in, on ``threads`` cores of each."""
+    """Return the words that start a command on ``threads`` cores of every node of this process's Slurm job."""
     tasks = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
     return ["srun", *tasks, "--kill-on-bad-exit=1"]
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody listens on at this moment."""
+    """Return a TCP port on the loopback interface that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def command_line(options: Mapping[str, Any]) -> list[str]:
-    """{"max-model-len": 512, "enforce-eager": True} -> ["--max-model-len", "512", "--enforce-eager"]."""
+    """Return {"max-model-len": 512, "enforce-eager": True} -> ["--max-model-len", "512", "--enforce-eager"]."""
     words = []
     for option, value in options.items():
         if value is True:
@@ -212,7 +213,7 @@ def command_line(options: Mapping[str, Any]) -> list[str]:
 
 
 def end_with(parent: int, grace: float = STOP_SECONDS, interval: float = 1) -> None:
-    """From now on, end this process group ``grace`` seconds after the process ``parent``, which has started it.
+    """End this process group ``grace`` seconds after the process ``parent``, which has started it.
 
     SIGTERM, which Linux sends a server when its job is killed, may be lost while vLLM starts; it would then stay.
     """

@@ -25,7 +25,7 @@ MARK = "CONTINUED HERE "  # stands behind an opening while it is rendered
 
 
 def opening_of(settings: Mapping[str, Any]) -> str:
-    """What every answer to a benchmark begins with, by its settings: ``<think>`` and a new line, or nothing."""
+    """Return what every answer to a benchmark begins with, by its settings: ``<think>`` and a new line, or nothing."""
     return THINK if settings.get("force_think", True) else ""
 
 
@@ -39,7 +39,7 @@ class Template:
 
 
 def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
-    """The Template that a server uses for the checkpoint in ``folder``.
+    """Return the Template that a server uses for the checkpoint in ``folder``.
 
     options: vLLM's, of the server.  A file ``chat_template.jinja`` goes before the key in ``tokenizer_config.json``, as
     in transformers; of several named templates, ``default`` is used.  Raises AoeError if a file cannot be read.
@@ -80,7 +80,7 @@ def rendered(
     begin: bool = True,
     as_parts: bool = False,
 ) -> str:
-    """The text of a prompt, as transformers renders it.
+    """Return the text of a prompt, as transformers renders it.
 
     opening: what the answer begins with; without one, the template begins the answer itself if ``begin``.  as_parts:
     give the contents as lists of parts, which some templates want.  Raises jinja2.TemplateError, or what else the
@@ -117,12 +117,12 @@ class Prompt:
     """One prompt: its tokens as it is asked (``ids``), and its ``context``: the same conversation without the beginning
     of an answer, or None if the template refuses to render that."""
 
-    ids: list
-    context: list | None
+    ids: list[Any]
+    context: list[Any] | None
 
 
-def fault(prompt: Prompt, opening: str, opening_ids: list, decode: Callable[[list], str]) -> str | None:
-    """What is wrong with a Prompt, as the end of a sentence, or None.
+def fault(prompt: Prompt, opening: str, opening_ids: list[Any], decode: Callable[[list[Any]], str]) -> str | None:
+    """Return what is wrong with a Prompt, as the end of a sentence, or None.
 
     opening: the text that answers are forced to begin with, or an empty one; opening_ids: its token ids; decode(ids)
     gives their text, special tokens included.  Of a text, the ids are its characters.
@@ -142,8 +142,10 @@ def fault(prompt: Prompt, opening: str, opening_ids: list, decode: Callable[[lis
     return None
 
 
-def opening_length(ids: list, opening: str, opening_ids: list, decode: Callable[[list], str]) -> int | None:
-    """The number of tokens at the end of ``ids`` that are the opening, or None if they are something else.
+def opening_length(
+    ids: list[Any], opening: str, opening_ids: list[Any], decode: Callable[[list[Any]], str]
+) -> int | None:
+    """Return the number of tokens at the end of ``ids`` that are the opening, or None if they are something else.
 
     Where the tokenizer has no token for the tag, the tokens before it decide how it is split: then its text counts.
     """
@@ -164,14 +166,14 @@ def _shared(one, other):
 
 
 def dates_in(template: Template, text: str, now: datetime | None = None) -> list[str]:
-    """The dates of today, as texts, that a template writes into the prompt ``text``."""
+    """Return the dates of today, as texts, that a template writes into the prompt ``text``."""
     now = now or datetime.now()
     written = {now.strftime(form) for _, form in DATE.findall(template.text)}
     return sorted(date for date in written if date and date in text)
 
 
 def refusal(where: str, template: Template, found: str, opening: str) -> str:
-    """The sentence that says of a prompt what is wrong with it, and what to do; where: whose it is; found: a fault."""
+    """Return the sentence on a wrong prompt: what is wrong and what to do; where: whose it is; found: a fault."""
     remedy = ", or say `force_think: false`" if opening else ""
     return (
         f"{where}: the prompt that the chat template {template.place} makes {found}; name another template in "
@@ -180,7 +182,7 @@ def refusal(where: str, template: Template, found: str, opening: str) -> str:
 
 
 def dated(where: str, template: Template, date: str) -> str:
-    """The sentence on a prompt with today's date."""
+    """Return the sentence on a prompt with today's date."""
     return (
         f"{where}: the chat template {template.place} writes today's date {date!r} into the prompt, so that answers "
         "depend on the day; fix it in serving.options.default-chat-template-kwargs (often `date_string`), or "
@@ -189,7 +191,7 @@ def dated(where: str, template: Template, date: str) -> str:
 
 
 def foreseen(where: str, template: Template, openings: Iterable[str], turns: int = 1) -> str | None:
-    """The sentence on the first prompt of a template that is wrong as a text, or None.
+    """Return the sentence on the first prompt of a template that is wrong as a text, or None.
 
     where: whose template it is; openings: those that benchmarks force; turns: of the longest conversation.  What cannot
     be rendered here, or is right with contents as lists of parts, is left to the server, whose tokens count.

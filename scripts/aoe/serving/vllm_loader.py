@@ -51,7 +51,7 @@ class PlanLoading:
     model_runner: Any  # of the worker, which becomes a subclass of this class
 
     def digests(self) -> dict[str, tuple[str, list[int], str]]:
-        """name -> (dtype, shape, SHA-256 of dtype, shape and bytes) of every parameter and buffer of this worker."""
+        """Return {name: (dtype, shape, SHA-256 of dtype, shape and bytes)} of this worker's parameters and buffers."""
         model = self.model_runner.model
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         return {name: (str(t.dtype), list(t.shape), digest_of(t)) for name, t in sorted(tensors.items())}
@@ -72,10 +72,10 @@ class PlanLoader(DefaultModelLoader):
         super().__init__(load_config)
 
     def download_model(self, model_config: Any) -> None:
-        """Nothing to download: the checkpoints are local."""
+        """Do nothing: the checkpoints are local."""
 
     def load_model(self, vllm_config: Any, model_config: Any, prefix: str = "") -> torch.nn.Module:
-        """The model with its weights, as vLLM's kernels want them; its record is written."""
+        """Return the model with its weights, as vLLM's kernels want them; its record is written."""
         start = time.perf_counter()
         model = super().load_model(vllm_config, model_config, prefix)
         if self.records is not None:
@@ -86,7 +86,7 @@ class PlanLoader(DefaultModelLoader):
         return model
 
     def get_all_weights(self, model_config: Any, model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-        """(name, tensor) of every output weight that this worker needs and, for FP8, of its scales."""
+        """Yield (name, tensor) of every output weight that this worker needs and, for FP8, of its scales."""
         self.counter_before_loading_weights = time.perf_counter()
         parallel = get_current_vllm_config().parallel_config
         dequantized = model_config.quantization is None
@@ -118,7 +118,7 @@ class PlanLoader(DefaultModelLoader):
 
 
 def rank_of(model: torch.nn.Module, parallel: Any) -> Rank:
-    """The Rank of this worker, as vLLM has built its part of the model; parallel: vLLM's ParallelConfig."""
+    """Return the Rank of this worker, as vLLM has built its part of the model; parallel: vLLM's ParallelConfig."""
     layers, experts, elsewhere = set(), {}, []
     for name, module in model.named_modules():
         found = LAYER.search(name)
@@ -137,7 +137,7 @@ def rank_of(model: torch.nn.Module, parallel: Any) -> Rank:
 
 
 def threads_of(parallel: Any) -> int:
-    """This worker's part of the node's cores."""
+    """Return this worker's part of the node's cores."""
     workers = max(parallel.world_size // parallel.nnodes, 1)
     return max(min(len(os.sched_getaffinity(0)) // workers, MOST_THREADS), 1)
 
@@ -165,7 +165,7 @@ def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator
 
 
 def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> list[torch.Tensor]:
-    """Room for what another worker makes: the tensor, and the scale of FP8 codes."""
+    """Return room for tensors that another worker makes: the tensor, and the scale of FP8 codes."""
     stored = merge.base.stored(weight)
     if stored.dtype != FP8 or dequantized:
         dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, DTYPES[stored.dtype][0])
@@ -175,7 +175,7 @@ def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> list[torch.Te
 
 
 def sent(tensor: torch.Tensor, maker: int) -> torch.Tensor:
-    """The tensor as the peer ``maker`` has it, on the worker's device."""
+    """Return the tensor as the peer ``maker`` has it, on the worker's device."""
     tensor = tensor.to(current_platform.device_type)
     if tensor.numel():
         get_tp_group().broadcast(tensor.reshape(-1).view(torch.uint8), maker)

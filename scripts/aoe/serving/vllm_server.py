@@ -17,13 +17,13 @@ from aoe.serving.server import end_with
 
 
 def part_of(nodes: str, rank: str, address: str, port: str) -> list[str]:
-    """The options that make a server one node's part of a larger one, through vLLM's own multiprocessing."""
+    """Return the options that make a server one node's part of a larger one, through vLLM's own multiprocessing."""
     words = ["--nnodes", nodes, "--node-rank", rank, "--master-addr", address, "--master-port", port]
     return words if rank == "0" else [*words, "--headless"]
 
 
 def own_address(first: str) -> str | None:
-    """The address that this node sends from to the ``first`` node of its server, which the others reach it by.
+    """Return the address that this node sends from to the ``first`` node of its server, which the others reach it by.
 
     On a node without a default route, or with several networks, vLLM itself finds none, or another.  None, if the
     node's name leads to its loopback interface only, or to nothing: then vLLM has to look.

@@ -69,7 +69,7 @@ class Engine(Protocol):
 
 
 def for_device(device: str | None = None) -> Engine:
-    """The module for "cpu" or "cuda"; without a name, for the GPU if there is one that torch can use."""
+    """Return the module for "cpu" or "cuda"; without a name, for the GPU if there is one that torch can use."""
     if device is None:
         device = "cuda" if _has_gpu() else "cpu"
     if device == "cpu":
@@ -82,7 +82,7 @@ def for_device(device: str | None = None) -> Engine:
 
 
 def threads(module: Engine, count: int) -> ThreadPoolExecutor:
-    """A pool of threads that work where the caller does."""
+    """Return a pool of threads that work where the caller does."""
     return ThreadPoolExecutor(count, initializer=module.enter, initargs=(module.here(),))
 
 

@@ -132,7 +132,7 @@ def combine_fp8(
 
 @exact
 def dequantize(codes: Codes, scale: Floats, out: Floats) -> None:
-    """out (float32) becomes the values that uint8 (m, n) codes and their scale stand for."""
+    """Fill ``out`` (float32) with the values that uint8 (m, n) codes and their scale stand for."""
     rows, columns = codes.shape
     for i in range(rows):
         for begin in range(0, columns, BLOCK):
@@ -146,6 +146,7 @@ def dequantize(codes: Codes, scale: Floats, out: Floats) -> None:
 
 @exact
 def widen(source: Bits, kind: int, out: Floats) -> None:
+    """Fill ``out`` (n,) with the float32 values of numbers of a ``kind``, whose bits ``source`` holds."""
     if kind == BF16:
         for j in range(source.size):
             out[j] = _float(np.uint32(source[j]) << np.uint32(16))
@@ -159,7 +160,7 @@ def widen(source: Bits, kind: int, out: Floats) -> None:
 
 @exact
 def narrow(source: Floats, kind: int, out: Bits) -> bool:
-    """Round float32 sums; returns whether all results are finite."""
+    """Round float32 sums; return whether all results are finite."""
     worst = np.uint32(0)
     for j in range(source.size):
         worst = max(worst, _bits(source[j]) & MAGNITUDE)
@@ -180,7 +181,7 @@ def narrow(source: Floats, kind: int, out: Bits) -> bool:
 
 @exact
 def quantize(values: Floats, out: Codes, out_scales: Floats) -> bool:
-    """FP8 codes (uint8) and scales of float32 (m, n) values, as in aoe.numerics.fp8; returns whether all are finite."""
+    """Make FP8 codes (uint8) and scales of float32 (m, n) values; return whether all are finite."""
     rows, columns = values.shape
     worst = np.uint32(0)
     for top in range(0, rows, BLOCK):
@@ -201,7 +202,7 @@ def quantize(values: Floats, out: Codes, out_scales: Floats) -> bool:
 
 @exact
 def steps_fp8(codes: Codes, scales: Floats, out: Floats) -> None:
-    """out (float32) becomes the distance from each code's magnitude to the next one's, times its scale."""
+    """Fill ``out`` (float32) with the distance from each code's magnitude to the next one's, times its scale."""
     rows, columns = codes.shape
     for i in range(rows):
         for begin in range(0, columns, BLOCK):
@@ -213,7 +214,7 @@ def steps_fp8(codes: Codes, scales: Floats, out: Floats) -> None:
 
 @exact
 def steps(values: Floats, digits: int, smallest: int, out: Floats) -> None:
-    """out (float32) becomes the distance from each float32 value to the next in a format.
+    """Fill ``out`` (float32) with the distance from each float32 value to the next in a format.
 
     digits: of its mantissa; smallest: the exponent of its smallest normal number, as float32 stores it.
     """

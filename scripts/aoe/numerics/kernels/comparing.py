@@ -9,7 +9,7 @@ TILE = 4096  # elements that are looked at together: they stay in the first-leve
 
 @exact
 def alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Whether two arrays of bytes are equal; the rest is not read once they differ."""
+    """Return whether two arrays of bytes are equal; the rest is not read once they differ."""
     for start in range(0, one.size, TILE):
         ours, theirs = one[start : start + TILE], other[start : start + TILE]
         differ = False
@@ -22,7 +22,7 @@ def alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 @exact
 def has_nan(codes: NDArray[np.uint8]) -> bool:
-    """Whether any of the e4m3 codes, uint8 of one dimension, is NaN (e4m3 has no Inf)."""
+    """Return whether any of the e4m3 codes, uint8 of one dimension, is NaN (e4m3 has no Inf)."""
     found = False
     for i in range(codes.size):
         found |= (codes[i] & np.uint8(0x7F)) == np.uint8(0x7F)
@@ -33,7 +33,7 @@ def has_nan(codes: NDArray[np.uint8]) -> bool:
 def deviation(
     ones: NDArray[np.float32], others: NDArray[np.float32], steps: NDArray[np.float32], within: float
 ) -> tuple[int, float, float, int]:
-    """How far float32 (n,) values are from one another, in units of ``steps``.
+    """Return how far float32 (n,) values are from one another, in units of ``steps``.
 
     Returns (how many differ, the largest deviation, the sum of the squares, how many deviate by more than ``within``);
     a NaN deviates infinitely.

@@ -36,25 +36,25 @@ MANTISSAS = {"BF16": (7, 1), "F16": (10, 113), "F32": (23, 1)}
 
 
 def here() -> None:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
 
 
 def enter(_: None) -> None:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
 
 
 def memory(size: int) -> NDArray[np.uint8]:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
     return np.empty(size, np.uint8)
 
 
 def empty(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
     return np.empty(shape, STORAGE[dtype])
 
 
 def host(array: np.ndarray) -> np.ndarray:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
     return array
 
 
@@ -65,7 +65,7 @@ def _unsigned(array):
 def combine(
     parts: Sequence[Part], dtype: str, weights: Sequence[float], out: np.ndarray, out_scale: np.ndarray | None = None
 ) -> None:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
     numbers, scales = zip(*parts, strict=True)
     if dtype == FP8:
         finite = not any(has_nan(codes.reshape(-1)) for codes in numbers)
@@ -78,7 +78,7 @@ def combine(
 
 
 def difference(parts: Sequence[Part], dtype: str) -> Sums:
-    """See aoe.numerics.kernels."""
+    """See aoe.numerics.kernels.Engine."""
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
         size, change = arithmetic.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
@@ -93,7 +93,7 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
 
 
 def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """The float32 values of numbers as stored, in the numbers' shape."""
+    """Return the float32 values of numbers as stored, in the numbers' shape."""
     numbers, scale = part
     out = np.empty(numbers.shape, np.float32) if out is None else out
     if dtype == FP8:
@@ -104,7 +104,7 @@ def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> ND
 
 
 def rounded(values: NDArray[np.float32], dtype: str) -> Part:
-    """float32 values as stored: (numbers, scale or None); FP8 wants (m, n), other dtypes (n,).
+    """Return float32 values as stored, (numbers, scale or None); FP8 wants (m, n), other dtypes (n,).
 
     Raises NotFiniteError for NaN or Inf in the values or in the result.
     """
@@ -120,7 +120,7 @@ def rounded(values: NDArray[np.float32], dtype: str) -> Part:
 
 
 def steps(part: Part, dtype: str, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """The distance from each stored number to the next, as float32; ``values``: those of the numbers, or near them."""
+    """Return the distance from each stored number to the next, float32; ``values``: the numbers' or near them."""
     numbers, scale = part
     out = np.empty(numbers.shape, np.float32)
     if dtype == FP8:

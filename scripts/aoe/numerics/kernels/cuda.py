@@ -115,7 +115,10 @@ def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.
 
 @cache
 def converts_fp8() -> bool:
-    """Whether the GPU converts e4m3 itself: NVIDIA's since Ada and Hopper do, AMD's MI300 has another dialect."""
+    """Return whether the GPU converts e4m3 itself.
+
+    NVIDIA's GPUs since Ada and Hopper do; AMD's MI300 has another dialect.
+    """
     return torch.version.hip is None and torch.cuda.get_device_capability() >= (8, 9)
 
 

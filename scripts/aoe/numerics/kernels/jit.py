@@ -17,5 +17,5 @@ def exact(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
 
 
 def summing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for sums whose order does not matter."""
+    """Compile sums whose order does not matter, as ``exact`` does otherwise."""
     return exact(function, fastmath={"reassoc", "contract", "nsz"})
