@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aoe import AoeError
-from aoe.acquiring.lock import Locked, check_name, check_needed
+from aoe.acquiring.lock import Locked, LockError, check_name, check_needed
 from aoe.acquiring.sources import open_source, sources_in
 from aoe.checkpoints.inventory import expected_files, inventory
 
@@ -19,7 +19,7 @@ BESIDE = {"config.json": 2_000, "model.safetensors.index.json": 9_000_000, "toke
 def expected_lock(study: Any) -> dict[str, Locked]:
     """Return {name: Locked} of all models and datasets as a Study expects them; their digests are not known.
 
-    Raises AoeError if the study does not say what to expect, or a config cannot be read.
+    Raises LockError if the study does not say what to expect, AoeError if a config cannot be read.
     """
     return {name: _expected(study, name, entry) for name, entry in study.inputs.items()}
 
@@ -27,9 +27,8 @@ def expected_lock(study: Any) -> dict[str, Locked]:
 def _expected(study, name, entry):
     parts = sources_in(entry)
     if "expected" not in entry or not parts:
-        raise AoeError(
-            f"The study has no lock file {study.content['lock']}, and does not say what to expect of {name}; "
-            f"`snakemake --cores 1 --config study={study.name} -- lock` writes one."
+        raise LockError(
+            f"The study has no lock file {study.content['lock']}, and does not say what to expect of {name}."
         )
     kind, origins = study.kind(name), {}
     sources = [open_source(part["source"], f"{kind}.{name}") for part in parts]

@@ -32,6 +32,11 @@ ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing re
 # what a checkpoint has in folders of its own: further chat templates, code, settings of processors, vocabularies
 IN_FOLDERS = {".jinja", ".json", ".py", ".txt", ".model", ".tiktoken", ".bpe", ".vocab", ".spm", ".yaml", ".yml"}
 
+
+class LockError(AoeError):
+    """There is no lock, or none that suits the study: one has to be written."""
+
+
 # What a lock says of a file: its ``size``, ``sha256`` or ``git``, and ``from`` and ``holds`` where it has them.
 FileEntry = Mapping[str, Any]
 
@@ -155,16 +160,13 @@ def read_lock(
     """Return {name: Locked} of a lock file.
 
     names: the study's models and datasets, {"models": …, "datasets": …}; check: raises AoeError if the content is not
-    what the schema says.  Raises AoeError if the lock is missing or broken, names a file outside of its folder, or
-    lacks a model or dataset.
+    what the schema says.  Raises LockError if the lock is missing, or lacks a model or dataset; AoeError if it is
+    broken, or names a file outside of its folder.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as error:
-        raise AoeError(
-            f"The lock file {path} cannot be read ({error.strerror}); "
-            "`snakemake --cores 1 --config study=… -- lock` writes one."
-        ) from error
+        raise LockError(f"The lock file {path} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
         raise AoeError(f"The lock file {path} is broken ({error}).") from error
     check(content)
@@ -172,10 +174,7 @@ def read_lock(
     for kind in KINDS:
         for name in names[kind]:
             if name not in content.get(kind, {}):
-                raise AoeError(
-                    f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}; "
-                    "`snakemake --cores 1 --config study=… -- lock` writes a new one."
-                )
+                raise LockError(f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}.")
             entry = content[kind][name]
             for file in entry["files"]:
                 check_name(file, f"The lock file {path}")
@@ -204,7 +203,7 @@ def check_name(file: str, where: str) -> None:
 
 
 def check_needed(locked: Locked, where: str) -> None:
-    """Raise AoeError for a needed file whose name Snakemake would take for a pattern, or if there is none."""
+    """Raise AoeError for a needed file with braces in its name, which stand for patterns, or if none is needed."""
     for file in locked.needed:
         if "{" in file or "}" in file:
             raise AoeError(f"{where} names the file {file!r}; braces in a name cannot be handled.")

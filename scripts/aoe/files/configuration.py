@@ -180,7 +180,7 @@ def _is_key(node, name):
 def text_options(config: Mapping[str, Any], entries: Iterable[str], schema: Mapping[str, Any]) -> dict[str, str]:
     """Return {key: text as written} of the command line's options that are text and were read as something else.
 
-    config: what Snakemake made of them, ``study=0528`` to the number 528; entries: ``key=value`` as written, of which
+    config: what was made of them, ``study=0528`` to the number 528; entries: ``key=value`` as written, of which
     the last one of a key holds; schema: the configuration's, which says what is text.
     """
     written = dict(entry.partition("=")[::2] for entry in entries)
