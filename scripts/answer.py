@@ -19,10 +19,10 @@ from job.logging import logged
 from job.server import server_of, settings_of
 
 if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
+    from snakemake.iocontainers import Snakemake, snakemake
 
 
-def digest(job):
+def digest(job: "Snakemake") -> str:
     """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
     recipes = [
         Path(job.input.get(kind)).read_text(encoding="utf-8") for kind in ("plan", "merged") if job.input.get(kind)
@@ -31,7 +31,7 @@ def digest(job):
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_unchanged(loaded, note):
+def check_unchanged(loaded: list[dict[str, Any]], note: Path) -> None:
     """Compare what a server was given, and holds, with what an earlier one of these answers did, as noted in a file."""
     if note.exists():
         check_same(json.loads(note.read_text(encoding="utf-8")), loaded)

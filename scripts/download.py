@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def say(text):
+def say(text: str) -> None:
     print(text)
     print(text, file=sys.__stderr__)
 

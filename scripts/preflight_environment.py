@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 def imported(script):
-    """The names of the modules that a script imports, wherever in it."""
-    for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
+    """Yield the names of the modules that a script imports, wherever in it, except for those that only types need."""
+    nodes = [ast.parse(Path(script).read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop(0)
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            nodes += ast.iter_child_nodes(node)
 
 
 with (

@@ -28,7 +28,7 @@ QUESTIONS = {"questions": 16, "seed": 1}
 LEAST_RIGHT = 0.5  # of the answers; the mixture has 0.97, by vLLM on CPUs and on NVIDIA's GPUs
 
 
-def share_right(server, folder):
+def share_right(server: Server, folder: str) -> float:
     """The share of arithmetic questions that a server answers rightly."""
     task = task_of("arithmetic", QUESTIONS)
     logs = ask([task], NAME, server.url, server.key, QUESTIONS["questions"], folder)
