@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.nodes.machine import commit, hardware, software
@@ -17,8 +18,11 @@ from benchmarks.runner import ask
 from job.logging import logged
 from job.server import server_of, settings_of
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake, snakemake
 
-def digest(job):
+
+def digest(job: "Snakemake") -> str:
     """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
     recipes = [
         Path(job.input.get(kind)).read_text(encoding="utf-8") for kind in ("plan", "merged") if job.input.get(kind)
@@ -27,7 +31,7 @@ def digest(job):
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_unchanged(loaded, note):
+def check_unchanged(loaded: list[dict[str, Any]], note: Path) -> None:
     """Compare what a server was given, and holds, with what an earlier one of these answers did, as noted in a file."""
     if note.exists():
         check_same(json.loads(note.read_text(encoding="utf-8")), loaded)
@@ -64,7 +68,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
+    ran_on: dict[str, Any] = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
     ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
     ran_on |= {"prompts": prompts}

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 MOST = 500  # deviations that are listed; the CSV beside the page has all
 

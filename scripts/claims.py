@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from aoe import norms
@@ -11,6 +12,9 @@ from aoe.claims.norms import shares_above
 from aoe.files.configuration import read_yaml
 from aoe.files.tables import write_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     content = read_yaml(snakemake.input.claims)

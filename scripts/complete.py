@@ -1,11 +1,15 @@
 """Complete a published variant: index, config, tokenizer, recipe and model card beside its shards."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import Plan
 from aoe.merging.publishing import complete_checkpoint
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     plan = Plan.load(snakemake.input.plan)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe import __version__
 from aoe.benchmarks import title_of
@@ -13,6 +14,9 @@ from aoe.nodes.machine import software
 from aoe.norms import norm
 from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     study, settings = snakemake.params.study, snakemake.params.settings

@@ -4,6 +4,7 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -15,6 +16,9 @@ from benchmarks.judging import Judge, judge_all, unjudged
 from benchmarks.registry import benchmark
 from job.logging import logged
 from job.server import check_as_answered, server_of
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 
 @contextlib.contextmanager

@@ -1,9 +1,14 @@
 """Train the mini family's common ancestor from random weights; store it in f32 by the training's own names."""
 
+from typing import TYPE_CHECKING
+
 from safetensors.torch import save_file
 from job.logging import logged
 from mini_family import training
 from mini_family.language import Style
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     seed, recipe = snakemake.params.seed, snakemake.params.recipe

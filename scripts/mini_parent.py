@@ -1,9 +1,14 @@
 """Fine-tune the mini family's base into one of its parents, and write it as a DeepSeek-V3 checkpoint."""
 
+from typing import TYPE_CHECKING
+
 from safetensors.torch import load_file
 from job.logging import logged
 from mini_family import export, training
 from mini_family.language import Style
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     seed, recipe, architecture = snakemake.params.seed, snakemake.params.recipe, snakemake.params.architecture

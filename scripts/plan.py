@@ -1,10 +1,15 @@
 """Apply a variant's recipe to the tensors of its parents."""
 
+from typing import TYPE_CHECKING
+
 from aoe.acquiring.together import check
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -11,8 +12,11 @@ from benchmarks.registry import benchmark
 from benchmarks.sandbox import from_settings
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
-def grades_of(path, solvable):
+
+def grades_of(path: Path, solvable: dict[str, bool]) -> pd.DataFrame:
     """One row an answer to a benchmark: its mark, 1 or 0, or None where the task's own solution fails, too.
 
     path: of the answers' log; solvable: the id of each task -> whether its own solution passes.

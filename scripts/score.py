@@ -1,6 +1,7 @@
 """Score a variant's raw answers: one row a question and turn."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -8,6 +9,9 @@ from aoe.files.tables import read_table, write_table
 from aoe.serving.servable import end_think_id
 from benchmarks.catalog import scored_rows
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 
 def marks_of(path, variant, benchmark):

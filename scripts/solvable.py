@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.registry import benchmark
 from benchmarks.sandbox import from_settings
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
-def solvable_of(name, settings):
+
+def solvable_of(name: str, settings: dict[str, Any]) -> dict[str, bool]:
     """{the id of each of a benchmark's tasks: whether its own solution passes here}."""
     tasks = benchmark(name).questions(settings, snakemake.params.datasets.get(settings.get("dataset")))
     passed = benchmark(name).grading.solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from aoe import AoeError
 from aoe.acquiring.expected import expected_lock
-from aoe.acquiring.lock import KINDS, Locked, read_lock
+from aoe.acquiring.lock import KINDS, Locked, LockError, read_lock
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.verification import check_present
 from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
@@ -117,8 +117,13 @@ class Run:
 
         Raises AoeError if the study cannot be run as it stands.
         """
-        study, locked = self.study, self.read_lock()
-        directories = {name: study.directory(name, entry, self.config["inputs"]) for name, entry in locked.items()}
+        study = self.study
+        try:
+            locked = self.read_lock()
+            directories = {name: study.directory(name, entry, self.config["inputs"]) for name, entry in locked.items()}
+        except LockError as error:
+            command = f"snakemake --cores 1 --config study={study.name} -- lock"
+            raise AoeError(f"{error}  `{command}` writes a new one.") from error
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
         if self.is_main:

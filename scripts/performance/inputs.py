@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-from aoe.checkpoints.checkpoint import INDEX, make_header
+from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.formats import FORMATS, SCALE_SUFFIX, scale_of, scale_shape
 from aoe.checkpoints.inventory import inventory
+from aoe.checkpoints.shard import make_header
 
 CHUNK = 32 << 20  # random bytes that a file is filled with again and again
 QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them

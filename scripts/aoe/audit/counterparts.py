@@ -9,8 +9,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from aoe.checkpoints.checkpoint import StoredTensor
 from aoe.checkpoints.formats import BLOCK, COMBINABLE, FORMATS, SCALED, scale_of, scale_shape, weight_of
+from aoe.checkpoints.shard import StoredTensor
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order
 PARTS_OF_EXPERTS = {

@@ -23,7 +23,7 @@ from aoe.audit.least_squares import (
     sum_of_squares,
 )
 from aoe.numerics.kernels import NotFiniteError
-from aoe.numerics.kernels.cpu import exact
+from aoe.numerics.kernels.jit import exact
 
 STEPS = 50  # of the search, at most
 ROUNDS = 3  # of coming to the middle of what the bounds leave

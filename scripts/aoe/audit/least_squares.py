@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.numerics.kernels.cpu import exact
+from aoe.numerics.kernels.jit import exact
 
 DEGENERATE = 1e-10  # eigenvalues below this share of the largest: a direction that the parents do not span
 

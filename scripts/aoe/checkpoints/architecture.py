@@ -5,7 +5,9 @@ tensor of a multi-token-prediction (MTP) layer belongs to the group ``mtp``, wha
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architectures import definitions
@@ -32,24 +34,25 @@ class Place:
 class Architecture:
     """The places of one model's tensors.  Raises AoeError for an unknown ``model_type`` or an unplaceable tensor."""
 
-    def __init__(self, config):
-        self.model_type = config.get("model_type")
-        if not isinstance(self.model_type, str) or self.model_type not in definitions():
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        model_type = config.get("model_type")
+        if not isinstance(model_type, str) or model_type not in definitions():
             known = ", ".join(definitions())
-            raise AoeError(f"The architecture {self.model_type!r} is unknown; known ones are {known}.")
+            raise AoeError(f"The architecture {model_type!r} is unknown; known ones are {known}.")
+        self.model_type = model_type
         self.layers = config.get("num_hidden_layers")
         if type(self.layers) is not int:
             raise AoeError(f"The model's config.json says {self.layers!r} for num_hidden_layers, which is no number.")
         self._found = {}
 
-    def place(self, tensor):
-        """The Place of a tensor; a scale has its weight's place."""
+    def place(self, tensor: str) -> Place:
+        """Return the Place of a tensor; a scale has its weight's place."""
         expert = EXPERT.search(tensor)
         # experts differ in their number only, and are nine tenths of a model's tensors
         name = f"{tensor[: expert.start(1)]}0{tensor[expert.end(1) :]}" if expert else tensor
         if name not in self._found:
-            layer = re.match(r"^model\.layers\.(\d+)\.", name)
-            layer = int(layer[1]) if layer else None
+            numbered = re.match(r"^model\.layers\.(\d+)\.", name)
+            layer = int(numbered[1]) if numbered else None
             kind = PARAMETER.sub("", name).rsplit(".", 1)[-1]
             self._found[name] = self._group(name, layer), layer, kind
         group, layer, kind = self._found[name]

@@ -5,19 +5,22 @@ With them everything but the arithmetic can be rehearsed at full size, on a lapt
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.architectures import definitions, with_inventory
-from aoe.checkpoints.checkpoint import INDEX, make_header
+from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.formats import SCALE_SUFFIX, size_of
 from aoe.checkpoints.parts import TensorGroup, in_bf16
+from aoe.checkpoints.shard import make_header
 
 
-def inventory(config):
-    """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
+def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return {tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
     config: the config.json of a model as a dict.  Projections are FP8 with scales if it has a ``quantization_config``,
     else BF16.  Raises AoeError for an architecture without an inventory, or a key that is missing.
@@ -61,8 +64,8 @@ class Parameters:
     active: int
 
 
-def count_parameters(config):
-    """The Parameters of a model, from its config alone."""
+def count_parameters(config: Mapping[str, Any]) -> Parameters:
+    """Return the Parameters of a model, from its config alone."""
     architecture = Architecture(config)
     counts = dict.fromkeys(TensorGroup, 0)
     for tensor, (_, shape) in inventory(config).items():
@@ -75,8 +78,8 @@ def count_parameters(config):
     return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
 
 
-def expected_files(config, shards):
-    """The files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
+def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:
+    """Return the files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
 
     shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
     only the source can tell; the sizes are exact in sum.
@@ -91,8 +94,8 @@ def expected_files(config, shards):
     return files
 
 
-def write_sparse_checkpoint(config, directory, shards):
-    """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
+def write_sparse_checkpoint(config: Mapping[str, Any], directory: Path | str, shards: int) -> None:
+    """Write a checkpoint of ``shards`` files of about one size: true headers, and holes that take no disk for data."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     weight_map, total = {}, 0

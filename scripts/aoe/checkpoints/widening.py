@@ -6,7 +6,9 @@ inner numbers are added whose outgoing weights are zero, so that the model compu
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -14,8 +16,8 @@ from safetensors.torch import save_file
 from aoe.checkpoints.formats import BLOCK, SCALE_SUFFIX, weight_of
 
 
-def widened_config(config, ranks, expert_parallel):
-    """A config whose layers can be spread over so many ranks.
+def widened_config(config: Mapping[str, Any], ranks: int, expert_parallel: bool) -> dict[str, Any]:
+    """Return a config whose layers can be spread over so many ranks.
 
     expert_parallel: routed experts stay whole, and as they are; else their inner dimension grows.
     """
@@ -24,10 +26,10 @@ def widened_config(config, ranks, expert_parallel):
     changed["intermediate_size"] = max(config["intermediate_size"], BLOCK * ranks)
     grown = "n_shared_experts" if expert_parallel else "moe_intermediate_size"
     changed[grown] = max(config[grown], ranks if expert_parallel else BLOCK * ranks)
-    return config | changed
+    return {**config, **changed}
 
 
-def widen(folder, target, ranks, expert_parallel):
+def widen(folder: Path | str, target: Path | str, ranks: int, expert_parallel: bool) -> None:
     """Write the checkpoint ``folder`` into the folder ``target``, wide enough for so many ranks."""
     folder, target = Path(folder), Path(target)
     target.mkdir(parents=True)

@@ -4,13 +4,18 @@ Sums are taken in float64, slab by slab, of values that are not rounded in betwe
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from aoe import AoeError, norms
-from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architecture import Architecture, Place
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import COMBINABLE
+from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
-from aoe.numerics.slabs import slabs
+from aoe.numerics.kernels import Engine, Sums
+from aoe.numerics.slabs import Slab, slabs
 
 COLUMNS = {  # of a table of rows: pandas' dtypes
     "tensor": "str",
@@ -27,8 +32,10 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
 }
 
 
-def shard_differences(base, other, file, threads=1, device=None):
-    """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
+def shard_differences(
+    base: Checkpoint, other: Checkpoint, file: str, threads: int = 1, device: str | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
     base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
     device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
@@ -46,8 +53,8 @@ def shard_differences(base, other, file, threads=1, device=None):
     return [row(base.stored(weight), architecture.place(weight), found[weight]) for weight in weights]
 
 
-def check_counterpart(base, other, weight):
-    """Raises AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
+def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
+    """Raise AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
     ours = base.stored(weight)
     theirs = other.stored(weight) if weight in other else None
     if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
@@ -58,8 +65,8 @@ def check_counterpart(base, other, weight):
         checkpoint.check_scale(weight)
 
 
-def slab_difference(engine, base, other, slab):
-    """(whether the slab's bytes agree, its Sums)."""
+def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
+    """Return (whether the slab's bytes agree, its Sums)."""
     try:
         parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
         return alike(*parts), engine.difference(parts, slab.stored.dtype)
@@ -69,8 +76,8 @@ def slab_difference(engine, base, other, slab):
         raise AoeError(f"The tensor {slab.stored.name} holds values too large to be squared.") from error
 
 
-def row(stored, place, found):
-    """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
+def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
     sums = kernels.Sums(*map(math.fsum, columns))
     return {

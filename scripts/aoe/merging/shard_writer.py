@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.files.disk import copy_range, reserve, start_flushing
+from aoe.merging.merge import Merge
 from aoe.numerics.kernels import FP8
 from aoe.numerics.slabs import slabs
 
@@ -20,7 +21,7 @@ PIECE = 64 << 20  # bytes that are copied at a time
 WRITTEN = 256 << 10  # bytes at a time; ext4 is several times slower with megabytes
 
 
-def write_shard(merge, file, target):
+def write_shard(merge: Merge, file: str, target: Path | str) -> None:
     """Write the shard ``file`` of a merged checkpoint to ``target``, through a temporary name beside it.
 
     A file under its own name is complete and on the disk.  Raises AoeError if the space does not suffice, and what

@@ -5,7 +5,9 @@ Servers are told not to (``NEUTRAL_OPTIONS``), so that only the study decides.
 """
 
 import json
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.benchmarks import benchmark
@@ -28,14 +30,14 @@ SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
 BY_CATEGORY = "by category"  # where each question has a temperature of its own
 
 
-def defaults_of(name):
-    """What a benchmark is sampled with if the study does not say: ``temperature`` (None: each question has its own),
+def defaults_of(name: str) -> dict[str, Any]:
+    """Return a benchmark's default parameters of sampling: ``temperature`` (None: each question has its own),
     ``top_p`` and ``max_tokens``."""
     return dict(benchmark(name).sampling)
 
 
-def sampled_with(name, settings, options):
-    """Every parameter that a benchmark's answers are sampled with, by the names of vLLM.
+def sampled_with(name: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every parameter that a benchmark's answers are sampled with, by the names of vLLM.
 
     settings: the study's for this benchmark; options: vLLM's, of the server.  A parameter that the study does not state
     has its neutral value, or that of the option ``override-generation-config``.
@@ -47,8 +49,8 @@ def sampled_with(name, settings, options):
     return {key: found[key] for key in KEYS}
 
 
-def settings_in(option):
-    """The dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
+def settings_in(option: Any) -> dict[str, Any]:
+    """Return the dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
     try:
         found = json.loads(option) if isinstance(option, str) else option
     except ValueError:
@@ -56,8 +58,8 @@ def settings_in(option):
     return found if isinstance(found, dict) else {}
 
 
-def end_ids(files):
-    """The token ids at which any of several models ends an answer, sorted.
+def end_ids(files: Iterable[Path | str]) -> list[int]:
+    """Return the token ids at which any of several models ends an answer, sorted.
 
     files: of each model, the path of its ``generation_config.json``, or of its ``config.json`` if it has no such file:
     vLLM reads them in this order.  Raises AoeError if a file has something else than ids there.
@@ -75,7 +77,7 @@ def end_ids(files):
     return sorted(ids)
 
 
-def with_ends(settings, ids):
-    """A benchmark's settings whose answers also end at the token ids ``ids``."""
+def with_ends(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:
+    """Return a benchmark's settings whose answers also end at the token ids ``ids``."""
     stated = settings.get("stop_token_ids", [])
     return settings | {"stop_token_ids": sorted({*stated, *ids})} if ids else settings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.acquiring.lock import LockError
 from aoe.acquiring.sources import FolderSource, open_source, sources_in
 from aoe.benchmarks import JUDGE, graded_by, title_of
 from aoe.files.configuration import read_yaml
@@ -226,7 +227,7 @@ def _join_lines(content, path):
 
 
 def check_locked(name, parts, locked):
-    """Raises AoeError if a study's sources of a model or dataset are others, or name other commits, than the lock.
+    """Raises LockError if a study's sources of a model or dataset are others, or name other commits, than the lock.
 
     parts: [{"source", …}] as the study writes them.  A folder may hold what was locked from elsewhere.
     """
@@ -243,10 +244,7 @@ def check_locked(name, parts, locked):
             continue
         there = f"{locked.repo} at {locked.asked}" if locked.repo else ", ".join(sorted(origins)) or "a folder"
         told = f"{source.repo} at {source.asked}" if source.repo else source
-        raise AoeError(
-            f"The study's source of {name} is {told}, but the lock has {there}; lock anew with "
-            "`snakemake --cores 1 --config study=… -- lock`."
-        )
+        raise LockError(f"The study's source of {name} is {told}, but the lock has {there}; lock anew.")
 
 
 def _is_below(origin, source):
