@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from transformers import DeepseekV3Config
-from aoe.audit.attribution import Tolerance
+from aoe.audit.comparison import Tolerance
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
 from benchmarks.catalog import BENCHMARKS
