@@ -26,7 +26,7 @@ class Inputs:
     def __init__(self, run: Run) -> None:
         self.run, self.study, self.results = run, run.study, run.results
         self.planned = [variant for variant in self.study.variants if variant not in self.study.models]
-        self.exported = [variant for variant in self.study.variants if self.study.published(variant)]
+        self.exported = [variant for variant in self.study.variants if self.study.is_exported(variant)]
 
     # what is common to several stages
 
@@ -55,7 +55,7 @@ class Inputs:
 
     def checkpoints_of(self, variant: str) -> dict[str, str]:
         """model name -> folder of what a server reads for a variant."""
-        if self.study.published(variant):
+        if self.study.is_exported(variant):
             return {variant: self.results.merged(variant)}
         return self.parents_of(variant)
 

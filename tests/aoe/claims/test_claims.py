@@ -13,8 +13,8 @@ from aoe.claims.evaluation import COLUMNS, evaluate, judge, measure, read_claims
 from aoe.claims.evidence import Evidence, NotRunError
 from aoe.claims.published import annotations, condition, first_source, limits
 from aoe.claims.quantities import QUANTITIES
+from aoe.files.schema import check_schema
 from aoe.scores.statistics import Estimate
-from aoe.studies.study import check_schema
 from support.clones import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
