@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from aoe import __version__
-from aoe.claims.published import annotations
+from aoe.claims.published import annotations_of
 from aoe.document import paper
 from aoe.document.findings import benchmark_name, listed
 from aoe.files.configuration import read_yaml
@@ -20,7 +20,7 @@ with logged(snakemake.log[0]):
     rows, verdicts = paper.claims(table)
     deltas, norms = paper.norms(read_table(folder / "norms.csv"))
     asks = bool(snakemake.params.benchmarks)
-    drawn = paper.figures(folder, names, settings, {name: annotations(claimed, name) for name in names}, asks)
+    drawn = paper.figures(folder, names, settings, {name: annotations_of(claimed, name) for name in names}, asks)
     facts = {
         **study,
         "release": __version__,

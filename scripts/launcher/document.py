@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aoe.claims.published import annotations
+from aoe.claims.published import annotations_of
 from aoe.nodes.machine import UNKNOWN, commit
 from aoe.serving.server import command_line
 
@@ -78,7 +78,7 @@ class Document:
 
     def paper_values(self, figure: str) -> list[tuple[Any, str]]:
         """[(position, whose)] of what a figure shows as stated in the paper."""
-        return annotations(self.run.claims, figure)
+        return annotations_of(self.run.claims, figure)
 
     def _input(self, name: str) -> dict[str, str]:
         """Of a model or dataset, as it was locked: label, revision, size in words."""

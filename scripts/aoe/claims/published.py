@@ -27,7 +27,7 @@ def condition(claim: Claim) -> str:
     return words.replace("-", "−")
 
 
-def annotations(content: Mapping[str, Any], figure: str) -> list[tuple[Any, str]]:
+def annotations_of(content: Mapping[str, Any], figure: str) -> list[tuple[Any, str]]:
     """Return [(position, source)] of the values in the paper that a figure shows.
 
     content: of ``config/claims.yaml``.
