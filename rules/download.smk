@@ -89,7 +89,7 @@ rule download:
         source=inputs.source,
         commit=inputs.commit,
         directory=inputs.directory,
-        facts=inputs.facts,
+        facts=inputs.file_entry,
         lost=inputs.lost,
     message:
         "Fetch {wildcards.file} of {wildcards.name}"

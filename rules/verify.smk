@@ -20,7 +20,7 @@ rule verify_input:
         runtime=minutes(240),
     params:
         directory=inputs.directory,
-        files=inputs.needed_facts,
+        files=inputs.needed_entries,
         receipts="results/{study}/receipts/{name}",
         doubtful=inputs.doubtful,
         audited=inputs.is_audited,

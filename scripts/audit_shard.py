@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from aoe.audit.attribution import Audit, Tolerance
+from aoe.audit.attribution import Audit
+from aoe.audit.comparison import Tolerance
 from aoe.audit.table import to_frame
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table

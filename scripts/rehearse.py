@@ -69,7 +69,7 @@ def rehearse(config):
                 verify_size(parents[entry.name].directory / file, facts)
             check_structure(parents[entry.name])
         result.append(", ".join(f"{len(parent.files):,} tensors of {name}" for name, parent in parents.items()))
-    for variant in (name for name in study.variants if study.published(name)):
+    for variant in (name for name in study.variants if study.is_exported(name)):
         with timed(f"plan of {variant}") as result:
             plan = make_plan(study.variants[variant], parents)
             path = Path(f"results/{STUDY}/parents/{variant}.plan.json")

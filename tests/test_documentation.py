@@ -13,7 +13,7 @@ import pytest
 import yaml
 from transformers import DeepseekV3Config
 from aoe import norms
-from aoe.audit.attribution import Tolerance
+from aoe.audit.comparison import Tolerance
 from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study

@@ -52,7 +52,7 @@ class Answers:
         datasets = {"datasets": self.inputs.verified(self.run.datasets)}
         if variant in self.study.models:
             return {"verified": self.inputs.verified([variant]), **datasets}
-        if self.study.published(variant):
+        if self.study.is_exported(variant):
             return {"merged": self.results.merged(variant, "recipe.json"), **datasets}
         return {"plan": self.results.plan(variant), "verified": self.inputs.verified_for(variant), **datasets}
 

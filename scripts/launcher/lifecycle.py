@@ -19,7 +19,7 @@ from aoe.acquiring.fetching import begin_fetching, lock_all
 from aoe.acquiring.lock import format_lock, resolved
 from cluster.jobstates import watch
 from cluster.partitions import problems, read_partitions
-from cluster.requests import asked_of
+from cluster.requests import requests_of
 from launcher.preflight.flight import fly
 from launcher.preflight.plan import plan_of
 from launcher.startup import cancel_left_jobs, hold
@@ -83,13 +83,15 @@ class Lifecycle:
         """path -> the lock's entry, of every file that this run fetches."""
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.rule.name == "download"]
         places = self.run.directories if jobs else {}
-        return {f"{places[job.wildcards.name]}/{job.wildcards.file}": self.inputs.facts(job.wildcards) for job in jobs}
+        return {
+            f"{places[job.wildcards.name]}/{job.wildcards.file}": self.inputs.file_entry(job.wildcards) for job in jobs
+        }
 
     def _check_partitions(self) -> None:
         """Raises AoeError with all that Slurm would refuse, or let wait for ever."""
         retries = self.workflow.execution_settings.retries
-        asked = asked_of(self.workflow.dag, retries, self.run.config.get("most_minutes"))
-        if found := problems(asked, read_partitions()) if asked else []:
+        requests = requests_of(self.workflow.dag, retries, self.run.config.get("most_minutes"))
+        if found := problems(requests, read_partitions()) if requests else []:
             raise AoeError("\n".join(found))
 
     def _lock(self) -> None:

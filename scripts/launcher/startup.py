@@ -15,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 
@@ -24,8 +26,8 @@ RUN_NAME = re.compile(r"^(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 by default
 
 
-def check_folder(folder):
-    """Raises AoeError if Snakemake would take the path of the workflow's folder for a pattern."""
+def check_folder(folder: str | Path) -> None:
+    """Raise AoeError if Snakemake would take the path of the workflow's folder for a pattern."""
     if {"{", "}"} & set(str(folder)):
         raise AoeError(
             f"{folder} has a brace in it, which Snakemake takes for the name of a wildcard; move the clone to a folder "
@@ -33,7 +35,7 @@ def check_folder(folder):
         )
 
 
-def name_interpreter():
+def name_interpreter() -> None:
     """Let Snakemake start this Python by its bare name if a shell would not take its path for one word.
 
     Snakemake puts ``sys.executable`` into shell commands without quotes, so that a space in it ends every job.  PATH
@@ -47,18 +49,19 @@ def name_interpreter():
     sys.executable = name
 
 
-def print_anything():
+def print_anything() -> None:
     """Let this process, and its children, escape what the locale's encoding lacks, such as λ, instead of ending."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if codecs.lookup(encoding).name == "utf-8":
         return
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, Any] = sys.stdout, sys.stderr
+    for stream in streams:
         stream.reconfigure(errors="backslashreplace")
     chosen = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
     os.environ["PYTHONIOENCODING"] = f"{chosen}:backslashreplace"
 
 
-def undo_future_dates(sources, results):
+def undo_future_dates(sources: Iterable[str], results: str) -> list[str]:
     """Date files that are dated later than now to now, so that Snakemake compares dates that mean something.
 
     Snakemake takes whatever is newer for changed, and refuses an output that is older than an input: a clock that was
@@ -98,7 +101,7 @@ def _file_system_time(folder):
         return time.time()
 
 
-def hold(folder):
+def hold(folder: str | Path) -> str | None:
     """Keep other runs out of ``folder`` for as long as this process lives, however it ends.
 
     The kernel gives the lock up with the process, so that nothing has to be unlocked by hand.  Returns the machine on
@@ -125,7 +128,7 @@ def hold(folder):
     return last if last not in ("", here) else None
 
 
-def cancel_left_jobs(folder, elsewhere=None, slurm=True):
+def cancel_left_jobs(folder: str | Path, elsewhere: str | None = None, slurm: bool = True) -> list[str]:
     """Cancel the Slurm jobs of earlier runs in ``folder``, and wait until they have ended; returns their ids.
 
     A launcher that was killed cannot cancel its jobs, and they would write the files that this run is about to write.

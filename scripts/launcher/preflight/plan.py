@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.studies.cost import estimate
-from launcher.preflight.stages import asked_by, checks_of, scripts_of
+from launcher.preflight.stages import checks_of, requested_by, scripts_of
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
@@ -70,8 +70,8 @@ def plan_of(workflow: Workflow, run: Run) -> dict[str, Any]:
         "command": sys.orig_argv,
         "conda": bool(workflow.deployment_settings.deployment_method),
         "stages": _stages(workflow, run),
-        "asked": asked_by(workflow, attempt=1),
-        "asked_last": asked_by(workflow, attempt=last),
+        "asked": requested_by(workflow, attempt=1),
+        "asked_last": requested_by(workflow, attempt=last),
         "unready": checked(run)[1],
         "jobs": _jobs(workflow, run),
         "needed": _needed(run),

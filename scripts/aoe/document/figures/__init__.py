@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
-from aoe.claims.published import marks
+from aoe.claims.published import annotations_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def settings_of(figure: Figure, study: Study, claims: Mapping[str, Any]) -> Sett
 
     claims: the content of ``config/claims.yaml``.
     """
-    return {**figure.settings(study), "paper_values": marks(claims, figure.name)}
+    return {**figure.settings(study), "paper_values": annotations_of(claims, figure.name)}
 
 
 def figures_of(study: Study) -> list[Figure]:

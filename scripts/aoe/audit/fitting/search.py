@@ -1,19 +1,24 @@
 """The λ that explain one weight, from a sample of it.
 
-Least squares over the parents' differences alone is off where a published weight was rounded: FP8's steps are as large
-as the differences, or larger, and what lies between two parents is pulled to the nearer one.  But every stored number
-bounds what the mixture was there (aoe.audit.bounds).  So λ is sought that violates none of these bounds, which is a
-convex problem, and of those that do not, the simplest that rebuilds the stored bytes.  The interval is no statistical
-one: it holds every λ within all bounds (the base's giving way).  Only where there are none, it is least squares' 95 %
-interval.
+Least squares over the parents' differences alone is wrong where a published weight was rounded: FP8's steps are as
+large as the differences, or larger, and a value between two parents is pulled to the nearer one.  But every stored
+number bounds the mixture's value there (aoe.audit.fitting.bounds).  So the search looks for λ that violate none of
+these bounds, which is a convex problem, and of those, for the simplest λ that rebuild the stored bytes.  The interval
+is no statistical one: it holds every λ within all bounds (the base's giving way).  Only where no λ is within all
+bounds, it is least squares' 95 % interval.
 """
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from aoe.audit.least_squares import (
+from aoe.audit.fitting.bounds import Bounds
+from aoe.audit.fitting.least_squares import (
+    Doubles,
+    LeastSquares,
     least_squares,
     normal_equations,
     project,
@@ -22,17 +27,20 @@ from aoe.audit.least_squares import (
     solve,
     sum_of_squares,
 )
+from aoe.audit.fitting.sampling import Sample
 from aoe.numerics.kernels import NotFiniteError
 from aoe.numerics.kernels.jit import exact
+
+Parent = TypeVar("Parent")
 
 STEPS = 50  # of the search, at most
 ROUNDS = 3  # of coming to the middle of what the bounds leave
 INWARD = 0.999  # share of the bounds that the search aims at, so that it ends within them
 FAR = 2.0  # steps; whoever is further out of bounds is an altered number, and pulls no more than this
 SIGMA_95 = 1.959964
-HOPELESS = 1.5  # how much worse than all parents' a smaller set's residual may be, for it to be looked at
+WORST_RESIDUAL_RATIO = 1.5  # of a smaller set's squared residual to all parents'; worse sets are not looked at
 SIMPLE = [10, 100, *range(3, 10), 11, 12, 1000, 10_000, 100_000, 1_000_000]  # denominators of λ, the likeliest first
-NEAR = 0.01  # how far a simple λ may be from the fitted one
+SIMPLE_LAMBDA = 0.01  # largest difference between a simple λ and the fitted one
 MOST_ORDERED = 4  # parents whose sums are tried in every order
 FEW = 0.01  # share of stored numbers that may differ, for the published model's arithmetic to be taken for ours
 
@@ -46,9 +54,9 @@ class Fit:
     nearest explains; ``residual``: RMS of (published - mixture), before any rounding, in the published format's steps.
     """
 
-    weights: dict
-    low: dict
-    high: dict
+    weights: dict[int, float]
+    low: dict[int, float]
+    high: dict[int, float]
     way: str
     elements: int
     differing: int
@@ -56,14 +64,18 @@ class Fit:
     residual: float
 
     @property
-    def explains(self):
+    def explains(self) -> bool:
+        """Whether the mixture gets at most few stored numbers wrong, or rounding explains all of them."""
         return self.outside == 0 or self.differing <= max(FEW * self.elements, 1)
 
 
-def explain(sample, parents, ways):
-    """(LeastSquares, the Fit of the fewest parents that explain a sample, else the best one; None without values).
+def explain(
+    sample: Sample, parents: Sequence[int], ways: Sequence[str]
+) -> tuple[LeastSquares, Fit] | tuple[None, None]:
+    """Return the LeastSquares of a sample, and the Fit of the fewest parents that explain it, else the best Fit.
 
-    parents: indices of those to choose from, the base first, of which no two store the same.
+    parents: indices of those to choose from, the base first, of which no two store the same; ways: of the storage.
+    Returns (None, None) for values that are not finite.
     """
     values, published = sample.values()
     if not (np.isfinite(values).all() and np.isfinite(published).all()):
@@ -74,7 +86,7 @@ def explain(sample, parents, ways):
         chosen
         for size in range(2, len(parents) + 1)
         for chosen in itertools.combinations(parents, size)
-        if size == len(parents) or solve(values, published, chosen)[1] <= HOPELESS * squares
+        if size == len(parents) or solve(values, published, chosen)[1] <= WORST_RESIDUAL_RATIO * squares
     ]
     best = [_fit_one_way(sample, values, promising, way) for way in ways]
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
@@ -95,8 +107,8 @@ def _fit_one_way(sample, values, promising, way):
     return min([fit for fit in fits if fit.explains] or fits, key=_merit)
 
 
-def orders(parents):
-    """The orders in which float32 sums of parents may differ; the first two can change places."""
+def orders(parents: Sequence[Parent]) -> list[tuple[Parent, ...]]:
+    """Return the orders in which float32 sums of parents may differ; the first two can change places."""
     if len(parents) > MOST_ORDERED:
         return [tuple(parents)]
     return [order for order in itertools.permutations(parents) if parents.index(order[0]) < parents.index(order[1])]
@@ -136,7 +148,16 @@ class _Fitting:
     free: whether λ need not sum to 1.
     """
 
-    def __init__(self, sample, values, bounds, choice, chosen, way, free=False):
+    def __init__(
+        self,
+        sample: Sample,
+        values: Doubles,
+        bounds: Bounds,
+        choice: Doubles,
+        chosen: tuple[int, ...],
+        way: str,
+        free: bool = False,
+    ) -> None:
         self.sample, self.steps, self.bounds = sample, bounds.steps, choice
         published = bounds.values
         self.chosen, self.way, self.free = chosen, way, free
@@ -144,7 +165,8 @@ class _Fitting:
         self.directions = values[list(chosen)] if free else values[list(chosen[1:])] - values[chosen[0]]
         self.everywhere = np.ones(published.size, bool)
 
-    def run(self):
+    def run(self) -> Fit:
+        """Search λ within the bounds, and make them simple."""
         shares = self._search(project(self.directions, self.target, self.everywhere))
         for _ in range(ROUNDS):
             low, high = self._interval(shares)
@@ -152,7 +174,7 @@ class _Fitting:
             middle = np.where(bounded, low, 0.0) + np.where(bounded, high, 0.0)
             shares = shares + middle / 2 / len(shares)
         low, high = self._interval(shares)
-        return self._fit(*self._simplified(shares, np.maximum(NEAR, (high - low) / 2)))
+        return self._fit(*self._simplified(shares, np.maximum(SIMPLE_LAMBDA, (high - low) / 2)))
 
     def _search(self, shares):
         """Newton's method on the squares of how far values are out of bounds."""
@@ -171,7 +193,7 @@ class _Fitting:
                 break
         return shares
 
-    def _left(self, shares):
+    def _left(self, shares: Doubles) -> Doubles:
         return remainder(self.target, self.directions, shares)
 
     def _out(self, shares):
@@ -230,4 +252,5 @@ class _Fitting:
         columns[0] = {parent: columns[0][parent] for parent in order}
         outside = int((np.abs(left) > self.bounds).sum())
         residual = math.sqrt(np.mean((left / self.steps) ** 2))
-        return Fit(*columns, self.way, left.size, differing, outside, residual)
+        shares_, low_, high_ = columns
+        return Fit(shares_, low_, high_, self.way, left.size, differing, outside, residual)

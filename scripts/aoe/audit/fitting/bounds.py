@@ -1,16 +1,20 @@
-"""What stored numbers say of the values that they were rounded from: where these were, and within which bounds.
+"""Bounds of the values that stored numbers were rounded from.
 
 A number that was rounded to nearest was within half a step.  The largest of an FP8 block was not rounded at all: the
 block's scale was made of it, and has all of float32's digits.  And of FP8 that was converted to a longer format, the
 scales can be had back: each of a block's thousands of values, a known code times the scale, says between what it lies.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.audit.storage import CONVERTED
+from numpy.typing import NDArray
+from aoe.audit.storage import CONVERTED, SlabPart
 from aoe.checkpoints.formats import BLOCK
 from aoe.numerics.kernels import FP8, cpu
+
+Doubles = NDArray[np.float64]
 
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
 CONVERSION = 1 / 16  # steps that a conversion to BF16 takes FP8, if it is not known of which scales
@@ -23,22 +27,23 @@ SMALLEST = 1e-60  # instead of a step of 0
 
 @dataclass(frozen=True)
 class Bounds:
-    """float64 (n,) each: the ``values`` that were stored, their ``steps``, and ``slack``, how far they may be from that
-    for want of a scale; ``anchors``: bool (n,), which of them were not rounded, or None if that is not known.
+    """Stored numbers, and how far the values that they were rounded from may be from them.
 
-    near: steps that rounding takes a value, at most.
+    float64 (n,) each: ``values`` that were stored; ``steps`` of their format; ``slack``: how far values may be off
+    because a scale is not known exactly.  ``anchors``: bool (n,), the numbers that were not rounded, or None if that is
+    not known; ``near``: the most steps that rounding takes a value.
     """
 
-    values: np.ndarray
-    steps: np.ndarray
-    slack: np.ndarray
-    anchors: np.ndarray | None
+    values: Doubles
+    steps: Doubles
+    slack: Doubles
+    anchors: NDArray[np.bool_] | None
     near: float
 
-    def choices(self, parents):
-        """Yield how far the mixture may be from each value, from the strictest on: computed in float32, or in BF16,
-        with scales made of the largest values, or not.
+    def choices(self, parents: Doubles) -> Iterator[Doubles]:
+        """Yield how far the mixture may be from each value, float64 (n,), from the strictest assumption on.
 
+        The assumptions: it was computed in float32, or in BF16; its scales were made of the largest values, or not.
         parents: the largest of the parents' magnitudes, float64 (n,).
         """
         for share in (0.0, BF16):
@@ -50,24 +55,32 @@ class Bounds:
             yield loose
 
 
-def bounds_of(pieces, dtype, published_dtype, way):
-    """The Bounds of pieces of a weight, joined.
+def bounds_of(pieces: Sequence[tuple[SlabPart, tuple[int, ...]]], dtype: str, published_dtype: str, way: str) -> Bounds:
+    """Return the Bounds of pieces of a weight, joined.
 
     pieces: published parts with the shape of the parents' numbers; dtype: the parents'; way: see aoe.audit.storage.
     """
     found = [_bounds(published, shape, dtype, published_dtype, way) for published, shape in pieces]
     values, steps, slack, anchors = zip(*found, strict=True)
-    joined = [np.concatenate([part.reshape(-1) for part in parts]) for parts in (values, steps, slack)]
-    joined[1] = np.maximum(joined[1], SMALLEST)  # a scale may be 0
     known = all(part is not None for part in anchors)
-    near = ULPS if published_dtype == "F32" and way != CONVERTED else TIE
-    return Bounds(*joined, np.concatenate([part.reshape(-1) for part in anchors]) if known else None, near)
+    return Bounds(
+        values=_joined(values),
+        steps=np.maximum(_joined(steps), SMALLEST),  # a scale may be 0
+        slack=_joined(slack),
+        anchors=_joined(anchors) if known else None,
+        near=ULPS if published_dtype == "F32" and way != CONVERTED else TIE,
+    )
+
+
+def _joined(parts):
+    return np.concatenate([part.reshape(-1) for part in parts])
 
 
 def _bounds(published, shape, dtype, published_dtype, way):
     values = cpu.values(published, published_dtype)
     if published_dtype == FP8:
-        return _of_blocks(*published, 0.0)
+        codes, scale = published
+        return _of_blocks(codes, scale, 0.0)
     if way != CONVERTED:
         steps = cpu.steps(published, published_dtype, values).astype(np.float64)
         return values.astype(np.float64), steps, np.zeros(values.shape), None
