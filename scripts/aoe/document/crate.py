@@ -23,6 +23,7 @@ from rocrate.rocrate import ROCrate
 from aoe import AoeError, __version__
 from aoe.acquiring.lock import KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
 from aoe.files.configuration import read_yaml
+from aoe.files.replacing import replacing
 from aoe.nodes.machine import UNKNOWN
 from aoe.studies.study import read_content
 
@@ -374,13 +375,8 @@ def _times(folder, made):
 @contextmanager
 def _archive(path):
     """A new ZIP archive, which has its name only when it is complete."""
-    partial = Path(f"{path}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            yield archive
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        yield archive
 
 
 def _put(archive, name, path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.configs import true_config
+from aoe.files.replacing import replace_text
 from aoe.merging.recipe import Subset
 from aoe.merging.selection import check_recipe, places
 from aoe.numerics.kernels import COMBINABLE
@@ -53,11 +54,9 @@ class Plan:
         return lines
 
     def save(self, path):
-        partial = Path(f"{path}.partial")
         content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, json.dumps(content))
 
     @classmethod
     def load(cls, path):

@@ -14,6 +14,7 @@ from aoe import AoeError, __version__
 from aoe.acquiring.lock import belonging, names_beside
 from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.vocabulary import FILES, GENERATION
+from aoe.files.replacing import replace_text
 
 TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
@@ -32,9 +33,7 @@ def complete_checkpoint(base, directory, provenance, beside=None, parents=None):
     lay_beside(base.directory, directory, shutil.copyfile, beside, parents)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
-    partial = directory / "recipe.json.partial"
-    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(directory / "recipe.json")
+    replace_text(directory / "recipe.json", json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
 
 
 def lay_beside(base, directory, put, beside=None, parents=None):

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 
 READY, WARNING, PROBLEM, UNUSED = "ready", "ready, with a warning", "not ready", "not in this study"
 MARKS = {READY: "✓", WARNING: "!", PROBLEM: "✗", UNUSED: "–"}
@@ -54,9 +55,7 @@ class Check:
 
     def save(self, path):
         """Write the check, all at once: whoever waits for the file never sees half of it."""
-        partial = Path(f"{path}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path):

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 
 AHEAD = 1 << 30  # bytes of tensors that are kept until they are hashed
 NO_WEIGHTS = ("kv_cache", "vllm_config", "compilation_config")  # attributes of vLLM's layers
@@ -131,9 +132,7 @@ def _is_part_of_a_layer(value):
 
 def write_record(folder, name, record):
     """Write a worker's record to ``folder``/{name}.json, complete or not at all."""
-    partial = Path(folder) / f"{name}.partial"
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    partial.replace(Path(folder) / f"{name}.json")
+    replace_text(Path(folder) / f"{name}.json", json.dumps(record))
 
 
 def read_records(folder):
