@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from aoe.merging.merge import alike
 
-HEAD = 4096  # bytes by which a weight is looked for
+KEY_BYTES = 4096  # of a weight, by which it is looked for
 
 
 class Elsewhere:
@@ -51,4 +51,4 @@ class Elsewhere:
 
 
 def _head(part):
-    return part[0].reshape(-1).view(np.uint8)[:HEAD].tobytes()
+    return part[0].reshape(-1).view(np.uint8)[:KEY_BYTES].tobytes()

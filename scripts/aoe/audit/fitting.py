@@ -30,9 +30,9 @@ ROUNDS = 3  # of coming to the middle of what the bounds leave
 INWARD = 0.999  # share of the bounds that the search aims at, so that it ends within them
 FAR = 2.0  # steps; whoever is further out of bounds is an altered number, and pulls no more than this
 SIGMA_95 = 1.959964
-HOPELESS = 1.5  # how much worse than all parents' a smaller set's residual may be, for it to be looked at
+WORST_RESIDUAL_RATIO = 1.5  # of a smaller set's squared residual to all parents'; worse sets are not looked at
 SIMPLE = [10, 100, *range(3, 10), 11, 12, 1000, 10_000, 100_000, 1_000_000]  # denominators of λ, the likeliest first
-NEAR = 0.01  # how far a simple λ may be from the fitted one
+SIMPLE_LAMBDA = 0.01  # largest difference between a simple λ and the fitted one
 MOST_ORDERED = 4  # parents whose sums are tried in every order
 FEW = 0.01  # share of stored numbers that may differ, for the published model's arithmetic to be taken for ours
 
@@ -74,7 +74,7 @@ def explain(sample, parents, ways):
         chosen
         for size in range(2, len(parents) + 1)
         for chosen in itertools.combinations(parents, size)
-        if size == len(parents) or solve(values, published, chosen)[1] <= HOPELESS * squares
+        if size == len(parents) or solve(values, published, chosen)[1] <= WORST_RESIDUAL_RATIO * squares
     ]
     best = [_fit_one_way(sample, values, promising, way) for way in ways]
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
@@ -152,7 +152,7 @@ class _Fitting:
             middle = np.where(bounded, low, 0.0) + np.where(bounded, high, 0.0)
             shares = shares + middle / 2 / len(shares)
         low, high = self._interval(shares)
-        return self._fit(*self._simplified(shares, np.maximum(NEAR, (high - low) / 2)))
+        return self._fit(*self._simplified(shares, np.maximum(SIMPLE_LAMBDA, (high - low) / 2)))
 
     def _search(self, shares):
         """Newton's method on the squares of how far values are out of bounds."""

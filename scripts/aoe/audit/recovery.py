@@ -18,8 +18,8 @@ from aoe.merging.recipe import read_recipe
 
 EXPLAINED = ("copied", "equal", "claimed", "mixed")
 SPACES = ("codes", "normalized", "frobenius", "relative")  # of δ, the likeliest first: the paper's fit stored codes
-MOST = 64  # different mixtures; whoever needs more was not assembled by a recipe
-NEAR = 0.002  # λ of one mixture, where rounding keeps them from being exactly the same
+MOST_MIXTURES = 64  # a model that needs more was not assembled by a recipe
+SAME_LAMBDA = 0.002  # largest difference between λ of one mixture, which rounding makes
 FEWEST = 8  # weights of a group that can tell how it was made
 WITNESSES = 8  # weights, the most precise ones, that a λ common to all has to reproduce
 
@@ -104,7 +104,7 @@ def _allowed(rows, names, reproduces, exact):
     own = {row["tensor"]: _own(row, names) for row in rows}
     remaining, mixtures, allowed = dict.fromkeys(own), [], {weight: set() for weight in own}
     by_name = {row["tensor"]: row for row in rows}
-    while len(mixtures) < MOST:
+    while len(mixtures) < MOST_MIXTURES:
         counts = Counter()
         for weight in remaining:
             counts.update(dict.fromkeys(own[weight], by_name[weight]["elements"]))
@@ -149,7 +149,7 @@ def _fits(row, mixture, own, reproduces, exact):
         if not row.get(f"low_{parent}", -math.inf) - 1e-3 <= share <= row.get(f"high_{parent}", math.inf) + 1e-3:
             return False
     if own and not exact and {parent for parent, _ in own[0]} == parents:
-        return all(abs(dict(own[0])[parent] - share) <= NEAR for parent, share in mixture)
+        return all(abs(dict(own[0])[parent] - share) <= SAME_LAMBDA for parent, share in mixture)
     return reproduces(row["tensor"], dict(mixture))
 
 

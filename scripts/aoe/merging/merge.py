@@ -17,8 +17,8 @@ from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, cpu
 from aoe.numerics.slabs import slabs
 
-HEAD = 4096  # bytes of a weight that are compared before all of them
-AHEAD = 256 << 20  # bytes of output weights that are in work before they are asked for
+COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
+BYTES_AHEAD = 256 << 20  # of output weights that are in work before they are asked for
 
 
 class Merge:
@@ -118,7 +118,7 @@ class Merge:
             try:
                 for weight in weights:
                     size = self.base.stored(weight).size
-                    while pending and ahead + size > AHEAD:
+                    while pending and ahead + size > BYTES_AHEAD:
                         ahead -= self.base.stored(pending[0][0]).size
                         yield finish()
                     pending.append((weight, *begin(weight, pool)))
@@ -190,7 +190,7 @@ class Merge:
 def agree(one, other, weight):
     """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
     # where parents differ, they do so at once: what is combined is not read a second time for it
-    head = min(HEAD, one.stored(weight).size)
+    head = min(COMPARED_FIRST_BYTES, one.stored(weight).size)
     if not np.array_equal(*(parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))):
         return False
     return all(alike(slab.read(one, place=0), slab.read(other, place=1)) for slab in slabs(one.stored(weight)))
