@@ -21,7 +21,7 @@ import zipfile_zstd  # noqa: F401 - lets zipfile read Inspect's logs
 from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 from aoe import AoeError, __version__
-from aoe.acquiring.lock import KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
+from aoe.acquiring.lock import INPUT_KINDS, UNFINISHED, WEIGHTS, kind_of, read_lock
 from aoe.files.configuration import read_yaml
 from aoe.files.replacing import replacing
 from aoe.nodes.machine import UNKNOWN
@@ -67,7 +67,7 @@ SECRET_NAME = re.compile(r"(^|[._-])(token|secrets?|credentials?|passwords?|netr
 SECRET = rb"\bhf_\w{30,}|\bsk-[\w-]{32,}|\bgh[pousr]_\w{36}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 SECRET_VARIABLE = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 12  # characters of a variable's value
-PIECE = 1 << 20  # bytes that are read at a time
+READ_BYTES = 1 << 20  # at a time
 NOT_SOFTWARE = {"workflow", "machine"}  # what audits say beside the releases of their software
 
 
@@ -83,7 +83,7 @@ def write_crate(path, study, snakemake, folder=".", agent=None, without=()):
     lock = os.path.relpath(folder / content["lock"], folder)
     if lock.startswith(".."):
         raise AoeError(f"The lock {lock} lies outside of the workflow; put it into config/studies, and name it there.")
-    locked = read_lock(folder / lock, {kind: content.get(kind, {}) for kind in KINDS})
+    locked = read_lock(folder / lock, {kind: content.get(kind, {}) for kind in INPUT_KINDS})
     made, weights = _files(folder, [f"results/{study}"], [path, *without])
     if not made:
         raise AoeError(f"{folder}/results/{study} has no results; run the study {study!r} before it is packed.")
@@ -383,7 +383,7 @@ def _put(archive, name, path):
     """Copy a file into the archive; {"contentSize", "sha256"} of what was copied."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file, archive.open(_entry(name, os.fstat(file.fileno())), "w") as packed:
-        while piece := file.read(PIECE):
+        while piece := file.read(READ_BYTES):
             packed.write(piece)
             digest.update(piece)
             size += len(piece)
