@@ -58,6 +58,6 @@ def filter_program(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
 
-def _answered(condition, value, answer):
+def _answered(condition: int, value: int, answer: int) -> list[tuple[int, int, int, int]]:
     """Lines that give an answer if what was loaded meets a condition."""
     return [(condition, 0, 1, value), (RETURN, 0, 0, answer)]

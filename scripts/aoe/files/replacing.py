@@ -10,7 +10,7 @@ from aoe.files.disk import flush
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, *, shared: bool = False, flushed: bool = False) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, shared: bool = False, flushed: bool = False) -> Iterator[Path]:
     """Yield a partial path beside ``path``.  The block writes that file; it is renamed to ``path`` when the block ends.
 
     If the block raises, the partial file is deleted and ``path`` stays as it was.  A killed process leaves its partial
@@ -34,7 +34,7 @@ def replacing(path: str | os.PathLike, *, shared: bool = False, flushed: bool = 
         raise
 
 
-def replace_text(path: str | os.PathLike, text: str, *, shared: bool = False) -> None:
+def replace_text(path: str | os.PathLike[str], text: str, *, shared: bool = False) -> None:
     """Write a UTF-8 text file at once, so that no reader sees half of it.  See ``replacing`` for ``shared``."""
     with replacing(path, shared=shared) as partial:
         partial.write_text(text, encoding="utf-8")
