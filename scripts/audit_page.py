@@ -11,7 +11,7 @@ from job.logging import logged
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-MOST = 500  # deviations that are listed; the CSV beside the page has all
+LISTED_DEVIATIONS = 500  # at most; the CSV beside the page has all
 
 with logged(snakemake.log[0]):
     folder = Path(snakemake.input.template).parent
@@ -26,7 +26,7 @@ with logged(snakemake.log[0]):
         recipe=Path(snakemake.input.recipe).read_text(encoding="utf-8"),
         lambdas=read_table(snakemake.input.lambdas, numbers=["weights"]).to_dict("records"),
         deviations=read_table(snakemake.input.deviations).to_dict("records"),
-        most=MOST,
+        most=LISTED_DEVIATIONS,
         **json.loads(Path(snakemake.input.audit).read_text(encoding="utf-8")),
     )
     Path(snakemake.output[0]).write_text(page, encoding="utf-8")

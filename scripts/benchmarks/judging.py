@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 from benchmarks.reading import plain, undressed
 from benchmarks.registry import Scale
 
@@ -139,11 +140,8 @@ async def _judge_all(judge, key, questions, cache, scale):
                 verdict = await _ask(client, judge, messages, scale)
             if verdict.refused:
                 return verdict
-            path = _path(judge, messages, cache)
-            partial = path.with_suffix(".partial")
             kept = {"judge": judge.identity(), "messages": messages, "verdict": asdict(verdict)}
-            partial.write_text(json.dumps(kept), encoding="utf-8")
-            partial.replace(path)
+            replace_text(_path(judge, messages, cache), json.dumps(kept))
             return verdict
 
         verdicts = await asyncio.gather(*(one(messages) for messages in questions), return_exceptions=True)

@@ -17,6 +17,7 @@ from snakemake.logging import logger
 from aoe import AoeError
 from aoe.acquiring.fetching import begin_fetching, lock_all
 from aoe.acquiring.lock import format_lock, resolved
+from aoe.files.replacing import replace_text
 from cluster.jobstates import watch
 from cluster.partitions import problems, read_partitions
 from cluster.requests import requests_of
@@ -105,8 +106,7 @@ class Lifecycle:
         if branches := resolved(entries):
             logger.info(branches)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".partial").write_text(format_lock(entries), encoding="utf-8")
-        path.with_suffix(".partial").replace(path)
+        replace_text(path, format_lock(entries))
 
 
 def again() -> NoReturn:

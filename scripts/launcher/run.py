@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from aoe import AoeError
 from aoe.acquiring.expected import expected_lock
-from aoe.acquiring.lock import KINDS, Locked, LockError, read_lock
+from aoe.acquiring.lock import INPUT_KINDS, Locked, LockError, read_lock
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.verification import check_present
 from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
@@ -140,7 +140,7 @@ class Run:
         if not self.is_locked and any("expected" in entry for entry in study.inputs.values()):
             return expected_lock(study)
         schema = read_schema("lock")
-        names = {kind: getattr(study, kind) for kind in KINDS}
+        names = {kind: getattr(study, kind) for kind in INPUT_KINDS}
         return read_lock(path, names, lambda content: check_schema(content, schema, path))
 
 

@@ -5,7 +5,6 @@ can print, and no dates to come.
 """
 
 import codecs
-import fcntl
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
 from aoe import AoeError
 
 # Snakemake's Slurm executor calls all jobs of a run by one random UUID, with the site's prefix before it.
@@ -116,13 +116,13 @@ def hold(folder: str | Path) -> str | None:
     except OSError as error:
         raise AoeError(f"{path} cannot be written ({error.strerror}); run in a folder of your own.") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(held)
-        raise AoeError("Another run is under way in this folder; wait for it, or stop it.") from error
+        alone = lock_descriptor(held, blocking=False)
     except OSError:
         os.close(held)
         return here
+    if not alone:
+        os.close(held)
+        raise AoeError("Another run is under way in this folder; wait for it, or stop it.")
     last = os.pread(held, 256, 0).decode(errors="replace").strip()
     os.pwrite(held, f"{here:<255}\n".encode(), 0)
     return last if last not in ("", here) else None

@@ -1,7 +1,6 @@
 """Fetch locked files from their source: outlines first, then whole files, each accepted only with its locked digest."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
 from aoe import AoeError
 from aoe.acquiring.access import check_readable
 from aoe.acquiring.expected import check_expected
@@ -25,7 +25,9 @@ from aoe.acquiring.web import UrlSource
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
 from aoe.checkpoints.shard import LARGEST_HEADER
 from aoe.checkpoints.vocabulary import FILES
-from aoe.files.disk import alone, flush
+from aoe.files.disk import flush
+from aoe.files.locking import alone
+from aoe.files.replacing import replace_text, replacing
 
 CONFIG = "config.json"
 HEADER_GUESS = 128 << 10  # bytes, asked for at once; DeepSeek-V3's headers have some 80,000
@@ -150,9 +152,7 @@ def _drop_other_headers(outline, digests):
         if of[file] != digests[file]:
             (outline / file).unlink(missing_ok=True)
     outline.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(digests), encoding="utf-8")
-    partial.replace(note)
+    replace_text(note, json.dumps(digests), shared=True)
 
 
 def _fetch_header(source, file, directory):
@@ -167,9 +167,8 @@ def _fetch_header(source, file, directory):
         raise AoeError(f"{file} of {source} is no safetensors file: it begins with no header.")
     if end > len(content):
         content += source.read(file, len(content), end)
-    partial = path.with_name(f"{file}.{os.getpid()}.partial")
-    partial.write_bytes(content[:end])
-    partial.replace(path)
+    with replacing(path, shared=True) as partial:
+        partial.write_bytes(content[:end])
 
 
 def fetch(source: Source, file: str, facts: FileEntry, target: Path | str) -> int:
@@ -299,8 +298,8 @@ class Progress:
             with open(mutex, "w", encoding="utf-8") as file:
                 while not done.wait(interval):
                     with contextlib.suppress(OSError):
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        say(str(self))
+                        if lock_descriptor(file.fileno(), blocking=False):
+                            say(str(self))
 
         thread = threading.Thread(target=report, daemon=True)
         thread.start()

@@ -12,7 +12,7 @@ from aoe.files.disk import start_flushing
 
 BATCH = 256 << 10  # bytes that are written at a time
 MOST_PIECES = os.sysconf("SC_IOV_MAX")  # that the system writes at once
-PIECE = 4 << 20  # bytes that are hashed at a time
+HASHED_BYTES = 4 << 20  # at a time
 FLUSHED = 64 << 20  # bytes after which the system is asked to write them to the disk
 
 
@@ -96,10 +96,10 @@ class HashedWriter:
     def _follow(self):
         """Hash what was written, read back from the system's cache: in large pieces, lest two threads keep waiting for
         Python's lock."""
-        buffer, done, written = memoryview(bytearray(PIECE)), 0, 0
+        buffer, done, written = memoryview(bytearray(HASHED_BYTES)), 0, 0
         while written is not None:
             written = self._written.get()
-            if written is not None and written - done < PIECE:
+            if written is not None and written - done < HASHED_BYTES:
                 continue
             while size := os.preadv(self._file.fileno(), [buffer], done):
                 self._hash.update(buffer[:size])

@@ -23,7 +23,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 
-KINDS = ("models", "datasets")
+INPUT_KINDS = ("models", "datasets")
 UNFINISHED = {".partial", ".lock"}  # what an interrupted transfer or merge leaves
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # formats of weights
 LONGEST_NAME = 200  # bytes; file systems take 255, of which .partial and a digest need some
@@ -171,7 +171,7 @@ def read_lock(
         raise AoeError(f"The lock file {path} is broken ({error}).") from error
     check(content)
     locked = {}
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         for name in names[kind]:
             if name not in content.get(kind, {}):
                 raise LockError(f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}.")
@@ -217,7 +217,7 @@ def format_lock(locked: Collection[Locked]) -> str:
     locked: Locked entries, in the order that they are written.
     """
     sections = []
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         entries = [_format_entry(entry) for entry in locked if entry.kind == kind]
         if entries:
             sections.append(f' "{kind}": {{\n' + ",\n".join(entries) + "\n }")
@@ -278,7 +278,7 @@ def compare(path: Path | str, entries: Iterable[Locked]) -> list[str]:
         return []
     lines = []
     for entry in entries:
-        names = {kind: [entry.name] if kind == entry.kind else [] for kind in KINDS}
+        names = {kind: [entry.name] if kind == entry.kind else [] for kind in INPUT_KINDS}
         try:
             lines += changes(read_lock(path, names)[entry.name], entry)
         except (AoeError, AttributeError, TypeError, KeyError) as error:

@@ -77,19 +77,32 @@ def retried(attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -
     progress: gives the bytes that are there.  Raises the last error when ATTEMPTS attempts, one after another, brought
     fewer bytes than SLOWEST in the time that they took.
     """
-    failures, reached, since = 0, progress(), time.monotonic()
-    while True:
-        try:
-            return attempt()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            there, now = progress(), time.monotonic()
-            failures = 1 if there - reached > SLOWEST * (now - since) else failures + 1
-            reached, since = there, now
-            if failures >= ATTEMPTS:
-                raise
-            time.sleep(_wait(error, failures))
+    from tenacity import Retrying, retry_if_exception
+
+    failures = _Failures(progress)
+    retrying = Retrying(
+        retry=retry_if_exception(may_pass),
+        after=failures.count,
+        stop=lambda state: failures.number >= ATTEMPTS,
+        wait=lambda state: _wait(state.outcome.exception(), failures.number),
+        reraise=True,
+    )
+    return retrying(attempt)
+
+
+class _Failures:
+    """The number of failed attempts, one after another, that brought too little."""
+
+    def __init__(self, progress: Callable[[], int]) -> None:
+        self.number, self._progress = 0, progress
+        self._reached, self._since = progress(), time.monotonic()
+
+    def count(self, _state):
+        """Count an attempt that failed; one that brought enough is the first of a new row."""
+        there, now = self._progress(), time.monotonic()
+        enough = there - self._reached > SLOWEST * (now - self._since)
+        self.number = 1 if enough else self.number + 1
+        self._reached, self._since = there, now
 
 
 def may_pass(error: BaseException) -> bool:

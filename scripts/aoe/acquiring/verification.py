@@ -1,8 +1,6 @@
 """Is every file what the lock says, and every shard what its header says?"""
 
 import json
-import os
-import socket
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +9,8 @@ from aoe import AoeError
 from aoe.acquiring.hashing import digest_of
 from aoe.acquiring.lock import FileEntry, Locked, digest, kind_of
 from aoe.checkpoints.checkpoint import INDEX, SINGLE, Checkpoint
-from aoe.files.disk import alone
+from aoe.files.locking import alone
+from aoe.files.replacing import replace_text
 
 
 def verify_size(path: Path, facts: FileEntry) -> None:
@@ -43,9 +42,7 @@ def verify_file(path: Path, facts: FileEntry, receipt: Path | None = None) -> No
         if _read_receipt(receipt) == found:  # another job has read it, meanwhile
             return
         _compare(path, facts)
-        partial = receipt.with_name(f"{receipt.name}.{socket.gethostname()}-{os.getpid()}.partial")
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        partial.replace(receipt)
+        replace_text(receipt, json.dumps(found), shared=True)  # where there are no locks, several jobs come here
 
 
 def _compare(path, facts):

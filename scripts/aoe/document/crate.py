@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aoe import AoeError
-from aoe.acquiring.lock import KINDS, read_lock
+from aoe.acquiring.lock import INPUT_KINDS, read_lock
 from aoe.document.crate_files import BINARY, WORKFLOW, finished_files, holds_key, key_pattern
 from aoe.document.crate_metadata import Description, Packed
+from aoe.files.replacing import replacing
 from aoe.studies.content import read_content
 
 READ_BYTES = 1 << 20  # at a time
@@ -44,7 +45,7 @@ def write_crate(
     lock = os.path.relpath(folder / content["lock"], folder)
     if lock.startswith(".."):
         raise AoeError(f"The lock {lock} lies outside of the workflow; put it into config/studies, and name it there.")
-    locked = read_lock(folder / lock, {kind: content.get(kind, {}) for kind in KINDS})
+    locked = read_lock(folder / lock, {kind: content.get(kind, {}) for kind in INPUT_KINDS})
     made, weights = finished_files(folder, [f"results/{study}"], [path, *without])
     if not made:
         raise AoeError(f"{folder}/results/{study} has no results; run the study {study!r} before it is packed.")
@@ -70,13 +71,8 @@ def write_crate(
 @contextmanager
 def _archive(path: str) -> Iterator[zipfile.ZipFile]:
     """A new ZIP archive, which has its name only when it is complete."""
-    partial = Path(f"{path}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            yield archive
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        yield archive
 
 
 def _put(archive: zipfile.ZipFile, name: str, path: Path) -> Packed:

@@ -1,11 +1,9 @@
 """What Linux and its file systems offer beyond Python's files: room in advance, flushing, copies inside the kernel."""
 
-import contextlib
 import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -74,21 +72,3 @@ def copy_range(source: IO[bytes], start: int, target: IO[bytes], position: int, 
                 raise AoeError(f"{source.name} ends before its header says; fetch it again.")
             count = os.pwrite(target.fileno(), piece, position)
         start, position, length = start + count, position + count, length - count
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock, the file ``path``, which is gone afterwards; others that want it, too, wait here."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with contextlib.suppress(OSError):  # on a file system without locks nobody waits
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # whoever held it has deleted it, perhaps
-            if path.stat().st_ino == os.fstat(file).st_ino:
-                break
-        os.close(file)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(file)

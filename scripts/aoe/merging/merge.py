@@ -26,8 +26,8 @@ from aoe.numerics.slabs import Slab, slabs
 if TYPE_CHECKING:
     import torch
 
-HEAD = 4096  # bytes of a weight that are compared before all of them
-AHEAD = 256 << 20  # bytes of output weights that are in work before they are asked for
+COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
+BYTES_AHEAD = 256 << 20  # of output weights that are in work before they are asked for
 
 
 class Merge:
@@ -129,7 +129,7 @@ class Merge:
             try:
                 for weight in weights:
                     size = self.base.stored(weight).size
-                    while pending and ahead + size > AHEAD:
+                    while pending and ahead + size > BYTES_AHEAD:
                         ahead -= self.base.stored(pending[0][0]).size
                         yield finish()
                     pending.append((weight, *begin(weight, pool)))
@@ -201,7 +201,7 @@ class Merge:
 def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
     """Return whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
     # where parents differ, they do so at once: what is combined is not read a second time for it
-    head = min(HEAD, one.stored(weight).size)
+    head = min(COMPARED_FIRST_BYTES, one.stored(weight).size)
     ours, theirs = (parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))
     if not np.array_equal(ours, theirs):
         return False

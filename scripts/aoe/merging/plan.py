@@ -15,6 +15,7 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
 from aoe.checkpoints.formats import COMBINABLE
+from aoe.files.replacing import replace_text
 from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
 
@@ -56,12 +57,9 @@ class Plan:
         return lines
 
     def save(self, path: Path | str) -> None:
-        """Write the plan to a file, complete or not at all."""
-        partial = Path(f"{path}.partial")
         content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, json.dumps(content))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

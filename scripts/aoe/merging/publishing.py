@@ -16,6 +16,7 @@ from aoe import AoeError, __version__
 from aoe.acquiring.lock import belonging, names_beside
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.checkpoints.vocabulary import FILES, GENERATION
+from aoe.files.replacing import replace_text
 
 TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
@@ -40,9 +41,7 @@ def complete_checkpoint(
     lay_beside(base.directory, directory, shutil.copyfile, beside, parents)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
-    partial = directory / "recipe.json.partial"
-    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(directory / "recipe.json")
+    replace_text(directory / "recipe.json", json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
 
 
 def lay_beside(

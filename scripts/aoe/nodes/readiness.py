@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 
 READY, WARNING, PROBLEM, UNUSED = "ready", "ready, with a warning", "not ready", "not in this study"
 MARKS = {READY: "✓", WARNING: "!", PROBLEM: "✗", UNUSED: "–"}
@@ -62,9 +63,7 @@ class Check:
 
     def save(self, path: Path | str) -> None:
         """Write the check, all at once: whoever waits for the file never sees half of it."""
-        partial = Path(f"{path}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path | str) -> Check:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 
 if TYPE_CHECKING:
     import torch
@@ -138,9 +139,7 @@ def _is_part_of_a_layer(value):
 
 def write_record(folder: Path | str, name: str, record: Mapping[str, Any]) -> None:
     """Write a worker's record to ``folder``/{name}.json, complete or not at all."""
-    partial = Path(folder) / f"{name}.partial"
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    partial.replace(Path(folder) / f"{name}.json")
+    replace_text(Path(folder) / f"{name}.json", json.dumps(record))
 
 
 def read_records(folder: Path | str) -> list[dict[str, Any]]:
