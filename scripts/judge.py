@@ -13,7 +13,7 @@ from aoe.acquiring.hashing import sha256
 from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
 from benchmarks.judging import Judge, judge_all, unjudged
-from benchmarks.registry import benchmark
+from benchmarks.registry import benchmark, judged
 from job.logging import logged
 from job.server import check_as_answered, server_of
 
@@ -45,7 +45,7 @@ def revision_of(settings):
 
 def questions_about(name, settings):
     """([which answer], [the judge's messages about it]) of every answer of every variant to a benchmark."""
-    messages = benchmark(name).grading.prompts(snakemake.params.datasets.get(settings.get("dataset")))
+    messages = judged(name).prompts(snakemake.params.datasets.get(settings.get("dataset")))
     places, questions = [], []
     for path in map(Path, snakemake.input.answers):
         if path.stem == name:
@@ -88,7 +88,7 @@ with logged(snakemake.log.job):
     )
     benchmarks, cache = snakemake.params.benchmarks, snakemake.params.verdicts
     about = {name: questions_about(name, asked) for name, asked in benchmarks.items()}
-    scales = {name: benchmark(name).grading.scale for name in benchmarks}
+    scales = {name: judged(name).scale for name in benchmarks}
     answers = sum(len(questions) for _, questions in about.values())
     new = sum(unjudged(judge, questions, cache, scales[name]) for name, (_, questions) in about.items())
     print(f"{answers} answers, {new} of them not judged yet by {judge.model}")

@@ -8,7 +8,7 @@ import pandas as pd
 from inspect_ai.log import read_eval_log
 from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
-from benchmarks.registry import benchmark
+from benchmarks.registry import sandboxed
 from benchmarks.sandbox import from_settings
 from job.logging import logged
 
@@ -23,7 +23,7 @@ def grades_of(path: Path, solvable: dict[str, bool]) -> pd.DataFrame:
     """
     turns = [turn for turn, _ in turns_of(read_eval_log(path))]
     shown, tasks = [turn.shown for turn in turns], [turn.metadata for turn in turns]
-    passed = benchmark(path.stem).grading.grade(shown, tasks, sandbox, limits, snakemake.threads)
+    passed = sandboxed(path.stem).grade(shown, tasks, sandbox, limits, snakemake.threads)
     places = [{"question": turn.question, "sample": turn.sample, "turn": turn.number} for turn in turns]
     return pd.DataFrame(places).assign(
         mark=[float(p) if solvable[turn.question] else None for p, turn in zip(passed, turns, strict=True)]

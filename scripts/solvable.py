@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.registry import benchmark
+from benchmarks.registry import benchmark, sandboxed
 from benchmarks.sandbox import from_settings
 from job.logging import logged
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def solvable_of(name: str, settings: dict[str, Any]) -> dict[str, bool]:
     """{the id of each of a benchmark's tasks: whether its own solution passes here}."""
     tasks = benchmark(name).questions(settings, snakemake.params.datasets.get(settings.get("dataset")))
-    passed = benchmark(name).grading.solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)
+    passed = sandboxed(name).solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)
     return {task.id: solved for task, solved in zip(tasks, passed, strict=True)}
 
 

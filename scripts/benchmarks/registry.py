@@ -235,6 +235,22 @@ def names() -> list[str]:
     return list(table())
 
 
+def judged(name: str) -> Judged:
+    """Return how a benchmark is graded by a judge.  Raises AoeError for one that is not."""
+    grading = benchmark(name).grading
+    if not isinstance(grading, Judged):
+        raise AoeError(f"Answers to {name} are not rated by a judge.")
+    return grading
+
+
+def sandboxed(name: str) -> Sandboxed:
+    """Return how a benchmark is graded in the sandbox.  Raises AoeError for one that is not."""
+    grading = benchmark(name).grading
+    if not isinstance(grading, Sandboxed):
+        raise AoeError(f"Answers to {name} are no programs for the sandbox.")
+    return grading
+
+
 def names_and_judge() -> list[str]:
     """Return what writes tokens: the benchmarks, and ``judge``."""
     return [*table(), "judge"]

@@ -48,11 +48,12 @@ def table(name: str, page: Path) -> list[str]:
     """
     kind, _, rest = name.partition(" ")
     if kind == "keys":
-        head, *rows = [HEAD, *keys(*rest.split())]
+        lines = [HEAD, *keys(*rest.split())]
     elif name in TABLES:
-        head, *rows = TABLES[name]()
+        lines = TABLES[name]()
     else:
         raise AoeError(f"{page} names the table {name!r}; there are {', '.join(TABLES)}, and `keys SCHEMA PART`.")
+    head, *rows = lines
     return [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
 
 

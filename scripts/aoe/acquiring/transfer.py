@@ -84,7 +84,7 @@ def retried(attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -
         retry=retry_if_exception(may_pass),
         after=failures.count,
         stop=lambda state: failures.number >= ATTEMPTS,
-        wait=lambda state: _wait(state.outcome.exception(), failures.number),
+        wait=lambda state: _wait(state.outcome and state.outcome.exception(), failures.number),
         reraise=True,
     )
     return retrying(attempt)

@@ -255,7 +255,7 @@ def _wrong_in(quantized, dtypes, scaled):
     wrong, block = [], quantized.get("weight_block_size")
     if block != [BLOCK, BLOCK]:
         wrong.append(f"weight_block_size is {_written(block)}, the scales' shapes give {[BLOCK, BLOCK]}")
-    found = sorted({FORMATS[dtypes[weight]].fp8 for weight in scaled})
+    found = sorted({FORMATS[dtypes[weight]].fp8 or "" for weight in scaled})
     if quantized.get("fmt", "e4m3") not in found:
         wrong.append(f"fmt is {_written(quantized['fmt'])}, the weights are {', '.join(found)}")
     skipped = [name for key in SKIPPED for name in quantized.get(key) or []]

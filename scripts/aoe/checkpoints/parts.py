@@ -7,6 +7,7 @@ from typing import Any
 
 from aoe.checkpoints.formats import scale_of, scale_shape
 
+Kinds = dict["TensorGroup", tuple[str, ...]]  # group -> kinds of its weight matrices
 Config = Mapping[str, Any]  # a model's config.json
 Shapes = dict[str, tuple[int, ...]]  # tensor name -> shape
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # tensor name -> (storage format, shape)
@@ -57,12 +58,12 @@ EXPERTS_IN_MLP = (
     (r"\.mlp\.gate\.", TensorGroup.ROUTER_GATE),
     (r"\.mlp\.(gate|up|down)_proj\.", TensorGroup.DENSE_MLP),
 )
-GATED_EXPERTS = {
+GATED_EXPERTS: Kinds = {
     TensorGroup.ROUTED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
     TensorGroup.SHARED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
 }
-QUERIES_KEYS_VALUES = {TensorGroup.ATTENTION: ("q_proj", "k_proj", "v_proj", "o_proj")}
-LATENT_ATTENTION = {TensorGroup.ATTENTION: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")}
+QUERIES_KEYS_VALUES: Kinds = {TensorGroup.ATTENTION: ("q_proj", "k_proj", "v_proj", "o_proj")}
+LATENT_ATTENTION: Kinds = {TensorGroup.ATTENTION: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")}
 
 
 def in_bf16(shapes: Shapes) -> Tensors:

@@ -36,7 +36,7 @@ def make_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapp
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (dtype, shape) in tensors.items():
-        begin, end = end, end + size_of(dtype, shape)
+        begin, end = end, end + size_of(dtype, tuple(shape))
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % HEADER_ALIGNMENT)

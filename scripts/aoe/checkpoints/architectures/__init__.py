@@ -11,11 +11,12 @@ from aoe.checkpoints.parts import Definition, TensorGroup
 @cache
 def definitions() -> dict[str, Definition]:
     """Find all architectures: model_type -> Definition, by name.  Raises AoeError for a file that defines none."""
-    found = {}
+    found: dict[str, Definition] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        found[name] = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
-        if not isinstance(found[name], Definition):
+        definition = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
+        if not isinstance(definition, Definition):
             raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION of an architecture; see docs/how-to.")
+        found[name] = definition
     return found
 
 
