@@ -98,10 +98,10 @@ with logged(snakemake.log.job):
             verdicts = judge_all(judge, key, questions, cache, scales[name])
             tables.append(judgements_of(places, verdicts, scales[name]))
     table = pd.concat(tables, ignore_index=True)
-    judged = judged_by(judge, table)
+    ratings = judged_by(judge, table)
     # a column of one value says nothing
     alone = {"columns": ["benchmark"] if len(benchmarks) == 1 else []}
     write_table(table.drop(**alone), snakemake.output.judgements)
-    write_table(judged.drop(**alone), snakemake.output.judge)
-    for warning in filter(None, judged.warning):
+    write_table(ratings.drop(**alone), snakemake.output.judge)
+    for warning in filter(None, ratings.warning):
         print(f"Warning: {warning}")

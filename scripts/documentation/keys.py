@@ -3,5 +3,5 @@
 HEAD = ["key", "type, unit", "default", "meaning"]
 
 
-def keys(name: str, part: str = "") -> list[str]:
+def keys(name: str, part: str = "") -> list[list[str]]:
     return []

@@ -48,9 +48,9 @@ def table(name: str, page: Path) -> list[str]:
     """
     kind, _, rest = name.partition(" ")
     if kind == "keys":
-        lines = [HEAD, *keys(*rest.split())]
+        lines: list[list[str]] = [HEAD, *keys(*rest.split())]
     elif name in TABLES:
-        lines = TABLES[name]()
+        lines = [list(line) for line in TABLES[name]()]
     else:
         raise AoeError(f"{page} names the table {name!r}; there are {', '.join(TABLES)}, and `keys SCHEMA PART`.")
     head, *rows = lines
