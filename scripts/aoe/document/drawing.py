@@ -90,8 +90,8 @@ def styles(names):
     """
     if len(names) > STYLES_APART:
         warnings.warn(
-            f"{len(names)} sweeps are more than the {STYLES_APART} marks that can be told apart, so that some look the "
-            "same in figures 4, 5 and 6; the CSV file beside each figure names every point's sweep or variant.",
+            f"{len(names)} sweeps are more than the {STYLES_APART} styles that can be told apart, so that some look "
+            "the same in figures 4, 5 and 6; the CSV file beside each figure names every point's sweep or variant.",
             AoeWarning,
             stacklevel=2,
         )
