@@ -1,16 +1,11 @@
 """The requests of a run's jobs to Slurm, once Snakemake has planned them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.partitions import JobRequest
 
-if TYPE_CHECKING:
-    from snakemake.dag import DAG
 
-
-def requests_of(dag: DAG, retries: int, most_minutes: int | None = None) -> list[JobRequest]:
+def requests_of(dag: Any, retries: int, most_minutes: int | None = None) -> list[JobRequest]:
     """Return the requests that Snakemake will submit: of every rule one job, of every group the one of most members.
 
     dag: Snakemake's; retries: how often a job that failed is submitted again; most_minutes: what the site gives a job
