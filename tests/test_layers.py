@@ -15,6 +15,7 @@ LIBRARY += ["studies", "document"]
 BESIDE = {
     "aoe": set(),
     "cluster": {"aoe"},
+    "documentation": {"aoe", "launcher"},
     "launcher": {"aoe", "cluster", "benchmarks"},
     "job": {"aoe"},
     "benchmarks": {"aoe", "mini_family"},
