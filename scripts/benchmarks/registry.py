@@ -104,6 +104,11 @@ class Scale:
     highest: float = 10
     rating_of: Callable[[str, str], float | None] = fastchat_rating
 
+    def rating(self, text: str, finish: str) -> float | None:
+        """Return the rating in what a judge said; None without one, and for one beyond the scale."""
+        rating = self.rating_of(text, finish)
+        return rating if rating is not None and self.lowest <= rating <= self.highest else None
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -165,7 +170,7 @@ class Sandboxed:
 class Benchmark:
     """A benchmark: where its questions come from, how they are asked, and how answers are graded.
 
-    name: in studies and in columns of tables.  title: in print.  summary: its row in config/README.md.
+    name: in studies and in columns of tables.  title: in print.
     questions(settings, dataset): its Questions; settings: the study's; raises AoeError if the dataset is another one's.
     grading: Compared, Judged or Sandboxed.  reads_dataset: whether questions come from a dataset, rather than being
     drawn with the seed.  turns: answers to a question, for estimates.  sampling: where a study states nothing.
@@ -174,7 +179,6 @@ class Benchmark:
 
     name: str
     title: str
-    summary: str
     questions: Callable[[Mapping[str, Any], Dataset], list[Question]]
     grading: Compared | Judged | Sandboxed
     reads_dataset: bool = True

@@ -55,7 +55,6 @@ def final_answer(shown):
 ARITHMETIC = Benchmark(
     name="arithmetic",
     title="arithmetic",
-    summary="chains of arithmetic modulo 100, drawn with the seed; answered by `Answer: n`",
     questions=lambda settings, _: arithmetic(settings["questions"], settings["seed"]),
     grading=Compared(final_answer, is_right),
     reads_dataset=False,
@@ -64,7 +63,6 @@ ARITHMETIC = Benchmark(
 DIALOGUE = Benchmark(
     name="dialogue",
     title="dialogue",
-    summary="two turns; the second question continues from the right answer to the first",
     questions=lambda settings, _: dialogue(settings["questions"], settings["seed"]),
     grading=Compared(final_answer, is_right),
     reads_dataset=False,

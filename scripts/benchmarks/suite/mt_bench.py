@@ -110,8 +110,6 @@ def _turns(record):
 MT_BENCH = Benchmark(
     name="mt_bench",
     title="MT-Bench",
-    summary="two-turn questions in eight categories; graded from 1 to 10 by a [judge](#judge), a tenth of which is the "
-    "mark",
     questions=lambda settings, dataset: samples(*dataset),
     grading=Judged(prompts),
     turns=2,
