@@ -14,13 +14,16 @@ import pandas as pd
 import pytest
 import yaml
 from transformers import DeepseekV3Config
+from aoe import norms
 from aoe.audit.attribution import Tolerance
+from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
 from benchmarks import registry
 from benchmarks.judging import Judge
 from benchmarks.registry import Benchmark, Compared
 from benchmarks.sandbox import Limits
+from documentation.pages import MARKED
 from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
@@ -40,6 +43,8 @@ MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="ut
 FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them
 DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
+# what stands in tables that come from registries
+GENERATED_TABLES = "".join(found[3] for found in MARKED.finditer(CONFIG.read_text(encoding="utf-8")))
 COLUMNS = ["key", "type, unit", "default", "meaning"]
 # what readers make while they follow a page
 MADE = {
@@ -52,6 +57,8 @@ MADE = {
     "config/studies/olmoe.yaml",
     "config/studies/olmoe.lock.json",
     "config/studies/NAME.lock.json",
+    "scripts/aoe/checkpoints/architectures/olmoe.py",
+    "tests/aoe/checkpoints/architectures/test_olmoe.py",
     "report/figure10.rst",
     "scripts/figure10.py",
     "resources/quiz",
@@ -169,7 +176,7 @@ def test_every_key_is_documented(heading, key, schema, required):
     assert any("required" in said for said in defaults) if required else set(defaults) != {"required"}, key
     definition = SCHEMAS["study"]["$defs"].get(schema.get("$ref", "").split("/")[-1], {})
     values = schema.get("enum") or definition.get("enum", [])
-    assert any(set(values) <= words(" ".join(cells)) for cells in found), key
+    assert any(set(values) <= words(" ".join(cells)) | words(GENERATED_TABLES) for cells in found), key
     named = schema.get("propertyNames", {}).get("enum", [])
     assert set(named) <= words(text) | words(section("benchmarks"))
 
@@ -224,7 +231,8 @@ def fields(kind):
 def test_defaults_are_those_of_the_code():
     judge = {name: fields(Judge)[name] for name in ("temperature", "max_tokens", "retries", "connections")}
     limits = {name: fields(Limits)[name] for name in ("seconds", "memory_mb", "processes")}
-    serving = (ROOT / "rules/serve.smk").read_text(encoding="utf-8")
+    places = ("rules/serve.smk", "scripts/launcher/resources.py")
+    serving = "".join((ROOT / place).read_text(encoding="utf-8") for place in places)
     serving = {key: int(number) for key, number in re.findall(r'serving\.get\("(\w+)", (\d+)\)', serving)}
     assert serving.keys() == {"nodes", "minutes", "start_minutes", "restarts"}
     style = {name: value for name, value in fields(Style).items() if value is not None}
@@ -276,9 +284,17 @@ def with_quiz(schema):
 @pytest.fixture
 def quiz_known(monkeypatch):
     """The quiz of docs/how-to/add-a-benchmark.md, among the benchmarks."""
-    quiz = Benchmark("quiz", "Quiz", lambda settings, dataset: [], Compared(str))
+    quiz = Benchmark("quiz", "Quiz", "a quiz", lambda settings, dataset: [], Compared(str))
     known = registry.table() | {"quiz": quiz}
     monkeypatch.setattr("aoe.benchmarks._registered", [lambda: known])
+
+
+def with_mean_square(schema):
+    """The study's schema, after docs/how-to/add-a-norm.md."""
+    return schema | {"$defs": schema["$defs"] | {"space": {"enum": [*norms.names(), "mean_square"]}}}
+
+
+EXTENDED = {"add-a-benchmark": with_quiz, "add-a-norm": with_mean_square}
 
 
 def merged(content, changes):
@@ -300,7 +316,7 @@ EXAMPLES = [
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
 def test_every_example_is_valid(page, text, tmp_path, quiz_known):
     content = yaml.safe_load(text)
-    study = with_quiz(SCHEMAS["study"]) if page.stem == "add-a-benchmark" else SCHEMAS["study"]
+    study = EXTENDED.get(page.stem, lambda schema: schema)(SCHEMAS["study"])
     if content.keys() <= SCHEMAS["config"]["properties"].keys():
         check_schema(content, SCHEMAS["config"], page)
     elif content.keys() <= FAMILY.keys():
@@ -592,34 +608,44 @@ def test_a_benchmark_with_a_judge_is_added_as_the_page_says(clone, monkeypatch):
 
 @pytest.mark.workflow
 def test_an_architecture_is_added_as_the_page_says(clone):
-    make, inventory, test = blocks(page("add-an-architecture"), "python")
-    row, places = blocks(page("add-an-architecture"), "text")
+    make, definition, test = blocks(page("add-an-architecture"), "python")
     (study,) = blocks(page("add-an-architecture"), "yaml")
     (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
     clone.run(sys.executable, "tiny.py")
-    add_lines(clone.folder / "scripts/aoe/checkpoints/architecture.py", "\nTABLE = {\n", row, "    ")
-    head = '    ("model_type", "tensor", "group"),\n    [\n'
-    add_lines(clone.folder / "tests/aoe/checkpoints/test_architecture.py", head, places, "        ")
-    known = clone.folder / "scripts/aoe/checkpoints/inventory.py"
-    edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
-    edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
-    with open(clone.folder / "tests/aoe/checkpoints/test_inventory.py", "a", encoding="utf-8") as tests:
-        tests.write(f"\n\n{test}")
+    (clone.folder / "scripts/aoe/checkpoints/architectures/olmoe.py").write_text(definition, encoding="utf-8")
+    tests = clone.folder / "tests/aoe/checkpoints"
+    (tests / "architectures").mkdir()
+    (tests / "architectures/test_olmoe.py").write_text(test, encoding="utf-8")
     (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
-    clone.run(
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "tests/aoe/checkpoints/test_architecture.py",
-        "tests/aoe/checkpoints/test_inventory.py",
-    )
+    clone.run(sys.executable, "-m", "pytest", "-q", tests / "architectures", tests / "test_architectures.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `olmoe` | OLMoE |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/aoe", tests / "architectures")
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
     assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.workflow
+def test_a_norm_is_added_as_the_page_says(clone):
+    entry, test = blocks(page("add-a-norm"), "python")
+    (study,) = blocks(page("add-a-norm"), "yaml")
+    last = "        of_sums=_relative,\n        audit_order=4,\n    ),\n"
+    add_lines(clone.folder / "scripts/aoe/norms.py", last, entry, "    ")
+    with open(clone.folder / "tests/aoe/test_norms.py", "a", encoding="utf-8") as tests:
+        tests.write(f"\n\n{test}")
+    (clone.folder / "config/studies/mine.yaml").write_text(study, encoding="utf-8")
+    clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_norms.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `mean_square` |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.snakemake("--config", "study=mine", "--", "results/mine/plans/above.json")
+    column = read_table(clone.folder / "results/mine/differences.parquet")["mean_square"]
+    assert 0 < (column > 1e-6).sum() < len(column)
+    log = (clone.folder / "results/mine/logs/plan/above.log").read_text(encoding="utf-8")
+    assert "tensors = 0.5 v3-0324 + 0.5 r1" in log and "tensors = 1 v3-0324" in log
 
 
 @pytest.mark.workflow
@@ -668,4 +694,4 @@ def test_the_first_days_commands_are_ones(clone):
     for target in set(targets):
         assert plan(clone, "paper", target) == {target: 1, "total": 1}
     for check in re.findall(r"`results/\w+/([\w.]+)`", text):
-        assert check in (clone.folder / "scripts/launcher/preflight.py").read_text(encoding="utf-8")
+        assert check in (clone.folder / "scripts/launcher/preflight/flight.py").read_text(encoding="utf-8")

@@ -170,7 +170,7 @@ class Sandboxed:
 class Benchmark:
     """A benchmark: where its questions come from, how they are asked, and how answers are graded.
 
-    name: in studies and in columns of tables.  title: in print.
+    name: in studies and in columns of tables.  title: in print.  summary: its row in config/README.md.
     questions(settings, dataset): its Questions; settings: the study's; raises AoeError if the dataset is another one's.
     grading: Compared, Judged or Sandboxed.  reads_dataset: whether questions come from a dataset, rather than being
     drawn with the seed.  turns: answers to a question, for estimates.  sampling: where a study states nothing.
@@ -179,6 +179,7 @@ class Benchmark:
 
     name: str
     title: str
+    summary: str
     questions: Callable[[Mapping[str, Any], Dataset], list[Question]]
     grading: Compared | Judged | Sandboxed
     reads_dataset: bool = True

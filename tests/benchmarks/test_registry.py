@@ -12,7 +12,7 @@ from benchmarks.registry import Judged, Question, Scale, Turn
 from support.clones import ROOT
 
 HEAD = "from benchmarks.registry import Benchmark, Compared\n"
-QUIZ = HEAD + 'QUIZ = Benchmark("quiz", "Quiz", lambda settings, dataset: [], Compared(str))\n'
+QUIZ = HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", lambda settings, dataset: [], Compared(str))\n'
 
 
 @pytest.fixture
@@ -50,9 +50,18 @@ def test_a_file_is_a_benchmark(suite):
     ("files", "sentence"),
     [
         ({"quiz": "x = 1"}, r"\.quiz has no benchmark"),
-        ({"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", print)'}, r"\.quiz cannot be used: TypeError: .*grading"),
-        ({"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", print, None)'}, r"quiz in .* `grading` one of Compared"),
-        ({"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", None, Compared(str))'}, r"`questions` has to be a function"),
+        (
+            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", print)'},
+            r"\.quiz cannot be used: TypeError: .*grading",
+        ),
+        (
+            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", print, None)'},
+            r"quiz in .* `grading` one of Compared",
+        ),
+        (
+            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", None, Compared(str))'},
+            r"`questions` has to be a function",
+        ),
         ({"quiz": "import no_such_library"}, r"ModuleNotFoundError: .*no_such_library"),
         ({"quiz": "def"}, r"\.quiz cannot be used: SyntaxError"),
         ({"quiz": QUIZ, "other": QUIZ}, r"\.quiz: another file has a benchmark 'quiz'"),

@@ -1,12 +1,16 @@
 """Schemas whose names come from registries."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jsonschema
 import pytest
 from aoe import AoeError
 from aoe.files.schema import with_registries
 from launcher import schemas
+from support.clones import ROOT
 
 
 def test_registries_stand_where_the_schema_names_them():
@@ -36,3 +40,11 @@ def test_the_shipped_schemas_are_schemas(file):
 def test_every_registry_is_used():
     text = "".join(file.read_text(encoding="utf-8") for file in schemas.FOLDER.glob("*.schema.json"))
     assert {name for name in schemas.REGISTRIES if f'"registry": "{name}"' not in text} == set()
+
+
+def test_reading_a_schema_imports_nothing_large():
+    code = "import sys; from launcher.schemas import read_schema; read_schema('study'); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    large = {"torch", "numpy", "pandas", "numba", "matplotlib", "vllm", "inspect_ai"}
+    assert large & set(done.stdout.split()) == set()

@@ -224,6 +224,7 @@ AIME2024, AIME2025 = (
     Benchmark(
         name=f"aime{year}",
         title=f"AIME-{year}",
+        summary="problems whose answers are whole numbers, in `\\boxed{}` or a last line `ANSWER: n`",
         questions=lambda settings, dataset: samples(*dataset),
         grading=Compared(final_answer, is_right),
         short_title=f"AIME-\n{year}",

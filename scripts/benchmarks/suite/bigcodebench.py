@@ -273,6 +273,7 @@ def _unfenced(answer, entry_point):
 BIGCODEBENCH = Benchmark(
     name="bigcodebench",
     title="BigCodeBench",
+    summary="programming tasks; the answers are run against the official tests in a [sandbox](#sandbox)",
     questions=lambda settings, dataset: samples(*dataset, settings.get("mode", "instruct")),
     grading=Sandboxed(solvable, grade, has_program),
     short_title="BigCode-\nBench",

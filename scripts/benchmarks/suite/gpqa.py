@@ -139,6 +139,7 @@ def _letter(chosen):
 GPQA_DIAMOND = Benchmark(
     name="gpqa_diamond",
     title="GPQA-Diamond",
+    summary="four choices, shuffled with the seed; answered by `ANSWER: letter`",
     questions=lambda settings, dataset: samples(*dataset, settings["seed"]),
     grading=Compared(final_answer),
     short_title="GPQA-\nDiamond",
