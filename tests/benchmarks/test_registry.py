@@ -12,7 +12,8 @@ from benchmarks.registry import Judged, Question, Scale, Turn
 from support.clones import ROOT
 
 HEAD = "from benchmarks.registry import Benchmark, Compared\n"
-QUIZ = HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", lambda settings, dataset: [], Compared(str))\n'
+BEGIN = HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", '
+QUIZ = BEGIN + "lambda settings, dataset: [], Compared(str))\n"
 
 
 @pytest.fixture
@@ -51,15 +52,15 @@ def test_a_file_is_a_benchmark(suite):
     [
         ({"quiz": "x = 1"}, r"\.quiz has no benchmark"),
         (
-            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", print)'},
+            {"quiz": BEGIN + "print)"},
             r"\.quiz cannot be used: TypeError: .*grading",
         ),
         (
-            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", print, None)'},
+            {"quiz": BEGIN + "print, None)"},
             r"quiz in .* `grading` one of Compared",
         ),
         (
-            {"quiz": HEAD + 'QUIZ = Benchmark("quiz", "Quiz", "a quiz", None, Compared(str))'},
+            {"quiz": BEGIN + "None, Compared(str))"},
             r"`questions` has to be a function",
         ),
         ({"quiz": "import no_such_library"}, r"ModuleNotFoundError: .*no_such_library"),
