@@ -599,7 +599,7 @@ def test_a_benchmark_with_a_judge_is_added_as_the_page_says(clone, monkeypatch):
             shutil.copy(clone.folder / log.removeprefix("file://"), results / f"answers/{variant}/letters.eval")
         rules = ["judge", "score", "verify_input"]
         clone.snakemake("--config", "study=quiz", "--allowed-rules", *rules, "--", "results/quiz/scores/r1.parquet")
-    assert [request["messages"][0]["role"] for request in server.requests] == ["user"] * 2
+    assert [request["messages"][0]["role"] for request in server.requests] == ["user"] * 6  # of three variants
     scores = pd.read_parquet(results / "scores/r1.parquet").set_index("question").right
     assert scores["1"] == 0.8 and pd.isna(scores["2"])
     judged = pd.read_csv(results / "judge.csv")
