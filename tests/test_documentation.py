@@ -4,11 +4,13 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from transformers import DeepseekV3Config
@@ -17,14 +19,16 @@ from aoe.audit.comparison import Tolerance
 from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
-from benchmarks.catalog import BENCHMARKS
+from benchmarks import registry
 from benchmarks.judging import Judge
+from benchmarks.registry import Benchmark, Compared
 from benchmarks.sandbox import Limits
 from documentation.pages import MARKED
 from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
 from support.clones import ROOT, Clone
+from support.scripted import Reply, Scripted
 
 CONFIG = ROOT / "config/README.md"
 README = ROOT / "README.md"
@@ -59,8 +63,7 @@ MADE = {
     "tests/aoe/document/figures/test_figure10.py",
     "resources/quiz",
     "resources/quiz/quiz.jsonl",
-    "scripts/benchmarks/quiz.py",
-    "tests/benchmarks/test_quiz.py",
+    "scripts/benchmarks/suite/quiz.py",
     "tiny.py",
 }
 
@@ -182,7 +185,7 @@ def test_only_keys_that_there_are_are_documented():
     there = {}
     for param in KEYS:
         there.setdefault(param.values[0], set()).add(param.values[1])
-    there["benchmarks"] |= BENCHMARKS.keys()
+    there["benchmarks"] |= set(registry.names())
     there["audits"] |= {"groups", "layers", "names"}
     for heading, keys in there.items():
         documented = {key for key in rows(section(heading)) if not key.startswith("{")}
@@ -263,7 +266,7 @@ def test_defaults_of_the_mini_familys_architecture_are_transformers():
 
 
 def test_every_benchmark_is_documented():
-    assert BENCHMARKS.keys() <= rows(section("benchmarks")).keys()
+    assert set(registry.names()) <= rows(section("benchmarks")).keys()
 
 
 # every example is valid
@@ -271,10 +274,19 @@ def test_every_benchmark_is_documented():
 
 def with_quiz(schema):
     """The study's schema, after docs/how-to/add-a-benchmark.md."""
-    text = re.sub(r'("enum": \[[^]]*"mt_bench")', r'\1, "quiz"', json.dumps(schema))
-    changed = json.loads(text)
-    changed["properties"]["benchmarks"]["properties"]["quiz"] = {"$ref": "#/$defs/read"}
+    changed = json.loads(json.dumps(schema))
+    benchmarks = changed["properties"]["benchmarks"]
+    benchmarks["propertyNames"]["enum"].append("quiz")
+    benchmarks["properties"]["quiz"] = {"$ref": "#/$defs/read"}
     return changed
+
+
+@pytest.fixture
+def quiz_known(monkeypatch):
+    """The quiz of docs/how-to/add-a-benchmark.md, among the benchmarks."""
+    quiz = Benchmark("quiz", "Quiz", "a quiz", lambda settings, dataset: [], Compared(str))
+    known = registry.table() | {"quiz": quiz}
+    monkeypatch.setattr("aoe.benchmarks._registered", [lambda: known])
 
 
 def with_mean_square(schema):
@@ -302,7 +314,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
-def test_every_example_is_valid(page, text, tmp_path):
+def test_every_example_is_valid(page, text, tmp_path, quiz_known):
     content = yaml.safe_load(text)
     study = EXTENDED.get(page.stem, lambda schema: schema)(SCHEMAS["study"])
     if content.keys() <= SCHEMAS["config"]["properties"].keys():
@@ -510,31 +522,88 @@ def test_a_study_of_ones_own_is_planned(clone):
     assert planned.items() >= {"verify_input": 3, "merge": 5, "answer": 3, "audit_verdict": 1, "figure8": 1}.items()
 
 
-@pytest.mark.workflow
-def test_a_benchmark_is_added_as_the_page_says(clone):
-    (code, test), (row,) = blocks(page("add-a-benchmark"), "python"), blocks(page("add-a-benchmark"), "text")
+ASK_AND_SCORE = """
+import json, sys
+from inspect_ai.log import read_eval_log
+from benchmarks.catalog import scored_rows, task_of
+from benchmarks.runner import ask
+from support.scripted import Reply, Scripted
+
+name, dataset, reply = sys.argv[1:]
+with Scripted(lambda request: Reply(f"</think>{reply}")) as server:
+    tasks = [task_of(name, {"seed": 1}, ("resources/quiz", [dataset]))]
+    logs = ask(tasks, "r1", server.url, "key", 2, f"logs/{name}")
+print(json.dumps([[row["question"], row["right"]] for row in scored_rows(read_eval_log(logs[name]), 99)]))
+print(logs[name])
+"""
+
+
+def ask_and_score(clone, name, dataset, reply):
+    """({question: share of right}, the log) of a benchmark in a clone, whose answers are all the same."""
+    path = f"PYTHONPATH={clone.folder}/scripts:{clone.folder}/tests"
+    done = clone.run("env", path, sys.executable, "-c", ASK_AND_SCORE, name, dataset, reply)
+    rows, log = done.stdout.strip().splitlines()[-2:]
+    return dict(json.loads(rows)), log
+
+
+def add_quiz(clone, **changes):
+    """Add the benchmarks of the page to a clone, with a study that asks the quiz."""
+    quiz, letters = blocks(page("add-a-benchmark"), "python")
     (study,), (questions,) = blocks(page("add-a-benchmark"), "yaml"), blocks(page("add-a-benchmark"), "json")
-    (clone.folder / "scripts/benchmarks/quiz.py").write_text(code, encoding="utf-8")
-    (clone.folder / "tests/benchmarks/test_quiz.py").write_text(test, encoding="utf-8")
-    catalog = clone.folder / "scripts/benchmarks/catalog.py"
-    catalog.write_text(
-        re.sub(r"(from benchmarks import .*)", r"\1, quiz", catalog.read_text(encoding="utf-8"), count=1),
-        encoding="utf-8",
-    )
-    add_lines(catalog, "\nBENCHMARKS = {\n", row, "    ")
-    add_lines(clone.folder / "scripts/aoe/document/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
-    schema = clone.folder / "config/schemas/study.schema.json"
-    schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text(encoding="utf-8")))), encoding="utf-8")
-    clone.run(sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_quiz.py")
+    (clone.folder / "scripts/benchmarks/suite/quiz.py").write_text(quiz, encoding="utf-8")
+    (clone.folder / "scripts/benchmarks/suite/letters.py").write_text(letters, encoding="utf-8")
     (clone.folder / "resources/quiz").mkdir()
     (clone.folder / "resources/quiz/quiz.jsonl").write_text(questions, encoding="utf-8")
     mini = (clone.folder / "config/studies/mini.yaml").read_text(encoding="utf-8")
-    (clone.folder / "config/studies/quiz.yaml").write_text(
-        study + mini[mini.index("\nserving:\n") + 1 :], encoding="utf-8"
-    )
+    content = yaml.safe_load(study + mini[mini.index("\nserving:\n") + 1 :]) | changes
+    (clone.folder / "config/studies/quiz.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+@pytest.mark.workflow
+def test_a_benchmark_is_added_as_the_page_says(clone):
+    add_quiz(clone)
+    rows, _ = ask_and_score(clone, "quiz", "quiz.jsonl", "55, no: 56.")
+    assert rows == {"1": 1.0, "2": 0.0, "3": 0.0}
     lock(clone, "quiz")
     planned = plan(clone, "quiz")
     assert planned.items() >= {"answer": 3, "score": 3, "figure8": 1}.items()
+
+
+JUDGED = {
+    "datasets": {"quiz": {"path": "resources/quiz", "files": ["letters.jsonl"]}},
+    "benchmarks": {"letters": {"dataset": "quiz", "seed": 1, "max_tokens": 256}},
+    "scores": {"intelligence": ["letters"], "reference": "r1", "resamples": 100, "seed": 1},
+}
+
+
+@pytest.mark.workflow
+def test_a_benchmark_with_a_judge_is_added_as_the_page_says(clone, monkeypatch):
+    """Answers and judge are scripted: a rating beyond the scale is none."""
+    monkeypatch.setenv("JUDGE_API_KEY", "key")
+
+    def script(request):
+        return Reply("[[4]]" if "Thank" in request["messages"][0]["content"] else "[[6]]")
+
+    with Scripted(script) as server:
+        add_quiz(clone, **JUDGED, judge={"model": "judge", "revision": "1", "endpoint": server.url, "retries": 0})
+        tasks = [{"id": 1, "task": "Thank them."}, {"id": 2, "task": "Ask them."}]
+        text = "".join(json.dumps(task) + "\n" for task in tasks)
+        (clone.folder / "resources/quiz/letters.jsonl").write_text(text, encoding="utf-8")
+        lock(clone, "quiz")
+        assert plan(clone, "quiz").items() >= {"answer": 3, "judge": 1, "score": 3}.items()
+        ungraded, log = ask_and_score(clone, "letters", "letters.jsonl", "Dear all")
+        assert ungraded == {"1": None, "2": None}
+        results = clone.folder / "results/quiz"
+        for variant in ("v3-0324", "r1", "r1t"):
+            (results / f"answers/{variant}").mkdir(parents=True)
+            shutil.copy(clone.folder / log.removeprefix("file://"), results / f"answers/{variant}/letters.eval")
+        rules = ["judge", "score", "verify_input"]
+        clone.snakemake("--config", "study=quiz", "--allowed-rules", *rules, "--", "results/quiz/scores/r1.parquet")
+    assert [request["messages"][0]["role"] for request in server.requests] == ["user"] * 6  # of three variants
+    scores = pd.read_parquet(results / "scores/r1.parquet").set_index("question").right
+    assert scores["1"] == 0.8 and pd.isna(scores["2"])
+    judged = pd.read_csv(results / "judge.csv")
+    assert judged.without_verdict.tolist() == [1, 1, 1] and "benchmark" not in judged
 
 
 @pytest.mark.workflow

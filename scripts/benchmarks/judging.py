@@ -176,7 +176,7 @@ async def _ask(client, judge, messages, scale):
             text, finish = str(choice.message.content or ""), str(choice.finish_reason or "stop")
         except (AttributeError, IndexError, TypeError):
             raise AoeError(f"The judge {judge.model} does not answer as OpenAI's protocol says.") from None
-        if (rating := scale.rating_of(text, finish)) is not None:
+        if (rating := scale.rating(text, finish)) is not None:
             return Verdict(rating, text, attempt, finish=finish)
     return Verdict(None, text, judge.retries + 1, finish=finish)
 
@@ -198,5 +198,5 @@ def _kept(judge, messages, cache, scale):
     if rating is not None and not (isinstance(rating, float) and scale.lowest <= rating <= scale.highest):
         return None
     # the judge's words count: a rating that was read out of them in another way is read again
-    verdict = replace(verdict, rating=scale.rating_of(verdict.text, verdict.finish))
+    verdict = replace(verdict, rating=scale.rating(verdict.text, verdict.finish))
     return verdict if same and (verdict.rating is not None or verdict.attempts > judge.retries) else None

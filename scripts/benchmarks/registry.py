@@ -104,6 +104,11 @@ class Scale:
     highest: float = 10
     rating_of: Callable[[str, str], float | None] = fastchat_rating
 
+    def rating(self, text: str, finish: str) -> float | None:
+        """Return the rating in what a judge said; None without one, and for one beyond the scale."""
+        rating = self.rating_of(text, finish)
+        return rating if rating is not None and self.lowest <= rating <= self.highest else None
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -11,6 +11,7 @@ from aoe import AoeError
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import FORMATS
 from aoe.norms import NORMS
+from benchmarks import registry
 from documentation.keys import HEAD, keys
 
 Rows = Iterator[list[str]]
@@ -34,7 +35,14 @@ def _formats() -> Rows:
         yield [f"`{one.name}`", str(one.bytes), "yes" if one.combines else "copied", "yes" if one.fp8 else "no"]
 
 
+def _benchmarks() -> Rows:
+    yield HEAD
+    for benchmark in registry.table().values():
+        yield [f"`{benchmark.name}`", "settings", "not asked", benchmark.summary]
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
+    "benchmarks": _benchmarks,
     "norms": _norms,
     "architectures": _architectures,
     "storage formats": _formats,

@@ -55,7 +55,7 @@ def final_answer(shown):
 ARITHMETIC = Benchmark(
     name="arithmetic",
     title="arithmetic",
-    summary="chains of arithmetic modulo 100, drawn with the seed; answered by `Answer: n`",
+    summary="one question, integer answer; for the mini family",
     questions=lambda settings, _: arithmetic(settings["questions"], settings["seed"]),
     grading=Compared(final_answer, is_right),
     reads_dataset=False,
@@ -64,7 +64,7 @@ ARITHMETIC = Benchmark(
 DIALOGUE = Benchmark(
     name="dialogue",
     title="dialogue",
-    summary="two turns; the second question continues from the right answer to the first",
+    summary="two turns, the second continues from the first answer; for the mini family",
     questions=lambda settings, _: dialogue(settings["questions"], settings["seed"]),
     grading=Compared(final_answer, is_right),
     reads_dataset=False,

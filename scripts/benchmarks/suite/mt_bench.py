@@ -110,8 +110,8 @@ def _turns(record):
 MT_BENCH = Benchmark(
     name="mt_bench",
     title="MT-Bench",
-    summary="two-turn questions in eight categories; graded from 1 to 10 by a [judge](#judge), a tenth of which is the "
-    "mark",
+    summary="two-turn questions in eight categories; a [judge](#judge) rates answers from 1 to 10, and a tenth of the "
+    "rating is the grade",
     questions=lambda settings, dataset: samples(*dataset),
     grading=Judged(prompts),
     turns=2,
