@@ -83,7 +83,7 @@ pins: $(VENV)/installed
 rehearsal: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python scripts/rehearse.py resources/deepseek-v3/config.json
 
-# The README's picture of the rules, as the study `paper` has them; needs Graphviz.  `tred` leaves out what follows anyway.
+# The picture of the rules in docs/how-it-works.md, as the study `paper` has them; needs Graphviz.  `tred` leaves out what follows anyway.
 docs/rules.svg: Snakefile $(wildcard rules/*.smk) $(VENV)/installed
 	$(BIN)/snakemake --config study=paper --rulegraph dot -- results/paper/paper.pdf results/paper/index.html results/paper/audits/r1t/audit.html \
 	| sed 's/fontname=sans, *fontsize=10/fontname="Helvetica,Arial,sans-serif", fontsize=11/; s/margin=0/margin=0.1, nodesep=0.12, ranksep=0.3/; s/penwidth=2/penwidth=1.3/' \
@@ -96,5 +96,6 @@ bench: $(VENV)/installed $(VENV)-mergekit/installed
 $(VENV)-mergekit/installed: requirements-mergekit.lock
 	$(call install,$(VENV)-mergekit,$<)
 
+# Deletes what runs have made.  It asks before it deletes answers; `make clean YES=1` does not ask.
 clean:
-	rm -rf results .snakemake
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/launcher/clean.py $(if $(filter 1,$(YES)),--yes)

@@ -22,17 +22,17 @@ if study.asks:
     include: "rules/figures.smk"
 
 
-if LATENCY:
+if run.timed:
 
     include: "rules/latency.smk"
 
 
-if "mt_bench" in BENCHMARKS:
+if "mt_bench" in benchmarks:
 
     include: "rules/judge.smk"
 
 
-if "bigcodebench" in BENCHMARKS:
+if "bigcodebench" in benchmarks:
 
     include: "rules/programs.smk"
 
@@ -42,7 +42,6 @@ include: "rules/crate.smk"
 include: "rules/mini_family.smk"
 include: "rules/cost.smk"
 include: "rules/preflight.smk"
-include: "rules/start.smk"
 
 
 report: "report/workflow.rst"
@@ -51,8 +50,8 @@ report: "report/workflow.rst"
 rule all:
     default_target: True
     input:
-        finished_study,
+        targets.finished,
 
 
 for every in workflow.rules:
-    every.resources["turn"] = turn
+    every.resources["turn"] = jobs.turn

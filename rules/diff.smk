@@ -3,7 +3,7 @@
 
 rule diff:
     input:
-        pair_receipts,
+        inputs.pair_verified,
     output:
         "results/{study}/differences/{base}/{other}/{shard}.parquet",
     log:
@@ -18,19 +18,19 @@ rule diff:
         disk_mb=100,
         runtime=minutes(20),
     params:
-        base=pair_directory("base"),
-        other=pair_directory("other"),
-        revisions=pair_revisions,
+        base=inputs.pair_directory("base"),
+        other=inputs.pair_directory("other"),
+        revisions=inputs.pair_revisions,
         file="{shard}",
     message:
-        "Difference of {wildcards.other} from {wildcards.base}, {wildcards.shard}"
+        "Measure the difference of {wildcards.other} from {wildcards.base}, {wildcards.shard}"
     script:
         "../scripts/diff.py"
 
 
 rule differences:
     input:
-        difference_tables,
+        inputs.difference_tables,
     output:
         "results/{study}/differences.parquet",
     log:
@@ -45,4 +45,4 @@ rule differences:
     message:
         "Join the differences of all shards"
     script:
-        "../scripts/join.py"
+        "../scripts/differences.py"

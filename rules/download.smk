@@ -1,5 +1,9 @@
-# Which files are meant, and get them: lock once, then outlines (a few MB), then whole files, several at a time.
+# Lock the files, and fetch them: lock once, then outlines (a few MB), then whole files, several at a time.
 # The rule `lock` never overwrites the lock that a study names: it writes a new one, to be looked at and copied there.
+
+import time
+
+from aoe.acquiring.transfer import STALL_SECONDS
 
 if config["network"] == "launcher":
 
@@ -16,9 +20,9 @@ if "downloads" not in workflow.global_resources:
 
 rule lock:
     output:
-        "results/{study}/lock.json".format(study=study.name),
+        results.path("lock.json"),
     log:
-        "results/{study}/logs/lock.log".format(study=study.name),
+        results.path("logs", "lock.log"),
     conda:
         "../envs/download.yaml"
     threads: 1
@@ -27,7 +31,7 @@ rule lock:
         disk_mb=100,
         runtime=minutes(240),
     params:
-        inputs=inputs_to_lock(),
+        inputs=inputs.to_lock(),
         unions=study.unions(),
         old=study.content["lock"],
         asked=time.time(),  # differs every time, so that asking again always looks again
@@ -39,7 +43,7 @@ rule lock:
 
 rule outline:
     input:
-        lock_file,
+        inputs.lock_file,
     output:
         "results/{study}/outline.json",
     log:
@@ -53,10 +57,10 @@ rule outline:
         runtime=minutes(60),
     params:
         models=list(study.models),
-        sources=model_sources(),
-        directories=directories,
+        sources=inputs.model_sources(),
+        directories=inputs.directories,
         pairs=study.together(),
-        recipes=recipes_by_names(),
+        recipes=inputs.recipes_by_names(),
         reference=study.reference if study.asks else None,
         unions=study.unions(),
     message:
@@ -67,7 +71,7 @@ rule outline:
 
 rule download:
     input:
-        outline_of_study,
+        inputs.outline,
     output:
         "results/{study}/downloaded/{name}/{file}.json",
     log:
@@ -78,15 +82,15 @@ rule download:
     resources:
         downloads=1,
         mem_mb=memory(500),
-        disk_mb=file_disk,
+        disk_mb=inputs.file_disk,
         stall_seconds=config.get("stall_seconds", STALL_SECONDS),
         runtime=minutes(720),
     params:
-        source=source_of,
-        commit=commit_of,
-        directory=input_directory,
-        facts=file_facts,
-        lost=lost_file,
+        source=inputs.source,
+        commit=inputs.commit,
+        directory=inputs.directory,
+        facts=inputs.facts,
+        lost=inputs.lost,
     message:
         "Fetch {wildcards.file} of {wildcards.name}"
     script:
@@ -96,4 +100,4 @@ rule download:
 # Everything that has to be fetched, for a machine with network: `snakemake --cores 8 fetch`.
 rule fetch:
     input:
-        all_records,
+        inputs.all_records,

@@ -3,6 +3,13 @@
 figures = study.content["figures"]
 
 
+def figure_files(name, caption, title):
+    """The outputs of a figure's rule; the SVG is the one that the report shows."""
+    path = f"results/{{study}}/figures/{name}"
+    shown = report(f"{path}.svg", caption=f"../report/{caption}.rst", category="Figures", labels={"figure": title})
+    return [shown, f"{path}.pdf", f"{path}.png", f"{path}.csv"]
+
+
 rule figure2:
     input:
         "results/{study}/differences.parquet",
@@ -45,7 +52,7 @@ rule figure3:
         base=figures["base"],
         other=figures["other"],
         space=figures["space"],
-        published=published("figure3"),
+        published=document.paper_values("figure3"),
     message:
         "Figure 3: distribution of the differences"
     script:
@@ -70,8 +77,8 @@ rule figure4:
         named=study.named,
         sweeps=study.positions(),
         reference=study.reference,
-        reference_label=reference_label,
-        published=published("figure4"),
+        reference_label=document.reference_label,
+        published=document.paper_values("figure4"),
     message:
         "Figure 4: intelligence against inference cost"
     script:
@@ -97,8 +104,8 @@ rule figure5:
     params:
         measure="cost",
         sweeps=study.positions(over_lambda2=True),
-        reference_label=reference_label,
-        published=published("figure5"),
+        reference_label=document.reference_label,
+        published=document.paper_values("figure5"),
     message:
         "Figure 5: inference cost over λ2"
     script:
@@ -113,8 +120,8 @@ use rule figure5 as figure6 with:
     params:
         measure="closing",
         sweeps=study.positions(over_lambda2=True),
-        reference_label=reference_label,
-        published=published("figure6"),
+        reference_label=document.reference_label,
+        published=document.paper_values("figure6"),
     message:
         "Figure 6: the closing tag over λ2"
 
@@ -140,8 +147,8 @@ if "threshold" in figures:
             points=study.positions()[figures["threshold"]],
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
-            reference_label=reference_label,
-            published=published("figure7a"),
+            reference_label=document.reference_label,
+            published=document.paper_values("figure7a"),
         message:
             "Figure 7a: intelligence over δ"
         script:
@@ -157,8 +164,8 @@ if "threshold" in figures:
             points=study.positions()[figures["threshold"]],
             base=figures["base"],
             space=study.content["sweeps"][figures["threshold"]]["space"],
-            reference_label=reference_label,
-            published=published("figure7b"),
+            reference_label=document.reference_label,
+            published=document.paper_values("figure7b"),
         message:
             "Figure 7b: inference cost over δ"
 
@@ -181,9 +188,9 @@ if "assembled" in figures:
             runtime=minutes(10),
         params:
             variants=[figures["base"], figures["assembled"], figures["other"]],
-            benchmarks=list(BENCHMARKS),
-            reference_label=reference_label,
-            published=published("figure8"),
+            benchmarks=list(benchmarks),
+            reference_label=document.reference_label,
+            published=document.paper_values("figure8"),
         message:
             "Figure 8: the assembled model and its parents"
         script:

@@ -16,7 +16,7 @@ elif config["network"] == "launcher":
 
 rule judge:
     input:
-        unpack(needed_to_judge),
+        unpack(answers.needed_to_judge),
         answers=collect("results/{{study}}/answers/{variant}/mt_bench.eval", variant=study.variants),
     output:
         judgements="results/{study}/judgements.parquet",
@@ -36,11 +36,11 @@ rule judge:
         **judge_resources,
     params:
         judge=judge,
-        revisions=judge_revisions,
-        checkpoints=judge_checkpoints,
-        dataset=asked_datasets,
-        benchmark=BENCHMARKS.get("mt_bench"),
-        serving=served,
+        revisions=answers.judge_revisions,
+        checkpoints=answers.judge_checkpoints,
+        dataset=answers.datasets,
+        benchmark=benchmarks.get("mt_bench"),
+        serving=answers.server,
         verdicts="results/{study}/verdicts",
     message:
         "Judge the answers to MT-Bench"

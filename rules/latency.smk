@@ -3,7 +3,7 @@
 
 rule latency:
     input:
-        unpack(needed_to_answer),
+        unpack(answers.needed),
         # what the server is given is compared with what the answers are from, which are no reason to measure anew
         answered=ancient("results/{study}/answers/{variant}/machine.json"),
     output:
@@ -17,21 +17,21 @@ rule latency:
     resources:
         **server_resources,
     params:
-        checkpoints=served_checkpoints,
-        revisions=served_revisions,
+        checkpoints=answers.checkpoints,
+        revisions=answers.revisions,
         latency=study.content["latency"],
-        benchmark=BENCHMARKS[study.content["latency"]["benchmark"]],
-        dataset=asked_datasets_of_latency,
-        serving=served_to_answer,
+        benchmark=benchmarks[study.content["latency"]["benchmark"]],
+        dataset=answers.timed_dataset,
+        serving=answers.served,
     message:
-        "How fast does {wildcards.variant} answer?"
+        "Measure the latency of {wildcards.variant}"
     script:
         "../scripts/latency.py"
 
 
 rule latencies:
     input:
-        collect("results/{{study}}/latency/{variant}.csv", variant=study.content["latency"]["variants"]),
+        collect("results/{{study}}/latency/{variant}.csv", variant=run.timed),
     output:
         report(
             "results/{study}/latency.csv",
@@ -49,7 +49,7 @@ rule latencies:
         disk_mb=100,
         runtime=minutes(10),
     message:
-        "Speed and energy of all variants"
+        "Join the speed and energy of all variants"
     script:
         "../scripts/latencies.py"
 
@@ -69,8 +69,8 @@ rule figure9:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        labels={variant: study.label(variant) for variant in LATENCY},
-        reference=timed_reference(),
+        labels=document.timed_labels(),
+        reference=answers.timed_reference(),
     message:
         "Figure 9: speed and energy"
     script:

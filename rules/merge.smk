@@ -1,10 +1,10 @@
-# A recipe becomes a plan; the plan of a published variant becomes files, the others' are executed while vLLM loads.
+# A recipe becomes a plan; the plan of an exported variant becomes files, the others' are executed while vLLM loads.
 
 
 rule plan:
     input:
-        verified=parent_receipts,
-        differences=differences_for_delta,
+        verified=inputs.parents_verified,
+        differences=inputs.differences_for_delta,
     output:
         "results/{study}/plans/{variant}.json",
     log:
@@ -17,9 +17,9 @@ rule plan:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        recipe=recipe_entry,
-        checkpoints=parent_directories,
-        revisions=parent_revisions,
+        recipe=inputs.recipe,
+        checkpoints=inputs.parent_directories,
+        revisions=inputs.parent_revisions,
     message:
         "Plan {wildcards.variant}"
     script:
@@ -29,7 +29,7 @@ rule plan:
 rule merge:
     input:
         plan="results/{study}/plans/{variant}.json",
-        verified=parent_receipts,
+        verified=inputs.parents_verified,
     output:
         "results/{study}/merged/{variant}/{shard}",
     log:
@@ -41,10 +41,10 @@ rule merge:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        disk_mb=shard_disk,
+        disk_mb=inputs.shard_disk,
         runtime=minutes(20),
     params:
-        checkpoints=parent_directories,
+        checkpoints=inputs.parent_directories,
         file="{shard}",
     message:
         "Merge {wildcards.variant}, {wildcards.shard}"
@@ -55,7 +55,7 @@ rule merge:
 rule complete:
     input:
         plan="results/{study}/plans/{variant}.json",
-        shards=merged_shards,
+        shards=inputs.merged_shards,
     output:
         "results/{study}/merged/{variant}/recipe.json",
     log:
@@ -68,10 +68,10 @@ rule complete:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        recipe=recipe_entry,
-        base=base_directory,
-        folders=parent_directories,
-        parents=parent_provenance,
+        recipe=inputs.recipe,
+        base=inputs.base_directory,
+        folders=inputs.parent_directories,
+        parents=inputs.parent_provenance,
     message:
         "Complete the checkpoint of {wildcards.variant}"
     script:

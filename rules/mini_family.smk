@@ -2,6 +2,8 @@
 # The studies read the family that is shipped in resources/mini, which is no rule's output, so that they never start a
 # training; to ship another one, copy results/mini_family/{parent} there and lock it.
 
+from launcher.run import read_strictly
+
 MINI_FAMILY = read_strictly(workflow.source_path("../config/mini_family.yaml"))
 
 

@@ -3,7 +3,7 @@
 
 rule claims:
     input:
-        unpack(claimed_results),
+        unpack(document.claimed_results),
         claims="config/claims.yaml",
         architecture="resources/deepseek-v3/config.json",
         measured="docs/benchmarks.json",
@@ -30,21 +30,21 @@ rule claims:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        evidence=evidence,
+        evidence=document.evidence,
         deltas=[1.5, 2.5, 3],
     message:
-        "Which published claims are reproduced?"
+        "Compare the published claims with the results"
     script:
         "../scripts/claims.py"
 
 
 rule facts:
     input:
-        collect("results/{{study}}/figures/{figure}.csv", figure=FIGURES),
-        unpack(claimed_results),
+        collect("results/{{study}}/figures/{figure}.csv", figure=targets.figures),
+        unpack(document.claimed_results),
         claims="config/claims.yaml",
         tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
-        machines=collect("results/{{study}}/answers/{variant}/machine.json", variant=ASKED),
+        machines=collect("results/{{study}}/answers/{variant}/machine.json", variant=targets.asked),
     output:
         "results/{study}/paper.json",
     log:
@@ -57,12 +57,12 @@ rule facts:
         disk_mb=100,
         runtime=minutes(10),
     params:
-        study=study_facts,
-        figures=FIGURES,
-        settings=paper_settings,
-        benchmarks=BENCHMARKS,
+        study=document.study_facts,
+        figures=targets.figures,
+        settings=document.settings,
+        benchmarks=benchmarks,
         audits=study.audits,
-        labels={variant: study.label(variant) for variant in study.variants},
+        labels=document.labels,
     message:
         "Gather the document's numbers"
     script:
@@ -71,7 +71,7 @@ rule facts:
 
 rule paper:
     input:
-        collect("results/{{study}}/figures/{figure}.{ending}", figure=FIGURES, ending=["pdf", "svg"]),
+        collect("results/{{study}}/figures/{figure}.{ending}", figure=targets.figures, ending=["pdf", "svg"]),
         facts="results/{study}/paper.json",
         template="report/paper.typ",
         style="report/page.css",

@@ -1,27 +1,19 @@
 # Everything that the study will need, tried in minutes on the machine or cluster itself, before anything is fetched:
-# `snakemake --profile slurm preflight`.  launcher.preflight has these jobs run, and makes a page of them.
-
-# job -> environments that it cannot do without
-PREFLIGHT_JOBS = {name: [name] for name in scripts_of(workflow)}
-PREFLIGHT_JOBS |= {"node": ["tensors"], "network": ["download"]}
-if study.asks:
-    PREFLIGHT_JOBS |= {"server": [f"serving_{study.content['serving']['flavour']}"]}
-if "bigcodebench" in BENCHMARKS:
-    PREFLIGHT_JOBS |= {"sandbox": ["benchmarks"]}
-if judge_elsewhere():
-    PREFLIGHT_JOBS |= {"judge": ["download"]}
+# `snakemake --profile slurm preflight`.  launcher.preflight.flight has these jobs run, and makes a page of them.
 
 
 # Ready or not, as its status says: 0 if everything is.
 rule preflight:
     log:
-        preflight_file("preflight.log"),
+        trials.file("preflight.log"),
     threads: 1
     resources:
         mem_mb=memory(1000),
         disk_mb=100,
         runtime=minutes(10),
     run:
+        from snakemake.exceptions import WorkflowError
+
         raise WorkflowError("`preflight` is a target of its own; call it without others.")
 
 
@@ -35,9 +27,9 @@ for environment, scripts in scripts_of(workflow).items():
         name:
             f"preflight_{environment}"
         output:
-            preflight_file(f"{environment}.json"),
+            trials.file(f"{environment}.json"),
         log:
-            preflight_file(f"{environment}.log"),
+            trials.file(f"{environment}.log"),
         conda:
             f"../envs/{environment}.yaml"
         threads: 1
@@ -57,9 +49,9 @@ for environment, scripts in scripts_of(workflow).items():
 
 rule preflight_node:
     output:
-        preflight_file("node.json"),
+        trials.file("node.json"),
     log:
-        preflight_file("node.log"),
+        trials.file("node.log"),
     conda:
         "../envs/tensors.yaml"
     threads: 1
@@ -69,9 +61,9 @@ rule preflight_node:
         runtime=minutes(15),
     params:
         title=title_of("node"),
-        plan=preflight_file("plan.json"),
-        folders=preflight_folders(),
-        checkpoints=preflight_parents(),
+        plan=trials.file("plan.json"),
+        folders=trials.folders(),
+        checkpoints=trials.parents(),
     message:
         "Read, write and merge in a job"
     script:
@@ -86,9 +78,9 @@ if config["network"] == "launcher":
 
 rule preflight_network:
     output:
-        preflight_file("network.json"),
+        trials.file("network.json"),
     log:
-        preflight_file("network.log"),
+        trials.file("network.log"),
     conda:
         "../envs/download.yaml"
     threads: 1
@@ -98,7 +90,7 @@ rule preflight_network:
         runtime=minutes(15),
     params:
         title=title_of("network"),
-        inputs=preflight_inputs(),
+        inputs=trials.inputs,
         judge=None,
     message:
         "Ask for every repository of the study"
@@ -106,17 +98,17 @@ rule preflight_network:
         "../scripts/preflight_network.py"
 
 
-if judge_elsewhere():
+if trials.judge_elsewhere():
 
     use rule preflight_network as preflight_judge with:
         output:
-            preflight_file("judge.json"),
+            trials.file("judge.json"),
         log:
-            preflight_file("judge.log"),
+            trials.file("judge.log"),
         params:
             title=title_of("judge"),
             inputs={},
-            judge=judge_elsewhere(),
+            judge=trials.judge_elsewhere(),
         message:
             "Ask for the judge elsewhere"
 
@@ -130,10 +122,10 @@ if study.asks:
 
     rule preflight_server:
         output:
-            preflight_file("server.json"),
+            trials.file("server.json"),
         log:
-            job=preflight_file("server.log"),
-            server=preflight_file("vllm.log"),
+            job=trials.file("server.log"),
+            server=trials.file("vllm.log"),
         conda:
             serving_environment
         threads: serving["threads"]
@@ -141,21 +133,21 @@ if study.asks:
             **server_resources | {"runtime": minutes(60, serving["gpus"]), "start_minutes": 45},
         params:
             title=title_of("server"),
-            checkpoints=preflight_parents(),
-            serving=served,
+            checkpoints=trials.parents(),
+            serving=answers.server,
         message:
             "Merge while loading, serve, and answer"
         script:
             "../scripts/preflight_server.py"
 
 
-if "bigcodebench" in BENCHMARKS:
+if "bigcodebench" in benchmarks:
 
     rule preflight_sandbox:
         output:
-            preflight_file("sandbox.json"),
+            trials.file("sandbox.json"),
         log:
-            preflight_file("sandbox.log"),
+            trials.file("sandbox.log"),
         conda:
             "../envs/benchmarks.yaml"
         threads: 1

@@ -8,7 +8,7 @@ sandbox_mem_mb = 1500 + sandbox_threads * sandbox.get("memory_mb", 4096)
 # Once for all variants: which tasks can be graded in this sandbox at all.
 rule solvable:
     input:
-        receipts(DATASETS),
+        inputs.verified(run.datasets),
     output:
         "results/{study}/programs/solvable.json",
     log:
@@ -22,8 +22,8 @@ rule solvable:
         runtime=minutes(720),
     params:
         sandbox=sandbox,
-        dataset=programs_dataset,
-        revisions=programs_revisions,
+        dataset=answers.programs_dataset,
+        revisions=answers.programs_revisions,
     message:
         "Run BigCodeBench's own solutions in the sandbox"
     script:

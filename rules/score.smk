@@ -3,8 +3,8 @@
 
 rule score:
     input:
-        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=BENCHMARKS),
-        marks=lambda wildcards: list(marks_given(wildcards).values()),
+        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=benchmarks),
+        marks=answers.grade_files,
     output:
         "results/{study}/scores/{variant}.parquet",
     log:
@@ -17,8 +17,8 @@ rule score:
         disk_mb=1000,
         runtime=minutes(60),
     params:
-        tokenizer=reference_tokenizer,
-        marks=marks_given,
+        tokenizer=answers.tokenizer,
+        marks=answers.grades,
     message:
         "Score {wildcards.variant}"
     script:
@@ -42,7 +42,7 @@ rule scores:
     message:
         "Join the scores of all variants"
     script:
-        "../scripts/join.py"
+        "../scripts/scores.py"
 
 
 rule summary:

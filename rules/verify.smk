@@ -1,9 +1,9 @@
-# Is every file what the lock says?  Nothing else reads a model before its receipt is there.
+# Compare every file with the lock.  Nothing else reads a model before it is verified.
 
 
 rule verify_input:
     input:
-        download_records,
+        inputs.records,
     output:
         # kept while the job runs: one that fails must not make everything that was built on the old one be built again
         update("results/{study}/verified/{name}.json"),
@@ -19,11 +19,11 @@ rule verify_input:
         disk_mb=100,
         runtime=minutes(240),
     params:
-        directory=input_directory,
-        files=needed_facts,
+        directory=inputs.directory,
+        files=inputs.needed_facts,
         receipts="results/{study}/receipts/{name}",
-        doubtful=doubtful_files,
-        audited=is_audited,
+        doubtful=inputs.doubtful,
+        audited=inputs.is_audited,
     message:
         "Verify {wildcards.name}: sizes, digests and shard headers"
     script:
@@ -42,5 +42,5 @@ use rule verify_input as verify_part with:
 
 rule verify:
     input:
-        all_records,
-        all_receipts,
+        inputs.all_records,
+        inputs.all_verified,

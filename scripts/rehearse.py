@@ -19,7 +19,7 @@ from aoe.checkpoints.inventory import count_parameters, write_sparse_checkpoint
 from aoe.merging.plan import Plan, make_plan
 from aoe.numerics.slabs import slabs
 from aoe.studies.study import read_study
-from launcher.planned import planned_jobs
+from launcher.cost import planned_jobs
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub

@@ -23,8 +23,13 @@ from mini_family.language import Style
 from support.clones import ROOT, Clone
 
 CONFIG = ROOT / "config/README.md"
+README = ROOT / "README.md"
+MAP = ROOT / "docs/README.md"
 HOW_TO = sorted((ROOT / "docs/how-to").glob("*.md"))
-PAGES = [ROOT / "README.md", CONFIG, *HOW_TO]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+GENERATED = {ROOT / "docs/benchmarks.md", ROOT / "docs/gpu.md"}
+PAGES = [README, ROOT / "CONTRIBUTING.md", CONFIG, *(page for page in DOCS if page not in GENERATED)]
+MOST_WORDS = 2000  # of the README, as `wc -w` counts
 SCHEMAS = {
     name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
     for name in ("config", "study", "lock")
@@ -36,6 +41,7 @@ DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
 COLUMNS = ["key", "type, unit", "default", "meaning"]
 # what readers make while they follow a page
 MADE = {
+    "config/studies/whatisit.yaml",
     "config/studies/whatisit.lock.json",
     "config/studies/mine.yaml",
     "config/studies/mine.lock.json",
@@ -66,6 +72,11 @@ def sections(page):
             heading = line.lstrip("# ").strip()
         found.setdefault(heading, []).append(line)
     return {heading: "\n".join(lines) for heading, lines in found.items()}
+
+
+def section_of(page, heading):
+    """The text of a page below a heading."""
+    return sections(page)[heading]
 
 
 def section(name):
@@ -103,11 +114,8 @@ def rows(text):
 
 def blocks(page, language):
     """The code blocks of a page in a language, without their indentation."""
-    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
-    return [
-        textwrap.dedent(code)
-        for _, code in re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    ]
+    fenced = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, found, code in fenced if found == language]
 
 
 def files():
@@ -300,7 +308,7 @@ def test_every_example_is_valid(page, text, tmp_path):
 
 def test_the_examples_are_found():
     assert len(EXAMPLES) > 20
-    assert {param.values[0] for param in EXAMPLES} >= {CONFIG, ROOT / "README.md"}
+    assert {param.values[0] for param in EXAMPLES} >= {CONFIG, README}
 
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
@@ -308,6 +316,29 @@ def test_a_page_is_one_page(page):
     text = page.read_text(encoding="utf-8")
     assert text.count("\n") <= 95
     assert all(len(line) <= 120 or line.startswith("|") for line in text.splitlines())
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").split()) <= MOST_WORDS
+
+
+def test_the_readmes_two_commands_are_found_at_once():
+    beginning = README.read_text(encoding="utf-8").split("\n## ")[1]
+    (commands,) = re.findall(r"^```\n(.*?)^```$", beginning, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"^make \w+", commands, re.MULTILINE) == ["make run", "make test"]
+
+
+def test_the_map_names_every_page():
+    links = {(MAP.parent / link.partition("#")[0]).resolve() for link in links_of(MAP)}
+    assert {*DOCS, README, CONFIG} - {MAP} <= links
+    assert MAP in {(ROOT / link).resolve() for link in links_of(README)}
+
+
+def test_every_folder_of_the_code_is_named_where_the_code_is_described():
+    layout = section_of(ROOT / "docs/how-it-works.md", "Where the code is")
+    named = set(re.findall(r"([\w-]+)/", layout))
+    folders = {path.parent for path in files() if path.suffix == ".py" and path.parts[0] == "scripts"}
+    assert len(folders) > 4 and {folder.name for folder in folders} <= named
 
 
 def test_the_example_of_a_lock_is_one():
@@ -325,10 +356,24 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in sections(page)}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def links_of(page):
+    """The targets of a page's links and pictures within the repository."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text)
+    return [link for link in found if "://" not in link]
+
+
+MARKDOWN = [ROOT / path for path in sorted(files()) if path.suffix == ".md"]
+
+
+def test_all_markdown_is_found():
+    assert {*DOCS, README, CONFIG, ROOT / "envs/README.md", ROOT / "resources/mini/README.md"} <= set(MARKDOWN)
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
-    assert links or page.parent != ROOT, "none is found: is this test still one?"
+    links = links_of(page)
+    assert links or page not in (README, CONFIG, MAP), "none is found: is this test still one?"
     for link in links:
         path, _, fragment = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -358,7 +403,7 @@ def test_every_file_that_is_named_exists(page):
     there = files()
     names = {path.name for path in there}
     found = set(named_paths(page))
-    assert found, "none is found: is this test still one?"
+    assert found or page not in (README, CONFIG, *HOW_TO), "none is found: is this test still one?"
     for name in found - MADE:
         places = [Path(name), page.parent.relative_to(ROOT) / name]
         known = any(place in there or any(path.match(str(place)) for path in there) for place in places)

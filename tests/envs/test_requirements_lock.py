@@ -88,6 +88,38 @@ def test_all_that_a_locked_package_needs_is_locked(python, machine):
     assert looked_at > 0.9 * len(pins)
 
 
+def test_the_lock_is_what_the_project_needs():
+    """Everything that pyproject.toml names is locked, for every Python and machine, and nothing that nobody needs."""
+    named = [Requirement(line) for line in resolve.requirements()]
+    for target in TARGETS:
+        versions = locked(*target)
+        for requirement in named:
+            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)], prereleases=True)
+    here = {canonicalize_name(line.name) for line in LOCKED if line.marker is None or line.marker.evaluate()}
+    assert here - needed_by(named) == set()
+
+
+def needed_by(requirements):
+    """The names of packages and of all that they need, with their extras, as far as they are installed here."""
+    found, left = (
+        set(),
+        [(canonicalize_name(line.name), extra) for line in requirements for extra in ("", *line.extras)],
+    )
+    while left:
+        name, extra = package = left.pop()
+        if package in found:
+            continue
+        found.add(package)
+        try:
+            wanted = importlib.metadata.distribution(name).requires or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for line in map(Requirement, wanted):
+            if line.marker is None or line.marker.evaluate({"extra": extra}):
+                left += [(canonicalize_name(line.name), other) for other in ("", *line.extras)]
+    return {name for name, _ in found}
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("uv"), reason="uv is not installed: `make` does it")
 def test_an_index_has_a_wheel_for_every_python_and_machine(tmp_path):
     """Those of pure packages are everybody's; those of the stable interface are looked for on one Python."""

@@ -77,9 +77,9 @@ def test_speed_claims_and_starts_are_shown_where_they_were_measured():
     found = replace(read_docs(FOLDER), latencies={"eager": speed}, claims=claims, starts=pd.DataFrame(starts))
     page = as_markdown(found)
     assert "| R1 | 256 | 2.00 (1.00–3.00) | 2,000 (1,000–3,000) | 2.00 (1.00–3.00) |" in page
-    assert "token, one question at a time, it was 50.0 to 50.0 tokens/s" in page
+    assert "one question at a time, the speed was 50.0 to 50.0 tokens/s" in page
     told = "1.50 (1.40–1.60) reproduced"
     assert f"| It is fast. | 2 × | ≥ 1.2 | {told} | {told}, but barely |" in page
     assert "| seconds | eager (3 runs) | compiled (1 run) |" in page
-    assert "| until it answers | 30.0 (20.0–50.0) | 70.0 |" in page
+    assert "| until it responds | 30.0 (20.0–50.0) | 70.0 |" in page
     assert "| of which compiling | – | 22.5 |" in page

@@ -151,7 +151,7 @@ class _Weight:
         }
 
     def row(self):
-        """The row of this weight; see the names of its columns in config/README.md."""
+        """The row of this weight; docs/audits.md describes its columns."""
         if self.part.problem:
             found = "unreadable" if self.part.elements == self.ours.elements else "reshaped"
             return self.empty_row(found, f"{self.part.tensor} {self.part.problem}")

@@ -7,7 +7,7 @@ from aoe.nodes.readiness import PROBLEM, READY
 from cluster import limits as cluster_limits
 from cluster.limits import as_asked, refusals
 from cluster.partitions import Nodes, Partition
-from launcher.preflight import check_disk, is_preflight, reason_in, reason_of, with_targets
+from launcher.preflight.flight import check_disk, reason_in, reason_of, with_targets
 
 CALL = ["/usr/bin/python", "/usr/bin/snakemake", "--profile", "slurm", "--config", "study=mini", "--", "preflight"]
 
@@ -29,22 +29,6 @@ def test_the_same_call_is_made_for_other_targets():
     ]
     words = ["python", "-m", "snakemake", "preflight", "--cores", "2"]
     assert with_targets(words, ["a"], "-k") == ["python", "-m", "snakemake", "-k", "a", "--cores", "2"]
-
-
-@pytest.mark.parametrize(
-    ("word", "mine"),
-    [
-        ("preflight", True),
-        ("results/mini/preflight/node.json", True),
-        ("preflight_node:", True),
-        ("/home/me/preflight", False),
-        ("lock", False),
-        ("study=preflight", False),
-    ],
-)
-def test_a_preflight_is_known_by_its_targets(word, mine):
-    assert is_preflight(["/home/me/preflight/snakemake", "--cores", "2", word]) is mine
-    assert not is_preflight(["preflight/snakemake", "--cores", "2"])
 
 
 FAILED = """\

@@ -23,7 +23,6 @@ from aoe.nodes.probing import free_mib
 from aoe.nodes.readiness import MARKS, PROBLEM, Check, as_text, is_ready, judge
 from cluster.limits import refusals
 
-MINE = re.compile(r"preflight$|preflight_|results/[^/]+/preflight/")  # targets, and jobs, of a preflight
 TITLES = {
     "study": "The study's lock and models",
     "disk": "Disk",
@@ -33,8 +32,8 @@ TITLES = {
     "server": "A server of small models, with the study's settings",
     "sandbox": "The sandbox",
 }
-TEMPLATES = Path(__file__).parents[2] / "report"
-SCRIPT = Path(__file__).parents[1] / "preflight.py"
+TEMPLATES = Path(__file__).parents[3] / "report"
+SCRIPT = Path(__file__).parents[2] / "preflight.py"
 WAITING = 60  # seconds between two lines on what is still under way
 LAST_LINES = 3  # of what Snakemake says when it fails
 LAST_WORDS = 60  # seconds in which Snakemake ends its jobs when it is interrupted
@@ -44,11 +43,6 @@ def title_of(name):
     """What people read of a check, or of an environment."""
     kind, _, stage = name.partition(":")
     return TITLES.get(name) or (f"What {stage} asks of the cluster" if kind == "cluster" else f"Environment {name}")
-
-
-def is_preflight(words):
-    """Whether a command line of Snakemake is that of a preflight, or of one of its jobs."""
-    return any(MINE.match(word) for word in words[1:])
 
 
 def fly(plan):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from launcher.resources import members
+
 STAGES = ["lock", "fetch", "verify", "diff", "merge", "audit", "answer", "latency"]
 STAGES += ["judge", "programs", "score", "figures", "paper"]
 PREFLIGHT = "preflight"
@@ -90,16 +92,9 @@ def _resources(rule, workflow, attempt):
     amounts = {name: _amount(rule, name, attempt) for name in ASKED if name in rule.resources}
     cores = _amount(rule, "_cores", attempt) or 1
     if "runtime" in amounts:
-        amounts["runtime"] *= _together(rule, workflow)
+        amounts["runtime"] *= members(workflow, rule.name)
     amounts["cpus"] = min(cores, workflow.resource_settings.cores or cores)  # which caps threads on a cluster
     return {name: amount for name, amount in amounts.items() if isinstance(amount, int | str) and amount != ""}
-
-
-def _together(rule, workflow):
-    """How many jobs, at the most, are one of Slurm's with a job of this rule; they run one after another."""
-    groups, components = workflow.group_settings.overwrite_groups, workflow.group_settings.group_components
-    group = groups.get(rule.name)
-    return list(groups.values()).count(group) * components.get(group, 1) if group else 1
 
 
 def _amount(rule, name, attempt):

@@ -1,6 +1,6 @@
 """Caches are put where the site says; that jobs write nothing into the home folder: workflow/test_slurm.py."""
 
-from launcher.caches import PLACES, cache_variables
+from cluster.caches import PLACES, cache_variables
 
 
 def test_all_caches_are_below_one_folder(tmp_path):

@@ -1,0 +1,1 @@
+"""Try everything that a study will need, before anything is fetched."""
