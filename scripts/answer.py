@@ -14,6 +14,7 @@ from aoe.serving.templates import template_of
 from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
+from job.code import record_code
 from job.logging import logged
 from job.server import server_of, settings_of
 
@@ -41,6 +42,7 @@ with logged(snakemake.log.job):
     benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
+    record_code(snakemake, resumed=unfinished.exists())
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]

@@ -5,9 +5,11 @@ from pathlib import Path
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import Plan
 from aoe.merging.publishing import complete_checkpoint
+from job.code import record_code
 from job.logging import logged
 
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     plan = Plan.load(snakemake.input.plan)
     base = Checkpoint(snakemake.params.base, plan.base)
     provenance = {

@@ -9,9 +9,11 @@ from aoe.files.tables import write_table
 from benchmarks import bigcodebench
 from benchmarks.catalog import turns_of
 from benchmarks.sandbox import from_settings
+from job.code import record_code
 from job.logging import logged
 
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     sandbox, limits = from_settings(snakemake.params.sandbox)
     solvable = json.loads(Path(snakemake.input.solvable).read_text(encoding="utf-8"))
     turns = [turn for turn, _ in turns_of(read_eval_log(snakemake.input.answers))]

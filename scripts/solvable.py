@@ -5,9 +5,11 @@ from pathlib import Path
 
 from benchmarks import bigcodebench
 from benchmarks.sandbox import from_settings
+from job.code import record_code
 from job.logging import logged
 
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     sandbox, limits = from_settings(snakemake.params.sandbox)
     tasks = bigcodebench.samples(*snakemake.params.dataset, mode="complete")
     passed = bigcodebench.solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)

@@ -29,6 +29,15 @@ class Code(NamedTuple):
     definitions: dict[str, str]
 
 
+def combined(codes: Iterable[Code]) -> Code:
+    """Return what several scripts execute, as one Code."""
+    codes = list(codes)
+    if len(codes) == 1:
+        return codes[0]
+    definitions = {name: digest for code in codes for name, digest in code.definitions.items()}
+    return Code(_sha(*sorted(code.digest for code in codes)), definitions)
+
+
 class Library:
     """The modules in a folder such as scripts/, and the digests of their statements."""
 
@@ -57,9 +66,15 @@ class Library:
             parts += [_sha(*effects)] if effects else []
         parts += [self.digests[node] for node in reach.discovered]
         parts += [f"{path.name} {_sha(path.read_bytes())}" for path in reach.files]
-        nodes = [node for node in sorted(reach.nodes) if not self.statement(node).is_import]
-        definitions = {self.title(node): self.statement(node).digest for node in nodes}
-        return Code(_sha(*sorted(set(parts))), definitions)
+        return Code(_sha(*sorted(set(parts))), self._definitions(reach.nodes))
+
+    def _definitions(self, nodes: Iterable[Node]) -> dict[str, str]:
+        """definition -> digest of its own text; a name that is bound several times has several of them."""
+        texts: dict[str, list[str]] = {}
+        for node in sorted(nodes):
+            if not self.statement(node).is_import:
+                texts.setdefault(self.title(node), []).append(self.statement(node).digest)
+        return {title: digests[0] if len(digests) == 1 else _sha(*digests) for title, digests in texts.items()}
 
     def save(self) -> None:
         """Write the cache, if there is anything new in it; a folder that cannot be written is no error."""

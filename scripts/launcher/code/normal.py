@@ -143,8 +143,6 @@ class _Writer:
         self.scopes: list[_Scope] = []
         self.count = 0
 
-    # names
-
     def find(self, name: str):
         """(kind, value) of a name where it stands: local, import, own, global or builtin."""
         for depth, scope in enumerate(reversed(self.scopes)):
@@ -204,8 +202,6 @@ class _Writer:
                 self.imports.add(module)
                 self.imports |= {f"{module}.{name}" for name in names}
                 self.references += [(module, ())] if "*" in names else []
-
-    # nodes
 
     def write(self, node) -> None:
         if isinstance(node, list):

@@ -119,12 +119,14 @@ def test_a_module_can_be_renamed(library):
 
 
 def test_a_function_can_be_moved_to_another_module(library):
-    edits = [("from lib.parts import half, unused", "from lib.parts import unused\nfrom lib.halves import half")]
-    moved = [*edits, ("def half(value):\n    return value / STEP\n", "")]
-    files = {"lib__halves": "from lib.parts import STEP\n\ndef half(value):\n    return value / STEP\n"}
-    text = FILES["lib/parts.py"].replace("def half(value):\n            return value / STEP\n", "")
-    assert library(*edits, lib__halves=files["lib__halves"], lib__parts=text).digest == library().digest
-    assert moved
+    imports = "from lib.parts import unused\nfrom lib.halves import half"
+    half = "def half(value):\n            return value / STEP\n"
+    moved = library(
+        ("from lib.parts import half, unused", imports),
+        lib__halves="from lib.parts import STEP\n\ndef half(value):\n    return value / STEP\n",
+        lib__parts=FILES["lib/parts.py"].replace(half, ""),
+    )
+    assert moved.digest == library().digest and "lib.halves.half" in moved.definitions
 
 
 @pytest.mark.parametrize("text", ["lib.server", "lib.server.main"])
@@ -187,7 +189,8 @@ def test_a_package_that_lists_its_modules_counts_whole(library, how):
 
 def test_a_class_counts_whole(library):
     text = "class Half:\n    step = 2\n    def of(self, value):\n        return value / self.step\n"
-    text += "    def never(self):\n        return 1\n\ndef half(value):\n    return Half().of(value)\ndef unused(value):\n    pass\n"
+    text += "    def never(self):\n        return 1\n\ndef half(value):\n    return Half().of(value)\n"
+    text += "def unused(value):\n    pass\n"
     before = library(lib__parts=text)
     assert library(("return 1", "return 2"), lib__parts=text).digest != before.digest
     assert library((".of(", ".at("), ("def of(", "def at("), lib__parts=text).digest != before.digest
