@@ -28,8 +28,7 @@ from launcher.code.bindings import (
 PURE_DECORATORS = {"cache", "lru_cache", "cached_property", "property", "staticmethod", "classmethod", "contextmanager"}
 PURE_DECORATORS |= {"dataclass", "wraps", "setter", "abstractmethod", "override"}
 COMPILERS = {"njit", "jit"}  # which may read annotations, but register nothing
-# With these a function can see the names of its local variables.
-LOOKS_AT_NAMES = {"locals", "vars", "eval", "exec", "globals", "dir"}
+LOOKS_AT_NAMES = {"locals", "vars", "eval", "exec", "globals", "dir"}  # a function: at those of its local variables
 DISCOVERS = ("pkgutil.", "importlib.import_module", "importlib.__import__", "__import__")
 READS_FIELD_TYPES = re.compile(r"ClassVar|InitVar|KW_ONLY")
 MODULE_NAME = re.compile(r"[a-zA-Z_]\w*(\.\w+)+|([a-zA-Z_]\w*\.)+")
@@ -173,6 +172,7 @@ class _Writer:
         return kind in ("own", "global") or (kind == "import" and self.in_library(value[0]))
 
     def in_library(self, module: str) -> bool:
+        """Whether a module is one of this library."""
         return module.partition(".")[0] in self.packages
 
     def name(self, name: str, attributes: tuple[str, ...] = ()) -> None:
@@ -268,18 +268,17 @@ class _Writer:
         in_class = bool(self.scopes) and self.scopes[-1].is_class
         if node.value is None and not in_class:
             return
-        typed = in_class and (self.scopes[-1].reads_types or READS_FIELD_TYPES.search(ast.unparse(node.annotation)))
         if not in_class:
             self.write_fields(ast.Assign(targets=[node.target], value=node.value))
-        else:
-            self.write_fields(node, *([] if typed else ["annotation"]))
+            return
+        typed = self.scopes[-1].reads_types or READS_FIELD_TYPES.search(ast.unparse(node.annotation))
+        self.write_fields(node, *([] if typed else ["annotation"]))
 
     def write_functiondef(self, node) -> None:
         effects = [one for one in node.decorator_list if last_name(one) not in PURE_DECORATORS]
         self.write(node.decorator_list)
         in_class = bool(self.scopes) and self.scopes[-1].is_class
-        # by its name it is found, or registered
-        self.text.append(type(node).__name__)
+        self.text.append(type(node).__name__)  # a method, or what is registered, is found by its name
         self.text.append(f"={node.name}") if in_class or effects else self.name(node.name)
         self.write_function(node, node.args, without_docstring(node.body, self.keeps_docstrings), bool(effects))
         if effects and node.returns:
