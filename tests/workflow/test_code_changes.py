@@ -101,7 +101,7 @@ def test_results_without_a_record_count_as_made_by_the_present_code(made):
             noted = json.loads(path.read_text(encoding="utf-8"))
             noted["params"] = [text for text in noted["params"] if not re.fullmatch(r"'(code )?[0-9a-f]{16}'", text)]
             path.write_text(json.dumps(noted), encoding="utf-8")
-    records = copy.folder / f"results/{STUDY}/code"
+    records = made.folder / f"results/{STUDY}/code"
     records.rename(made.folder / "elsewhere")
     said, jobs = run(made)
     assert set(jobs) >= {"verify_input", "diff", "figure2"} and not set(jobs) & {"plan", "merge", "complete"}
