@@ -55,3 +55,6 @@ rule all:
 
 for every in workflow.rules:
     every.resources["turn"] = jobs.turn
+
+# What every rule's script executes, in the params of the rule.
+code.attach()

@@ -15,6 +15,7 @@ from aoe.serving.templates import template_of
 from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
 from benchmarks.runner import ask
+from job.code import record_code
 from job.logging import logged
 from job.server import server_of, settings_of
 
@@ -45,6 +46,7 @@ with logged(snakemake.log.job):
     benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
+    record_code(snakemake, resumed=unfinished.exists())
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]

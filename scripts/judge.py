@@ -14,6 +14,7 @@ from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
 from benchmarks.judging import Judge, judge_all, unjudged
 from benchmarks.registry import benchmark, judged
+from job.code import record_code
 from job.logging import logged
 from job.server import check_as_answered, server_of
 
@@ -81,6 +82,7 @@ def judged_by(judge, table):
 
 
 with logged(snakemake.log.job):
+    record_code(snakemake)
     settings = dict(snakemake.params.judge)
     known = ("model", "temperature", "max_tokens", "retries", "connections")
     judge = Judge(

@@ -9,6 +9,7 @@ from aoe.nodes.machine import hardware, in_words
 from aoe.serving.sampling import end_ids, with_ends
 from benchmarks.catalog import task_of
 from benchmarks.throughput import measures, put
+from job.code import record_code
 from job.logging import logged
 from job.server import check_as_answered, server_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 3  # in which the power of a server that is asked nothing is measured
 
 with logged(snakemake.log.job):
+    record_code(snakemake)
     variant, settings = snakemake.wildcards.variant, snakemake.params.latency
     meter, machine, rows = Meter(), in_words(hardware()), []
     asked = with_ends(snakemake.params.benchmark, end_ids(snakemake.params.serving.get("ends", [])))

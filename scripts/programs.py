@@ -10,6 +10,7 @@ from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
 from benchmarks.registry import sandboxed
 from benchmarks.sandbox import from_settings
+from job.code import record_code
 from job.logging import logged
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def grades_of(path: Path, solvable: dict[str, bool]) -> pd.DataFrame:
 
 
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     sandbox, limits = from_settings(snakemake.params.sandbox)
     solvable = json.loads(Path(snakemake.input.solvable).read_text(encoding="utf-8"))
     paths = [Path(path) for path in snakemake.input.answers]

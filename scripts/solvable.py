@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.registry import benchmark, sandboxed
 from benchmarks.sandbox import from_settings
+from job.code import record_code
 from job.logging import logged
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def solvable_of(name: str, settings: dict[str, Any]) -> dict[str, bool]:
 
 
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     sandbox, limits = from_settings(snakemake.params.sandbox)
     found = {name: solvable_of(name, settings) for name, settings in snakemake.params.benchmarks.items()}
     passed = [solved for tasks in found.values() for solved in tasks.values()]

@@ -209,9 +209,14 @@ class Inputs:
         """A variant's recipe as the study writes it."""
         return self.study.entries[wildcards.variant]
 
-    def differences_for_delta(self, wildcards: Wildcards) -> str | list[str]:
-        """The table of differences, for a recipe with a threshold δ."""
-        return self.results.differences() if self.study.variants[wildcards.variant].threshold.delta > 0 else []
+    def differences_for_delta(self, wildcards: Wildcards) -> Any:
+        """The table of differences, for a recipe with a threshold δ.
+
+        It is `ancient`: a plan has the same revisions in its params, and answers are not asked again because the code
+        that measures differences has changed, unless the user says so (launcher.code.watch).
+        """
+        needed = self.study.variants[wildcards.variant].threshold.delta > 0
+        return ancient(self.results.differences()) if needed else []
 
     def shard_disk(self, wildcards: Wildcards) -> int:
         """MB of a merged shard: as many as the base's has, rounded up."""
