@@ -9,7 +9,7 @@ import sys
 import time
 
 EXECUTOR = "snakemake_executor_plugin_slurm"
-PATIENCE = 30  # seconds that Slurm does not list a job until it is taken for ended
+UNLISTED_SECONDS = 30  # a job that Slurm does not list for so long has ended
 # states of jobs that have ended, in the executor's words; no job of ours is requeued
 ENDED = {"PREEMPTED": "CANCELLED", "REVOKED": "CANCELLED"}
 
@@ -56,7 +56,7 @@ def in_one_word(state):
 
 
 def finding_vanished(check):
-    """The executor's `check_active_jobs`, which reports what Slurm has not listed for PATIENCE seconds as ended.
+    """The executor's `check_active_jobs`, which reports what Slurm has not listed for UNLISTED_SECONDS as ended.
 
     Slurm forgets a job some minutes after its end (MinJobAge), or when its controller loses its state.  The job's own
     log says whether it had done its work.
@@ -70,7 +70,7 @@ def finding_vanished(check):
             if listed is None or job.external_jobid in listed:
                 since.pop(job.external_jobid, None)
                 yield job
-            elif now - since.setdefault(job.external_jobid, now) < PATIENCE:
+            elif now - since.setdefault(job.external_jobid, now) < UNLISTED_SECONDS:
                 yield job
             else:
                 report_vanished(self, job)
