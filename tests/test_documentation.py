@@ -223,7 +223,8 @@ def fields(kind):
 def test_defaults_are_those_of_the_code():
     judge = {name: fields(Judge)[name] for name in ("temperature", "max_tokens", "retries", "connections")}
     limits = {name: fields(Limits)[name] for name in ("seconds", "memory_mb", "processes")}
-    serving = (ROOT / "rules/serve.smk").read_text(encoding="utf-8")
+    places = ("rules/serve.smk", "scripts/launcher/resources.py")
+    serving = "".join((ROOT / place).read_text(encoding="utf-8") for place in places)
     serving = {key: int(number) for key, number in re.findall(r'serving\.get\("(\w+)", (\d+)\)', serving)}
     assert serving.keys() == {"nodes", "minutes", "start_minutes", "restarts"}
     style = {name: value for name, value in fields(Style).items() if value is not None}
@@ -601,4 +602,4 @@ def test_the_first_days_commands_are_ones(clone):
     for target in set(targets):
         assert plan(clone, "paper", target) == {target: 1, "total": 1}
     for check in re.findall(r"`results/\w+/([\w.]+)`", text):
-        assert check in (clone.folder / "scripts/launcher/preflight.py").read_text(encoding="utf-8")
+        assert check in (clone.folder / "scripts/launcher/preflight/flight.py").read_text(encoding="utf-8")

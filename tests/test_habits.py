@@ -8,8 +8,8 @@ import tomllib
 
 import pytest
 import yaml
-from clones import ROOT
 from aoe import __version__
+from support.clones import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FORMS = sorted(set((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")) - {ROOT / ".github/ISSUE_TEMPLATE/config.yml"})

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from clones import ROOT
+from support.clones import ROOT
 
 FILES = ("Makefile", "requirements.lock", "envs/machine_check.py", "scripts/launcher/clean.py", "results/README.md")
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from clones import ROOT
+from support.clones import ROOT
 
 pytestmark = pytest.mark.workflow
 # what a run leaves beside its rules' outputs
