@@ -45,8 +45,8 @@ class Judge:
     retries: int = 2
     connections: int = 32
 
-    def identity(self):
-        """What a verdict depends on beside the question; the address is not part of it."""
+    def identity(self) -> dict[str, object]:
+        """Return what a verdict depends on beside the question; the address is not part of it."""
         kept = asdict(self)
         for name in ("url", "retries", "connections"):
             del kept[name]
@@ -68,7 +68,7 @@ class Verdict:
     finish: str = "stop"
 
 
-def rating_of(text, finish="stop"):
+def rating_of(text: str, finish: str = "stop") -> float | None:
     """Return the rating that a judge's answer concludes with, from 1 to 10, or None.
 
     A conclusion is the last ``Rating: [[8]]``, else the last ``[[8]]``.  What the judge thought, quoted or cited is no

@@ -16,8 +16,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
+from typing import IO, Any, cast
 
 import psutil
 from aoe import AoeError
@@ -49,6 +52,9 @@ class Limits:
     output: int = 100_000
 
 
+Sandbox = Callable[[str, Limits], list[str]]  # (folder of the program, its Limits) -> command
+
+
 @dataclass(frozen=True)
 class Result:
     """``passed``: the program ended by itself with status 0; ``reason``: else why not; ``output``: the end of it."""
@@ -58,8 +64,8 @@ class Result:
     output: str
 
 
-def find_sandbox(image=None):
-    """The way to run untrusted code here: a function (folder, limits) -> command.
+def find_sandbox(image: str | None = None) -> Sandbox:
+    """Find a way to run untrusted code on this machine.
 
     image: for Docker, or a file for Apptainer; without one, the Python that runs this is used, by bubblewrap.  Raises
     AoeError that says what to install if nothing is there that works.
@@ -93,14 +99,20 @@ def _bubblewraps():
     return list(dict.fromkeys(path for path in found if path))
 
 
-def from_settings(settings):
-    """(the sandbox, its Limits) of a study's ``sandbox``."""
+def from_settings(settings: Mapping[str, Any]) -> tuple[Sandbox, Limits]:
+    """Return the sandbox and its Limits of a study's ``sandbox``."""
     limits = {name: settings[name] for name in ("seconds", "memory_mb", "processes") if name in settings}
     return find_sandbox(settings.get("image")), Limits(**limits)
 
 
-def run(code, sandbox, limits=None, files=None, words=""):
-    """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards.
+def run(
+    code: str,
+    sandbox: Sandbox,
+    limits: Limits | None = None,
+    files: Mapping[str, str] | None = None,
+    words: str = "",
+) -> Result:
+    """Run a Python program in a sandbox; afterwards it and all its processes have ended.
 
     files: name -> text, beside the program in /program; words: its standard input.
     """
@@ -121,10 +133,11 @@ def _watch(command, limits, words):
         env={"PATH": os.environ.get("PATH", os.defpath)},
         start_new_session=True,
     )
+    stdin, stdout = cast(IO[bytes], process.stdin), cast(BufferedReader, process.stdout)
     kept, reason = bytearray(), []
 
     def read():
-        while piece := process.stdout.read1(65536):
+        while piece := stdout.read1(65536):
             kept.extend(piece)
             if len(kept) > limits.output:
                 reason.append("too much output")
@@ -134,8 +147,8 @@ def _watch(command, limits, words):
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(words.encode())
-        process.stdin.close()
+        stdin.write(words.encode())
+        stdin.close()
     deadline = time.monotonic() + limits.seconds
     while not _ends(process):
         if time.monotonic() > deadline:
@@ -147,7 +160,7 @@ def _watch(command, limits, words):
             break
     process.wait()
     reader.join(GRACE)
-    process.stdout.close()
+    stdout.close()
     output = kept[-limits.output :].decode(errors="replace")
     if process.returncode and not reason:
         reason.append(f"status {process.returncode}")

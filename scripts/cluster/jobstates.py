@@ -15,7 +15,7 @@ EXECUTOR = "snakemake_executor_plugin_slurm"
 Query = Callable[[str, Any], Awaitable[tuple[dict[str, str] | None, float | None]]]
 Check = Callable[[Any, Iterable[Any]], AsyncIterator[Any]]  # (executor, jobs) -> those that still run
 
-PATIENCE = 30  # seconds that Slurm does not list a job until it is taken for ended
+UNLISTED_SECONDS = 30  # a job that Slurm does not list for so long has ended
 # states of jobs that have ended, in the executor's words; no job of ours is requeued
 ENDED = {"PREEMPTED": "CANCELLED", "REVOKED": "CANCELLED"}
 
@@ -65,7 +65,7 @@ def in_one_word(state: str) -> str:
 
 
 def finding_vanished(check: Check) -> Check:
-    """Wrap the executor's `check_active_jobs`: report jobs that Slurm has not listed for PATIENCE seconds as ended.
+    """Wrap the executor's `check_active_jobs`: report jobs that Slurm has not listed for UNLISTED_SECONDS as ended.
 
     Slurm forgets a job some minutes after its end (MinJobAge), or when its controller loses its state.  The job's own
     log says whether it had done its work.
@@ -79,7 +79,7 @@ def finding_vanished(check: Check) -> Check:
             if listed is None or job.external_jobid in listed:
                 since.pop(job.external_jobid, None)
                 yield job
-            elif now - since.setdefault(job.external_jobid, now) < PATIENCE:
+            elif now - since.setdefault(job.external_jobid, now) < UNLISTED_SECONDS:
                 yield job
             else:
                 report_vanished(self, job)

@@ -23,7 +23,7 @@ from aoe import AoeError
 
 # Snakemake's Slurm executor calls all jobs of a run by one random UUID, with the site's prefix before it.
 RUN_NAME = re.compile(r"^(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 by default
+CANCEL_SECONDS = 120  # in which Slurm ends a cancelled job; KillWait is 30 by default
 
 
 def check_folder(folder: str | Path) -> None:
@@ -143,7 +143,7 @@ def cancel_left_jobs(folder: str | Path, elsewhere: str | None = None, slurm: bo
         )
     if left:
         subprocess.run(["scancel", *left], check=False)
-    deadline = time.monotonic() + LAST_WORDS
+    deadline = time.monotonic() + CANCEL_SECONDS
     while still := sorted(set(left) & set(_jobs_in(folder, slurm))):
         if time.monotonic() > deadline:
             raise AoeError(f"Jobs of an earlier run do not end: {', '.join(still)}; cancel them with scancel.")

@@ -36,9 +36,9 @@ TITLES = {
 }
 TEMPLATES = Path(__file__).parents[3] / "report"
 SCRIPT = Path(__file__).parents[2] / "preflight.py"
-WAITING = 60  # seconds between two lines on what is still under way
-LAST_LINES = 3  # of what Snakemake says when it fails
-LAST_WORDS = 60  # seconds in which Snakemake ends its jobs when it is interrupted
+PROGRESS_SECONDS = 60  # between two lines on the jobs that are still running
+ERROR_LINES = 3  # of Snakemake's or a command's output that are quoted when it fails
+INTERRUPT_SECONDS = 60  # in which an interrupted Snakemake ends its jobs
 
 
 def title_of(name: str) -> str:
@@ -183,14 +183,14 @@ class Flight:
                 while process.poll() is None:
                     time.sleep(0.2)
                     left = seen()
-                    if left and time.monotonic() - told > WAITING:
+                    if left and time.monotonic() - told > PROGRESS_SECONDS:
                         told = time.monotonic()
                         print(f"  waiting for: {', '.join(left)}", flush=True)
             except KeyboardInterrupt:  # Snakemake was interrupted as well, and ends its jobs
                 self.interrupted = True
                 print("Interrupted; the page says what was found until now.", flush=True)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(LAST_WORDS)
+                    process.wait(INTERRUPT_SECONDS)
             seen()
         said = (self.folder / f"{log}.log").read_bytes()[begin:].decode(errors="replace")
         return process.returncode, said
@@ -230,9 +230,9 @@ def reason_in(said: str) -> str:
     _, failed, output = said.rpartition("\nOutput:")
     lines = [line.strip() for line in (output if failed else said).splitlines() if line.strip()]
     if failed:
-        return " ".join(lines[-LAST_LINES:]) or "its command said nothing."
-    begin = next((number for number, line in enumerate(lines) if "Exception" in line), max(len(lines) - LAST_LINES, 0))
-    return " ".join(lines[begin:][:LAST_LINES]) or "Snakemake said nothing."
+        return " ".join(lines[-ERROR_LINES:]) or "its command said nothing."
+    begin = next((number for number, line in enumerate(lines) if "Exception" in line), max(len(lines) - ERROR_LINES, 0))
+    return " ".join(lines[begin:][:ERROR_LINES]) or "Snakemake said nothing."
 
 
 def reason_of(name: str, said: str) -> str:

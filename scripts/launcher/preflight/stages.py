@@ -17,8 +17,18 @@ STAGES += ["judge", "programs", "score", "figures", "paper"]
 PREFLIGHT = "preflight"
 NAMED_OTHERWISE = {"serve": "answer", "crate": "paper"}  # files of rules -> stages
 # resources of a job that the cluster has to be able to give
-REQUESTED = ("runtime", "mem_mb", "gpu", "gpu_model", "gres", "nodes", "tasks", "slurm_partition", "slurm_account")
-IN_SANDBOX = ("solvable", "programs")
+REQUESTED_RESOURCES = (
+    "runtime",
+    "mem_mb",
+    "gpu",
+    "gpu_model",
+    "gres",
+    "nodes",
+    "tasks",
+    "slurm_partition",
+    "slurm_account",
+)
+SANDBOX_RULES = ("solvable", "programs")
 
 
 def stage_of(rule: Rule) -> str:
@@ -70,7 +80,7 @@ def _checks(stage, rules, workflow, slurm):
         names["judge"] = None
     if served:
         names["server"] = None
-    if any(rule.name in IN_SANDBOX for rule in rules):
+    if any(rule.name in SANDBOX_RULES for rule in rules):
         names["sandbox"] = None
     # without a cluster Snakemake calls every rule local
     submitted = [rule for rule in rules if workflow.local_exec or not workflow.is_local(rule)]
@@ -99,7 +109,7 @@ def requested_by(workflow: Workflow, attempt: int) -> dict[str, dict[str, Any]]:
 
 
 def _resources(rule, workflow, attempt):
-    amounts = {name: _amount(rule, name, attempt) for name in REQUESTED if name in rule.resources}
+    amounts = {name: _amount(rule, name, attempt) for name in REQUESTED_RESOURCES if name in rule.resources}
     cores = _amount(rule, "_cores", attempt) or 1
     if "runtime" in amounts:
         amounts["runtime"] *= members(workflow, rule.name)

@@ -1,6 +1,6 @@
-"""Serve one plan with one, two and more GPUs: what each worker reads, how long a start takes, whether answers agree.
+"""Serve one plan with one, two and more GPUs: bytes read by each worker, seconds until ready, answers that agree.
 
-Usage: python -m performance.ranks FOLDER [--layers 3] [--study paper] [--shapes "1 GPU" "TP 2"] [--table CSV]
+Usage: python -m performance.gpu.ranks FOLDER [--layers 3] [--study paper] [--shapes "1 GPU" "TP 2"] [--table CSV]
 
 FOLDER holds two random models of DeepSeek-V3's own dimensions with few layers, made if they are not there, and what is
 found of each shape.  Kernels and variables are those of the study.  --table: of all that is in the folder.
@@ -11,7 +11,9 @@ import json
 import re
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,12 +24,12 @@ from aoe.merging.recipe import read_recipe
 from aoe.nodes.machine import hardware, in_words, software
 from aoe.serving.server import Server
 from aoe.studies.study import read_content
-from performance.random_models import write_random_checkpoint
+from performance.gpu.random_models import write_random_checkpoint
 
 PARENTS = ("one", "two")
 CONFIG = Path("resources/deepseek-v3/config.json")
 TOKENIZER = Path("resources/mini/r1")
-TOKENS = 32  # of an answer
+ANSWER_TOKENS = 32
 FITTED = {"max-model-len": 1024, "max-num-seqs": 16, "gpu-memory-utilization": 0.8, "enforce-eager": True}
 PROMPTS = [[1, *range(5 + place, 45 + place)] for place in range(16)]  # token ids; the weights are random anyway
 SHAPES = {
@@ -45,31 +47,33 @@ SHAPES = {
 OURS_TO_SET = ("tensor-parallel-size", "pipeline-parallel-size", "enable-expert-parallel")
 
 
-def config_of(layers):
-    """DeepSeek-V3's config.json with so many layers, one of them dense."""
+def config_of(layers: int) -> dict[str, Any]:
+    """Return DeepSeek-V3's config.json with so many layers, one of them dense."""
     fewer = {"num_hidden_layers": layers, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0}
     return json.loads(CONFIG.read_text(encoding="utf-8")) | fewer
 
 
-def plan_of(folder):
-    """Write the plan of half of each parent; returns its path and {name: folder}."""
+def plan_of(folder: Path) -> tuple[Path, dict[str, Path]]:
+    """Write the plan of half of each parent; return its path and {name: folder}."""
     checkpoints = {name: Checkpoint(folder / name, name) for name in PARENTS}
     recipe = {"base": PARENTS[0], "weights": dict.fromkeys(PARENTS, 0.5)}
     make_plan(read_recipe("half", recipe, checkpoints), checkpoints).save(folder / "plan.json")
     return folder / "plan.json", {name: folder / name for name in PARENTS}
 
 
-def greedy(server, ids):
-    """Token ids of the server's greedy continuation of a prompt of token ids."""
-    body = {"model": server.name, "prompt": ids, "temperature": 0, "max_tokens": TOKENS, "ignore_eos": True}
+def greedy(server: Server, ids: Sequence[int]) -> list[int]:
+    """Return the token ids of the server's greedy continuation of a prompt of token ids."""
+    settings = {"model": server.name, "prompt": ids, "temperature": 0, "max_tokens": ANSWER_TOKENS, "ignore_eos": True}
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
-    body = json.dumps(body | {"return_token_ids": True}).encode()
+    body = json.dumps(settings | {"return_token_ids": True}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"{server.url}/completions", body, headers)) as response:
         return json.load(response)["choices"][0]["token_ids"]
 
 
-def served(shape, plan, folders, serving, log):
-    """What is found of a server of a shape: its workers' records, seconds, backends and greedy answers."""
+def served(
+    shape: str, plan: Path, folders: Mapping[str, Path], serving: Mapping[str, Any], log: Path
+) -> dict[str, Any]:
+    """Serve the plan with a shape; return its workers' records, seconds, backends and greedy answers."""
     kept = {key: value for key, value in serving["options"].items() if key not in OURS_TO_SET}
     options = kept | FITTED | SHAPES[shape]
     began = time.perf_counter()
@@ -81,8 +85,8 @@ def served(shape, plan, folders, serving, log):
         return found | {"answers": answers, "again": again, "machine": in_words(hardware()), "software": software()}
 
 
-def table_of(found):
-    """One row a server; answers are compared with those of the first."""
+def table_of(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Make a table of one row a server; answers are compared with those of the first."""
     rows = []
     for one in found:
         workers = one["workers"]
@@ -97,11 +101,12 @@ def table_of(found):
     return pd.DataFrame(rows).round(3)
 
 
-def equal(answers, others):
+def equal(answers: Sequence, others: Sequence) -> int:
+    """Count the answers that are the same."""
     return sum(ours == theirs for ours, theirs in zip(answers, others, strict=True))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=3)

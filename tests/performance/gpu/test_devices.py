@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import yaml
 from aoe.studies.study import read_content
-from performance.devices import DOCS, MEASURES, as_markdown, deviations, mode_of, read_docs
+from performance.gpu.devices import DOCS, MEASURES, as_markdown, deviations, mode_of, read_docs
 from support.clones import ROOT
 
 FOLDER = ROOT / DOCS
-# of 69 differences one beyond 3.5 standard errors would be chance in one of 30 cases, were all alike
-MOST = 3.5
+# if both were alike, one of 69 differences would be beyond this by chance in one of 30 cases
+MAX_STANDARD_ERRORS = 3.5
 
 
 def test_both_devices_agree_within_sampling_error():
@@ -20,7 +20,7 @@ def test_both_devices_agree_within_sampling_error():
     assert list(cpu.index) == list(gpu.index) and len(cpu) == 23
     assert (cpu.questions == gpu.questions).all()
     off = deviations(cpu, gpu)
-    assert off.shape == (23, len(MEASURES)) and off.abs().max().max() < MOST
+    assert off.shape == (23, len(MEASURES)) and off.abs().max().max() < MAX_STANDARD_ERRORS
     assert (off.intelligence.abs() > 0).sum() > 10, "these are two measurements, not one twice"
     for sweep in ("full", "experts"):
         ours, theirs = (

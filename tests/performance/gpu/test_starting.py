@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from performance.starting import told
+from performance.gpu.starting import start_phases
 
 LOG = """\
 Found ulimit of 20000
@@ -20,6 +20,6 @@ Found ulimit of 20000
 def test_where_the_seconds_went():
     began = datetime(2026, 11, 26, 6, 39, 57, 500_000).timestamp()
     phases = {"weights": 0.93, "compiling": 22.09, "graphs": 8, "engine": 41.36}
-    assert told(LOG, began) == pytest.approx({"imports": 9.5, "engine_imports": 7, **phases})
-    assert told(LOG[:22], began) == {}
-    assert told(LOG[:130], began) == pytest.approx({"imports": 9.5})
+    assert start_phases(LOG, began) == pytest.approx({"imports": 9.5, "engine_imports": 7, **phases})
+    assert start_phases(LOG[:22], began) == {}
+    assert start_phases(LOG[:130], began) == pytest.approx({"imports": 9.5})

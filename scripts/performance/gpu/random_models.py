@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +14,14 @@ from aoe.checkpoints.inventory import inventory
 from aoe.numerics import fp8
 from aoe.numerics.kernels import FP8
 
-SHARD = 4 << 30  # bytes of weights, about
+SHARD_BYTES = 4 << 30  # of weights, about
 SPREAD = 0.02  # standard deviation of a projection's weights
 TOKENIZER = "tokenizer*.json"
 
 
-def write_random_checkpoint(config, folder, seed, tokenizer, device="cpu"):
+def write_random_checkpoint(
+    config: Mapping, folder: Path | str, seed: int, tokenizer: Path | str, device: str = "cpu"
+) -> None:
     """Write the checkpoint that a config.json (a dict) describes, with scales in a shard of their own.
 
     seed: of its weights; tokenizer: a folder whose tokenizer it gets; device: where torch draws the weights.
@@ -36,7 +39,7 @@ def write_random_checkpoint(config, folder, seed, tokenizer, device="cpu"):
         part[name], size = tensor.cpu(), size + tensor.nbytes
         if scale is not None:
             scales[scale_of(name)] = scale.cpu()
-        if size > SHARD or place == len(entries) - 1:
+        if size > SHARD_BYTES or place == len(entries) - 1:
             number += 1
             weight_map |= _save(part, folder / f"model-{number:05}.safetensors")
             part, size = {}, 0

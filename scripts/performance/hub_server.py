@@ -1,4 +1,4 @@
-"""The tests' Hub on loopback in a process of its own: python -m performance.server {repo: folder, as JSON}.
+"""The tests' Hub on loopback in a process of its own: python -m performance.hub_server {repo: folder, as JSON}.
 
 Digests of large files are those that their names map to in the folder's ``digests.json``, so that none is read.
 """
