@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from aoe import norms
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
@@ -96,7 +97,7 @@ def difference_on(
         ),
     ]
     for ours, theirs in zip(measured["cuda"], measured["cpu"], strict=True):
-        for space in ("normalized", "frobenius", "codes", "relative"):
+        for space in norms.names():
             assert math.isclose(ours[space], theirs[space], rel_tol=1e-6), (ours["tensor"], space)
     return rows
 
