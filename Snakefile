@@ -27,12 +27,12 @@ if run.timed:
     include: "rules/latency.smk"
 
 
-if "mt_bench" in benchmarks:
+if run.judged:
 
     include: "rules/judge.smk"
 
 
-if "bigcodebench" in benchmarks:
+if run.sandboxed:
 
     include: "rules/programs.smk"
 
@@ -55,3 +55,6 @@ rule all:
 
 for every in workflow.rules:
     every.resources["turn"] = jobs.turn
+
+# What every rule's script executes, in the params of the rule.
+code.attach()

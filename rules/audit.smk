@@ -1,4 +1,4 @@
-# Is a published model what it says it is, and which recipe do its weights reveal?  `snakemake audit`
+# Compare an audited model with its parents and with its claimed recipe, and recover the recipe: `snakemake audit`.
 
 
 localrules:
@@ -26,7 +26,7 @@ rule audit_shard:
         checkpoints=audits.checkpoints,
         revisions=audits.revisions,
     message:
-        "Find the parents of the weights in {wildcards.audit}'s {wildcards.shard}"
+        "Find the parents of the weights of {wildcards.audit}, {wildcards.shard}"
     script:
         "../scripts/audit_shard.py"
 
@@ -58,7 +58,7 @@ rule audit_verdict:
         revisions=audits.revisions,
         digests=audits.digests,
     message:
-        "Audit {wildcards.audit}: the recipe behind it, and the verdict"
+        "Recover the recipe of {wildcards.audit}, and give the verdict"
     script:
         "../scripts/audit_verdict.py"
 
@@ -88,7 +88,7 @@ rule audit_map:
         settings=audits.settings,
         labels=audits.labels,
     message:
-        "Map of {wildcards.audit}: which parent, in which layer and group"
+        "Draw the map of {wildcards.audit}: its parents by layer and group"
     script:
         "../scripts/audit_map.py"
 
@@ -121,12 +121,12 @@ rule audit_page:
     params:
         labels=audits.labels,
     message:
-        "Page of the audit {wildcards.audit}"
+        "Write the page of the audit {wildcards.audit}"
     script:
         "../scripts/audit_page.py"
 
 
-# Fails unless everything is verified, so that scripts can ask; the pages are there in any case.
+# Fails unless everything is verified, for use in scripts.  The pages are written in any case.
 rule audit:
     input:
         audits.files(),

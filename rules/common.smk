@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from aoe.document.figures import figures_of
 from launcher.answers import Answers
 from launcher.audits import Audits, show_verdicts
+from launcher.code.watch import CodeWatch
 from launcher.cost import show_cost
 from launcher.document import Document
 from launcher.inputs import Inputs
@@ -27,7 +28,8 @@ audits = Audits(run, inputs)
 document = Document(run)
 targets = Targets(run, inputs, audits)
 trials = Trials(run)
-lifecycle = Lifecycle(workflow, run, inputs)
+code = CodeWatch(workflow, run)
+lifecycle = Lifecycle(workflow, run, inputs, code)
 jobs = JobResources(workflow, config)
 memory, minutes, gpus = jobs.memory, jobs.minutes, jobs.gpus
 

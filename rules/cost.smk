@@ -1,11 +1,11 @@
-# What a study takes, before anybody submits it: `snakemake --profile slurm cost`.
+# Estimate the resources of a study before it is submitted: `snakemake --profile slurm cost`.
 
 
 localrules:
     cost,
 
 
-# In the launcher's own environment: it asks Snakemake.
+# Runs in the launcher's own environment, because it queries Snakemake.
 rule cost:
     log:
         results.path("cost.txt"),

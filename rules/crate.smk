@@ -1,4 +1,4 @@
-# A finished study as one file that says how it was made: a Workflow Run RO-Crate.  `snakemake crate`
+# Pack a finished study with its provenance into one file, a Workflow Run RO-Crate: `snakemake crate`.
 from snakemake import __version__ as snakemake_release
 
 
@@ -21,6 +21,6 @@ rule crate:
         snakemake=snakemake_release,
         agent=config.get("agent"),
     message:
-        "Pack the study with all that says how it was made"
+        "Pack the study with its provenance"
     script:
         "../scripts/crate.py"

@@ -1,4 +1,4 @@
-# How much do the parents differ, tensor by tensor?
+# Measure the differences of the parents, tensor by tensor.
 
 
 rule diff:

@@ -1,5 +1,5 @@
-# Lock the files, and fetch them: lock once, then outlines (a few MB), then whole files, several at a time.
-# The rule `lock` never overwrites the lock that a study names: it writes a new one, to be looked at and copied there.
+# Lock the files and fetch them: the lock once, then the outlines (a few MB), then whole files, several at a time.
+# The rule `lock` never overwrites the lock that a study names.  It writes a new one, to be reviewed and copied there.
 
 import time
 
@@ -7,7 +7,7 @@ from aoe.acquiring.transfer import STALL_SECONDS
 
 if config["network"] == "launcher":
 
-    # a cluster's compute nodes often have no network
+    # compute nodes of clusters often have no network
     localrules:
         lock,
         outline,
@@ -34,7 +34,7 @@ rule lock:
         inputs=inputs.to_lock(),
         unions=study.unions(),
         old=study.content["lock"],
-        asked=time.time(),  # differs every time, so that asking again always looks again
+        asked=time.time(),  # differs every time, so that the rule always runs again
     message:
         "Lock the files of all models and datasets"
     script:
@@ -64,7 +64,7 @@ rule outline:
         reference=study.reference if study.asks else None,
         unions=study.unions(),
     message:
-        "Fetch configs, indices and shard headers: do the models fit together?"
+        "Fetch configs, indices and shard headers, and check that the models match"
     script:
         "../scripts/outline.py"
 
@@ -89,7 +89,7 @@ rule download:
         source=inputs.source,
         commit=inputs.commit,
         directory=inputs.directory,
-        facts=inputs.facts,
+        facts=inputs.file_entry,
         lost=inputs.lost,
     message:
         "Fetch {wildcards.file} of {wildcards.name}"
@@ -97,7 +97,7 @@ rule download:
         "../scripts/download.py"
 
 
-# Everything that has to be fetched, for a machine with network: `snakemake --cores 8 fetch`.
+# Fetch everything that the study needs, on a machine with network: `snakemake --cores 8 fetch`.
 rule fetch:
     input:
         inputs.all_records,

@@ -1,7 +1,8 @@
-# MT-Bench's answers are graded by a judge: a model of the study, served in this job, or an endpoint elsewhere.
+# A judge grades the answers to some benchmarks: a model of the study, served in this job, or an endpoint elsewhere.
 # Verdicts are kept by the hash of what was asked, so only new answers are judged.
 
 judge = study.content["judge"]
+judged = " and ".join(run.titles(run.judged))
 
 
 # An endpoint elsewhere is asked from where the network is, and needs no GPU.
@@ -17,14 +18,16 @@ elif config["network"] == "launcher":
 rule judge:
     input:
         unpack(answers.needed_to_judge),
-        answers=collect("results/{{study}}/answers/{variant}/mt_bench.eval", variant=study.variants),
+        answers=collect(
+            "results/{{study}}/answers/{variant}/{benchmark}.eval", variant=study.variants, benchmark=run.judged
+        ),
     output:
         judgements="results/{study}/judgements.parquet",
         judge=report(
             "results/{study}/judge.csv",
             caption="../report/judge.rst",
             category="Tables",
-            labels={"table": "The judge of MT-Bench"},
+            labels={"table": f"The judge of {judged}"},
         ),
     log:
         job="results/{study}/logs/judge.log",
@@ -38,11 +41,11 @@ rule judge:
         judge=judge,
         revisions=answers.judge_revisions,
         checkpoints=answers.judge_checkpoints,
-        dataset=answers.datasets,
-        benchmark=benchmarks.get("mt_bench"),
+        datasets=answers.datasets,
+        benchmarks=answers.settings_of(run.judged),
         serving=answers.server,
         verdicts="results/{study}/verdicts",
     message:
-        "Judge the answers to MT-Bench"
+        f"Judge the answers to {judged}"
     script:
         "../scripts/judge.py"

@@ -1,10 +1,10 @@
-# How fast variants answer the same queue of questions, and with how much energy; nothing else may run beside it.
+# Measure speed and energy of the variants on the same queue of questions.  No other job may run meanwhile.
 
 
 rule latency:
     input:
         unpack(answers.needed),
-        # what the server is given is compared with what the answers are from, which are no reason to measure anew
+        # the server's weights are compared with those behind the answers; new answers trigger no new measurement
         answered=ancient("results/{study}/answers/{variant}/machine.json"),
     output:
         "results/{study}/latency/{variant}.csv",

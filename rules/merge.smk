@@ -1,4 +1,4 @@
-# A recipe becomes a plan; the plan of an exported variant becomes files, the others' are executed while vLLM loads.
+# Turn recipes into plans.  Exported variants are written as files; the others are merged while vLLM loads them.
 
 
 rule plan:

@@ -1,6 +1,6 @@
-# Train the mini family anew: `snakemake mini_family`, about eight minutes on one GPU.
-# The studies read the family that is shipped in resources/mini, which is no rule's output, so that they never start a
-# training; to ship another one, copy results/mini_family/{parent} there and lock it.
+# Train the mini family: `snakemake mini_family`, about eight minutes on one GPU.
+# The studies read the family in resources/mini, which is no rule's output, so they never start a training.  To ship
+# a new family, copy results/mini_family/{parent} there and lock it.
 
 from launcher.run import read_strictly
 
@@ -31,6 +31,8 @@ rule mini_base:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],
         recipe=MINI_FAMILY["base"],
+    message:
+        "Train the base model of the mini family"
     script:
         "../scripts/mini_base.py"
 
@@ -58,5 +60,7 @@ rule mini_parent:
         seed=MINI_FAMILY["seed"],
         architecture=MINI_FAMILY["architecture"],
         recipe=lambda wildcards: MINI_FAMILY["parents"][wildcards.parent],
+    message:
+        "Train {wildcards.parent} of the mini family"
     script:
         "../scripts/mini_parent.py"

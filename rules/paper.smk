@@ -1,4 +1,4 @@
-# From results to what people read: the claims, the document, the entry page.  No rule here needs a model or a GPU.
+# Write the claims, the document and the entry page from the results.  No rule here needs a model or a GPU.
 
 
 rule claims:
@@ -65,7 +65,7 @@ rule facts:
         audits=study.audits,
         labels=document.labels,
     message:
-        "Gather the document's numbers"
+        "Collect the numbers of the document"
     script:
         "../scripts/facts.py"
 
@@ -121,6 +121,6 @@ rule index:
         disk_mb=100,
         runtime=minutes(10),
     message:
-        "Make the entry page"
+        "Write the entry page"
     script:
         "../scripts/index.py"

@@ -1,8 +1,8 @@
-# Everything that the study will need, tried in minutes on the machine or cluster itself, before anything is fetched:
-# `snakemake --profile slurm preflight`.  launcher.preflight.flight has these jobs run, and makes a page of them.
+# Check what the study will need, in minutes, on the machine or cluster itself, before anything is fetched:
+# `snakemake --profile slurm preflight`.  launcher.preflight.flight runs these jobs and writes a page of their results.
 
 
-# Ready or not, as its status says: 0 if everything is.
+# Exits with status 0 if everything is ready.
 rule preflight:
     log:
         trials.file("preflight.log"),
@@ -42,7 +42,7 @@ for environment, scripts in scripts_of(workflow).items():
             file=f"envs/{environment}.yaml",
             scripts=scripts,
         message:
-            f"Import what scripts want of {environment}"
+            f"Import the modules that scripts need from {environment}"
         script:
             "../scripts/preflight_environment.py"
 
@@ -93,7 +93,7 @@ rule preflight_network:
         inputs=trials.inputs,
         judge=None,
     message:
-        "Ask for every repository of the study"
+        "Query every repository of the study"
     script:
         "../scripts/preflight_network.py"
 
@@ -110,7 +110,7 @@ if trials.judge_elsewhere():
             inputs={},
             judge=trials.judge_elsewhere(),
         message:
-            "Ask for the judge elsewhere"
+            "Query the external judge"
 
     if config["network"] == "launcher":
 
@@ -141,7 +141,7 @@ if study.asks:
             "../scripts/preflight_server.py"
 
 
-if "bigcodebench" in benchmarks:
+if run.sandboxed:
 
     rule preflight_sandbox:
         output:

@@ -1,4 +1,4 @@
-# Answers to BigCodeBench are programs that nobody has read: they are run here, in a sandbox, and nowhere else.
+# Answers to some benchmarks are programs that nobody has read: they are run here, in a sandbox, and nowhere else.
 
 sandbox = study.content.get("sandbox", {})
 sandbox_threads = sandbox.get("threads", 1)
@@ -22,17 +22,18 @@ rule solvable:
         runtime=minutes(720),
     params:
         sandbox=sandbox,
-        dataset=answers.programs_dataset,
+        benchmarks=answers.settings_of(run.sandboxed),
+        datasets=answers.programs_datasets,
         revisions=answers.programs_revisions,
     message:
-        "Run BigCodeBench's own solutions in the sandbox"
+        "Run the tasks' own solutions in the sandbox"
     script:
         "../scripts/solvable.py"
 
 
 rule programs:
     input:
-        answers="results/{study}/answers/{variant}/bigcodebench.eval",
+        answers=collect("results/{{study}}/answers/{{variant}}/{benchmark}.eval", benchmark=run.sandboxed),
         solvable="results/{study}/programs/solvable.json",
     output:
         "results/{study}/programs/{variant}.parquet",

@@ -1,11 +1,11 @@
-# One job serves one variant with vLLM, puts every question to it, and stops the server.
+# Serve one variant with vLLM, ask it all questions, and stop the server: one job per variant.
 
 serving = answers.serving
 serving_environment = f"../envs/serving_{serving['flavour']}.yaml"
 server_resources = jobs.server(serving)
 
 
-# Before the first server starts: every benchmark, and its grader, must be able to read its dataset.
+# Read every dataset with its benchmark and its grader before the first server starts.
 rule questions:
     input:
         inputs.verified(run.datasets),

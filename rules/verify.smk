@@ -1,15 +1,15 @@
-# Compare every file with the lock.  Nothing else reads a model before it is verified.
+# Compare every file with the lock.  No other rule reads a model before.
 
 
 rule verify_input:
     input:
         inputs.records,
     output:
-        # kept while the job runs: one that fails must not make everything that was built on the old one be built again
+        # `update` keeps the file while the job runs: a failed job must not rebuild everything that depends on it
         update("results/{study}/verified/{name}.json"),
     log:
         "results/{study}/logs/verify/{name}.log",
-    # before anything else that is ready: a bad file should end the run before a server starts
+    # before all other ready jobs: a bad file should end the run before a server starts
     priority: 100
     conda:
         "../envs/tensors.yaml"
@@ -20,24 +20,24 @@ rule verify_input:
         runtime=minutes(240),
     params:
         directory=inputs.directory,
-        files=inputs.needed_facts,
+        files=inputs.needed_entries,
         receipts="results/{study}/receipts/{name}",
         doubtful=inputs.doubtful,
         audited=inputs.is_audited,
     message:
-        "Verify {wildcards.name}: sizes, digests and shard headers"
+        "Verify sizes, digests and shard headers of {wildcards.name}"
     script:
         "../scripts/verify_input.py"
 
 
-# A parent of which a recipe needs some shards only, by a run that needs no others.
+# Verify only the shards of a parent that a recipe needs, in a run that needs no others.
 use rule verify_input as verify_part with:
     output:
         update("results/{study}/verified_for/{variant}/{name}.json"),
     log:
         "results/{study}/logs/verify/{variant}/{name}.log",
     message:
-        "Verify what {wildcards.variant} needs of {wildcards.name}"
+        "Verify the files of {wildcards.name} that {wildcards.variant} needs"
 
 
 rule verify:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.nodes.machine import commit, hardware, software
@@ -11,14 +12,18 @@ from aoe.serving.loaded import check_same
 from aoe.serving.sampling import NEUTRAL_OPTIONS, end_ids, sampled_with, with_ends
 from aoe.serving.servable import check_template
 from aoe.serving.templates import template_of
-from benchmarks.asking import ask
 from benchmarks.catalog import task_of
 from benchmarks.prompts import Renderer, look
+from benchmarks.runner import ask
+from job.code import record_code
 from job.logging import logged
 from job.server import server_of, settings_of
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake, snakemake
 
-def digest(job):
+
+def digest(job: "Snakemake") -> str:
     """Of all that the answers depend on: what is left of another job's is not taken for this one's."""
     recipes = [
         Path(job.input.get(kind)).read_text(encoding="utf-8") for kind in ("plan", "merged") if job.input.get(kind)
@@ -27,7 +32,7 @@ def digest(job):
     return hashlib.sha256(json.dumps([recipes, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_unchanged(loaded, note):
+def check_unchanged(loaded: list[dict[str, Any]], note: Path) -> None:
     """Compare what a server was given, and holds, with what an earlier one of these answers did, as noted in a file."""
     if note.exists():
         check_same(json.loads(note.read_text(encoding="utf-8")), loaded)
@@ -41,6 +46,7 @@ with logged(snakemake.log.job):
     benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
+    record_code(snakemake, resumed=unfinished.exists())
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]
@@ -64,7 +70,7 @@ with logged(snakemake.log.job):
                 print(f"{error}\nThe server has died; the next one goes on with what is not answered.")
     for name, log in logs.items():
         Path(log).rename(folder / f"{name}.eval")
-    ran_on = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
+    ran_on: dict[str, Any] = {"machine": hardware(), "software": software(), "commit": commit(), "backends": backends}
     ran_on |= {"settings": settings_of(server), "loaded": loaded}
     ran_on |= {"sampling": {name: sampled_with(name, settings, options) for name, settings in benchmarks.items()}}
     ran_on |= {"prompts": prompts}

@@ -1,5 +1,8 @@
 """Map of an audit: from which parent is what, layer by layer and group by group, in the parents' colours."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch, Rectangle
@@ -7,6 +10,9 @@ from aoe.checkpoints.architecture import TensorGroup
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 PAPER = "#f2f2f2"
 DISTINCT = 10  # colours of the palette for people who do not see all of them
@@ -20,7 +26,7 @@ SPECIAL = {  # origin: (face, hatch, legend)
 }
 
 
-def blend(row, colours):
+def blend(row: Mapping[str, Any], colours: Mapping[str, tuple[float, float, float]]) -> tuple[float, ...]:
     """The parents' colours, mixed by their λ."""
     shares = {parent: max(row[f"lambda_{parent}"], 0.0) for parent in colours}
     total = sum(shares.values()) or 1.0
@@ -54,10 +60,10 @@ with logged(snakemake.log[0]):
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     handles = [Patch(facecolor=colour) for colour in colours.values()]
-    shown = [labels[parent] for parent in colours]
+    names = [labels[parent] for parent in colours]
     for origin, (face, hatch, label) in SPECIAL.items():
         if origin in set(table.origin):
             handles.append(Patch(facecolor=face, hatch=hatch, edgecolor="#555555"))
-            shown.append(label)
-    drawing.legend(figure, handles, shown, 16, 3, loc="outside lower center", ncols=3)
+            names.append(label)
+    drawing.legend(figure, handles, names, 16, 3, loc="outside lower center", ncols=3)
     drawing.save(figure, table, snakemake.output)

@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 from aoe.files.tables import read_table
 from job.logging import logged
 
-MOST = 500  # deviations that are listed; the CSV beside the page has all
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+LISTED_DEVIATIONS = 500  # at most; the CSV beside the page has all
 
 with logged(snakemake.log[0]):
     folder = Path(snakemake.input.template).parent
@@ -22,7 +26,7 @@ with logged(snakemake.log[0]):
         recipe=Path(snakemake.input.recipe).read_text(encoding="utf-8"),
         lambdas=read_table(snakemake.input.lambdas, numbers=["weights"]).to_dict("records"),
         deviations=read_table(snakemake.input.deviations).to_dict("records"),
-        most=MOST,
+        most=LISTED_DEVIATIONS,
         **json.loads(Path(snakemake.input.audit).read_text(encoding="utf-8")),
     )
     Path(snakemake.output[0]).write_text(page, encoding="utf-8")

@@ -1,11 +1,17 @@
 """Where are the weights of one published shard from?"""
 
-from aoe.audit.attribution import Audit, Tolerance
+from typing import TYPE_CHECKING
+
+from aoe.audit.attribution import Audit
+from aoe.audit.comparison import Tolerance
 from aoe.audit.table import to_frame
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table
 from aoe.merging.plan import Plan
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     settings, checkpoints = snakemake.params.settings, snakemake.params.checkpoints

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
@@ -13,6 +14,9 @@ from aoe.audit.verdict import judge, lambda_table, map_table
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import read_table, write_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 DEVIATIONS = ["tensor", "group", "layer", "status", "what"]
 LAMBDAS = ["group", "layer", "parent", "weights", "median", "lowest", "highest", "widest_interval"]

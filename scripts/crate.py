@@ -1,7 +1,12 @@
 """Pack a finished study: workflow, configuration, results, raw answers and logs in one RO-Crate."""
 
+from typing import TYPE_CHECKING
+
 from aoe.document.crate import write_crate
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     packed = write_crate(

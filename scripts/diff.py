@@ -1,10 +1,15 @@
 """Measure the differences between two checkpoints for the weights of one shard."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table
 from aoe.merging.difference import COLUMNS, shard_differences
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     base = Checkpoint(snakemake.params.base, snakemake.wildcards.base)

@@ -3,13 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.acquiring.fetching import Progress, fetch
 from aoe.acquiring.sources import open_source
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
-def say(text):
+
+def say(text: str) -> None:
     print(text)
     print(text, file=sys.__stderr__)
 

@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe import __version__
+from aoe.benchmarks import title_of
 from aoe.document import paper
-from aoe.document.findings import benchmark_name, listed
+from aoe.document.findings import listed
 from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_table
 from aoe.nodes.machine import software
+from aoe.norms import norm
+from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     study, settings = snakemake.params.study, snakemake.params.settings
@@ -31,7 +38,7 @@ with logged(snakemake.log[0]):
         "deltas": deltas,
         "norms": norms,
         "audits": paper.audits(folder, snakemake.params.audits, snakemake.params.labels),
-        "norm": paper.SPACES[settings["space"]] if "space" in settings else None,
+        "norm": norm(settings["space"]).text if "space" in settings else None,
         "software": software(("numpy", "pandas", "scipy", "matplotlib", "seaborn")),
         "machines": paper.machines(
             [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.machines]
@@ -53,7 +60,7 @@ with logged(snakemake.log[0]):
             "transitions": paper.transitions(fitted),
             "unreadable": paper.unreadable(read_table(folder / "unreadable.csv"), snakemake.params.labels),
             "benchmarks": paper.benchmarks(snakemake.params.benchmarks, scores),
-            "intelligence": listed(map(benchmark_name, settings["intelligence"])),
+            "intelligence": listed(map(title_of, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
     if settings["timed"]:

@@ -1,8 +1,13 @@
 """Speed and energy of all variants: of every measure the median over the repeated queues, and its ends."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from aoe.files.tables import read_table, write_table
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 QUEUE = ["variant", "at_once"]
 

@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.acquiring.fetching import lock_all
 from aoe.acquiring.lock import compare, format_lock, resolved
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     entries, told = [], []

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.acquiring.fetching import fetch, fetch_outline
 from aoe.acquiring.lock import read_lock
@@ -15,6 +16,9 @@ from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.serving.servable import TOKENIZER, end_think_id
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     models, directories = snakemake.params.models, snakemake.params.directories

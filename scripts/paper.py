@@ -3,17 +3,21 @@
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import typst
 from aoe import AoeWarning
 from aoe.document.letters import is_seen, without_font
 from job.logging import logged
 
-# this standard forbids boxes in the place of letters
-PROBE, WITHOUT_BOXES = b'#set text(font: "Libertinus Serif")\n#sys.inputs.letters', ["a-2b"]
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+PROBE = b'#set text(font: "Libertinus Serif")\n#sys.inputs.letters'
+WITHOUT_BOXES: Final = "a-2b"  # the standard that forbids boxes in the place of letters
 
 
-def lacking(letters, fonts):
+def lacking(letters: str, fonts: typst.Fonts) -> list[str]:
     """Those of some letters, sorted, that no font has.  fonts: a typst.Fonts."""
 
     def shown(some):
@@ -38,7 +42,8 @@ with logged(snakemake.log[0]):
         fonts = typst.Fonts(include_system_fonts=True)
         if boxes := lacking(text, fonts):
             warnings.warn(without_font(snakemake.output.pdf, boxes), AoeWarning, stacklevel=1)
-    for path, kind in ((snakemake.output.pdf, "pdf"), (snakemake.output.html, "html")):
+    outputs: dict[Literal["pdf", "html"], str] = {"pdf": snakemake.output.pdf, "html": snakemake.output.html}
+    for kind, path in outputs.items():
         inputs = {"facts": f"/{snakemake.input.facts}", "format": kind}
         made = typst.compile(snakemake.input.template, root=".", format=kind, sys_inputs=inputs, font_paths=fonts)
         if kind == "html":

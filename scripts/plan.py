@@ -1,12 +1,19 @@
 """Apply a variant's recipe to the tensors of its parents."""
 
+from typing import TYPE_CHECKING
+
 from aoe.acquiring.together import check
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
+from job.code import record_code
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
 with logged(snakemake.log[0]):
+    record_code(snakemake)
     recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)
     parents = {name: Checkpoint(snakemake.params.checkpoints[name], name) for name in recipe.parents}
     union = {"who": f"The variant {snakemake.wildcards.variant}", "models": recipe.parents, "mixed": True}

@@ -3,9 +3,13 @@
 import ast
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.nodes.readiness import trying
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 
 def imported(script):

@@ -3,23 +3,29 @@
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.acquiring.access import check_access
-from aoe.nodes.readiness import trying
+from aoe.nodes.readiness import Check, trying
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
-def denied(name):
+
+def denied(name: str) -> str | None:
     """Why a model or dataset cannot be had, or None."""
     try:
         check_access(name, **snakemake.params.inputs[name])
     except AoeError as error:
         return str(error)
+    return None
 
 
-def ask_judge(check, judge):
+def ask_judge(check: Check, judge: Mapping[str, Any]) -> None:
     """An endpoint lists its models to whoever has the key."""
     variable = judge.get("key_variable", "JUDGE_API_KEY")
     if variable not in os.environ:

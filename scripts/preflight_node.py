@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import Merge
@@ -11,14 +12,17 @@ from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
 from aoe.merging.shard_writer import write_shard
 from aoe.nodes.probing import free_mib
-from aoe.nodes.readiness import trying
+from aoe.nodes.readiness import Check, trying
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 SLOW_CLOCK = 5  # seconds between the clocks of the node and the file system, by which Snakemake takes files for old
 LEAST = 100  # MiB that a job can write
 
 
-def look_at_clock(check, folder):
+def look_at_clock(check: Check, folder: Path) -> None:
     """Files get their times from the file system's server, and Snakemake compares them."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         apart = os.stat(file.name).st_mtime - time.time()

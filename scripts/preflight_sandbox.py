@@ -1,8 +1,13 @@
 """Is there a sandbox for answers that are programs?"""
 
+from typing import TYPE_CHECKING
+
 from aoe.nodes.readiness import trying
 from benchmarks.sandbox import from_settings, run
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with (
     logged(snakemake.log[0]),

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inspect_ai.log import read_eval_log
 from aoe.checkpoints.checkpoint import Checkpoint
@@ -13,10 +14,13 @@ from aoe.nodes.machine import hardware, in_words
 from aoe.nodes.readiness import trying
 from aoe.nodes.trial import too_narrow, trial_options, world
 from aoe.serving.server import Server
-from benchmarks.asking import ask
 from benchmarks.catalog import scored_rows, task_of
+from benchmarks.runner import ask
 from job.logging import logged
 from job.server import wanted_of
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 NAME = "trial"
 WEIGHTS = (0.25, 0.75)  # of the base and the other parent: a mixture that answers as well as the other
@@ -24,7 +28,7 @@ QUESTIONS = {"questions": 16, "seed": 1}
 LEAST_RIGHT = 0.5  # of the answers; the mixture has 0.97, by vLLM on CPUs and on NVIDIA's GPUs
 
 
-def share_right(server, folder):
+def share_right(server: Server, folder: str) -> float:
     """The share of arithmetic questions that a server answers rightly."""
     task = task_of("arithmetic", QUESTIONS)
     logs = ask([task], NAME, server.url, server.key, QUESTIONS["questions"], folder)

@@ -20,6 +20,7 @@ from aoe.merging.plan import Plan, make_plan
 from aoe.numerics.slabs import slabs
 from aoe.studies.study import read_study
 from launcher.cost import planned_jobs
+from launcher.schemas import read_schema
 
 STUDY = "rehearsal"
 SHARDS = 163  # of DeepSeek-V3 on the Hub
@@ -52,9 +53,7 @@ def write_parents(study, config):
 
 
 def rehearse(config):
-    study = read_study(
-        STUDY, "config/studies", json.loads(Path("config/schemas/study.schema.json").read_text(encoding="utf-8"))
-    )
+    study = read_study(STUDY, "config/studies", read_schema("study"))
     with timed("parameters") as result:
         count = count_parameters(config)
         result.append(f"{count.total:,}, {count.active:,} of them active, and {count.mtp:,} of MTP layers")
@@ -70,7 +69,7 @@ def rehearse(config):
                 verify_size(parents[entry.name].directory / file, facts)
             check_structure(parents[entry.name])
         result.append(", ".join(f"{len(parent.files):,} tensors of {name}" for name, parent in parents.items()))
-    for variant in (name for name in study.variants if study.published(name)):
+    for variant in (name for name in study.variants if study.is_exported(name)):
         with timed(f"plan of {variant}") as result:
             plan = make_plan(study.variants[variant], parents)
             path = Path(f"results/{STUDY}/parents/{variant}.plan.json")

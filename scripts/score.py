@@ -1,6 +1,7 @@
 """Score a variant's raw answers: one row a question and turn."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -9,18 +10,22 @@ from aoe.serving.servable import end_think_id
 from benchmarks.catalog import scored_rows
 from job.logging import logged
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
-def marks_of(path, variant):
+
+def marks_of(path, variant, benchmark):
     """{(question, sample, turn): mark or None}, as a judge or the sandbox gave them."""
     table = read_table(path)
-    if "variant" in table:
-        table = table[table.variant == variant]
+    for column, value in {"variant": variant, "benchmark": benchmark}.items():
+        if column in table:  # tables of one benchmark do not name it
+            table = table[table[column] == value]
     return {(row.question, row.sample, row.turn): None if pd.isna(row.mark) else row.mark for row in table.itertuples()}
 
 
 with logged(snakemake.log[0]):
     variant, end_think = snakemake.wildcards.variant, end_think_id(snakemake.params.tokenizer)
-    marks = {benchmark: marks_of(path, variant) for benchmark, path in snakemake.params.marks.items()}
+    marks = {benchmark: marks_of(path, variant, benchmark) for benchmark, path in snakemake.params.marks.items()}
     rows = []
     for path in snakemake.input.answers:
         found = scored_rows(read_eval_log(path), end_think, marks.get(Path(path).stem))

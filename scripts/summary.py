@@ -1,8 +1,13 @@
 """Summarize all variants, compare them on the same questions, and fit the transitions over λ2."""
 
+from typing import TYPE_CHECKING
+
 from aoe.files.tables import read_table, write_table
 from aoe.scores.summary import categories, compare, fit_transitions, summarize, unreadable
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     scores = read_table(snakemake.input[0])

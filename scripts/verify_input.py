@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aoe.acquiring.together import check_stored
 from aoe.acquiring.verification import verify
 from aoe.checkpoints.checkpoint import Checkpoint
 from job.logging import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     name, directory, files = snakemake.wildcards.name, snakemake.params.directory, snakemake.params.files

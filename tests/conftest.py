@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from support.checkpoints import stored, weights, write_checkpoint
 from support.hub import Hub
 

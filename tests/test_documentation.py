@@ -4,23 +4,31 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from transformers import DeepseekV3Config
-from aoe.audit.attribution import Tolerance
+from aoe import norms
+from aoe.audit.comparison import Tolerance
+from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
-from benchmarks.catalog import BENCHMARKS
+from benchmarks import registry
 from benchmarks.judging import Judge
+from benchmarks.registry import Benchmark, Compared
 from benchmarks.sandbox import Limits
+from documentation.pages import MARKED
+from launcher.schemas import read_schema
 from mini_family import training
 from mini_family.language import Style
 from support.clones import ROOT, Clone
+from support.scripted import Reply, Scripted
 
 CONFIG = ROOT / "config/README.md"
 README = ROOT / "README.md"
@@ -30,14 +38,13 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 GENERATED = {ROOT / "docs/benchmarks.md", ROOT / "docs/gpu.md"}
 PAGES = [README, ROOT / "CONTRIBUTING.md", CONFIG, *(page for page in DOCS if page not in GENERATED)]
 MOST_WORDS = 2000  # of the README, as `wc -w` counts
-SCHEMAS = {
-    name: json.loads((ROOT / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
-    for name in ("config", "study", "lock")
-}
+SCHEMAS = {name: read_schema(name) for name in ("config", "study", "lock")}
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 FAMILY = yaml.safe_load((ROOT / "config/mini_family.yaml").read_text(encoding="utf-8"))
 # $defs of the study's schema -> the sections that describe them
 DEFINED_IN = {"subset": "variants", "benchmark": "benchmarks"}
+# what stands in tables that come from registries
+GENERATED_TABLES = "".join(found[3] for found in MARKED.finditer(CONFIG.read_text(encoding="utf-8")))
 COLUMNS = ["key", "type, unit", "default", "meaning"]
 # what readers make while they follow a page
 MADE = {
@@ -50,12 +57,13 @@ MADE = {
     "config/studies/olmoe.yaml",
     "config/studies/olmoe.lock.json",
     "config/studies/NAME.lock.json",
+    "scripts/aoe/checkpoints/architectures/olmoe.py",
+    "tests/aoe/checkpoints/architectures/test_olmoe.py",
     "scripts/aoe/document/figures/figure10.py",
     "tests/aoe/document/figures/test_figure10.py",
     "resources/quiz",
     "resources/quiz/quiz.jsonl",
-    "scripts/benchmarks/quiz.py",
-    "tests/benchmarks/test_quiz.py",
+    "scripts/benchmarks/suite/quiz.py",
     "tiny.py",
 }
 
@@ -168,7 +176,7 @@ def test_every_key_is_documented(heading, key, schema, required):
     assert any("required" in said for said in defaults) if required else set(defaults) != {"required"}, key
     definition = SCHEMAS["study"]["$defs"].get(schema.get("$ref", "").split("/")[-1], {})
     values = schema.get("enum") or definition.get("enum", [])
-    assert any(set(values) <= words(" ".join(cells)) for cells in found), key
+    assert any(set(values) <= words(" ".join(cells)) | words(GENERATED_TABLES) for cells in found), key
     named = schema.get("propertyNames", {}).get("enum", [])
     assert set(named) <= words(text) | words(section("benchmarks"))
 
@@ -177,7 +185,7 @@ def test_only_keys_that_there_are_are_documented():
     there = {}
     for param in KEYS:
         there.setdefault(param.values[0], set()).add(param.values[1])
-    there["benchmarks"] |= BENCHMARKS.keys()
+    there["benchmarks"] |= set(registry.names())
     there["audits"] |= {"groups", "layers", "names"}
     for heading, keys in there.items():
         documented = {key for key in rows(section(heading)) if not key.startswith("{")}
@@ -258,7 +266,7 @@ def test_defaults_of_the_mini_familys_architecture_are_transformers():
 
 
 def test_every_benchmark_is_documented():
-    assert BENCHMARKS.keys() <= rows(section("benchmarks")).keys()
+    assert set(registry.names()) <= rows(section("benchmarks")).keys()
 
 
 # every example is valid
@@ -266,10 +274,27 @@ def test_every_benchmark_is_documented():
 
 def with_quiz(schema):
     """The study's schema, after docs/how-to/add-a-benchmark.md."""
-    text = re.sub(r'("enum": \[[^]]*"mt_bench")', r'\1, "quiz"', json.dumps(schema))
-    changed = json.loads(text)
-    changed["properties"]["benchmarks"]["properties"]["quiz"] = {"$ref": "#/$defs/read"}
+    changed = json.loads(json.dumps(schema))
+    benchmarks = changed["properties"]["benchmarks"]
+    benchmarks["propertyNames"]["enum"].append("quiz")
+    benchmarks["properties"]["quiz"] = {"$ref": "#/$defs/read"}
     return changed
+
+
+@pytest.fixture
+def quiz_known(monkeypatch):
+    """The quiz of docs/how-to/add-a-benchmark.md, among the benchmarks."""
+    quiz = Benchmark("quiz", "Quiz", "a quiz", lambda settings, dataset: [], Compared(str))
+    known = registry.table() | {"quiz": quiz}
+    monkeypatch.setattr("aoe.benchmarks._registered", [lambda: known])
+
+
+def with_mean_square(schema):
+    """The study's schema, after docs/how-to/add-a-norm.md."""
+    return schema | {"$defs": schema["$defs"] | {"space": {"enum": [*norms.names(), "mean_square"]}}}
+
+
+EXTENDED = {"add-a-benchmark": with_quiz, "add-a-norm": with_mean_square}
 
 
 def merged(content, changes):
@@ -289,9 +314,9 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
-def test_every_example_is_valid(page, text, tmp_path):
+def test_every_example_is_valid(page, text, tmp_path, quiz_known):
     content = yaml.safe_load(text)
-    study = with_quiz(SCHEMAS["study"]) if page.stem == "add-a-benchmark" else SCHEMAS["study"]
+    study = EXTENDED.get(page.stem, lambda schema: schema)(SCHEMAS["study"])
     if content.keys() <= SCHEMAS["config"]["properties"].keys():
         check_schema(content, SCHEMAS["config"], page)
     elif content.keys() <= FAMILY.keys():
@@ -497,63 +522,130 @@ def test_a_study_of_ones_own_is_planned(clone):
     assert planned.items() >= {"verify_input": 3, "merge": 5, "answer": 3, "audit_verdict": 1, "figure8": 1}.items()
 
 
-@pytest.mark.workflow
-def test_a_benchmark_is_added_as_the_page_says(clone):
-    (code, test), (row,) = blocks(page("add-a-benchmark"), "python"), blocks(page("add-a-benchmark"), "text")
+ASK_AND_SCORE = """
+import json, sys
+from inspect_ai.log import read_eval_log
+from benchmarks.catalog import scored_rows, task_of
+from benchmarks.runner import ask
+from support.scripted import Reply, Scripted
+
+name, dataset, reply = sys.argv[1:]
+with Scripted(lambda request: Reply(f"</think>{reply}")) as server:
+    tasks = [task_of(name, {"seed": 1}, ("resources/quiz", [dataset]))]
+    logs = ask(tasks, "r1", server.url, "key", 2, f"logs/{name}")
+print(json.dumps([[row["question"], row["right"]] for row in scored_rows(read_eval_log(logs[name]), 99)]))
+print(logs[name])
+"""
+
+
+def ask_and_score(clone, name, dataset, reply):
+    """({question: share of right}, the log) of a benchmark in a clone, whose answers are all the same."""
+    path = f"PYTHONPATH={clone.folder}/scripts:{clone.folder}/tests"
+    done = clone.run("env", path, sys.executable, "-c", ASK_AND_SCORE, name, dataset, reply)
+    rows, log = done.stdout.strip().splitlines()[-2:]
+    return dict(json.loads(rows)), log
+
+
+def add_quiz(clone, **changes):
+    """Add the benchmarks of the page to a clone, with a study that asks the quiz."""
+    quiz, letters = blocks(page("add-a-benchmark"), "python")
     (study,), (questions,) = blocks(page("add-a-benchmark"), "yaml"), blocks(page("add-a-benchmark"), "json")
-    (clone.folder / "scripts/benchmarks/quiz.py").write_text(code, encoding="utf-8")
-    (clone.folder / "tests/benchmarks/test_quiz.py").write_text(test, encoding="utf-8")
-    catalog = clone.folder / "scripts/benchmarks/catalog.py"
-    catalog.write_text(
-        re.sub(r"(from benchmarks import .*)", r"\1, quiz", catalog.read_text(encoding="utf-8"), count=1),
-        encoding="utf-8",
-    )
-    add_lines(catalog, "\nBENCHMARKS = {\n", row, "    ")
-    add_lines(clone.folder / "scripts/aoe/document/findings.py", "\nBENCHMARKS = {\n", '"quiz": "Quiz",\n', "    ")
-    schema = clone.folder / "config/schemas/study.schema.json"
-    schema.write_text(json.dumps(with_quiz(json.loads(schema.read_text(encoding="utf-8")))), encoding="utf-8")
-    clone.run(sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_quiz.py")
+    (clone.folder / "scripts/benchmarks/suite/quiz.py").write_text(quiz, encoding="utf-8")
+    (clone.folder / "scripts/benchmarks/suite/letters.py").write_text(letters, encoding="utf-8")
     (clone.folder / "resources/quiz").mkdir()
     (clone.folder / "resources/quiz/quiz.jsonl").write_text(questions, encoding="utf-8")
     mini = (clone.folder / "config/studies/mini.yaml").read_text(encoding="utf-8")
-    (clone.folder / "config/studies/quiz.yaml").write_text(
-        study + mini[mini.index("\nserving:\n") + 1 :], encoding="utf-8"
-    )
+    content = yaml.safe_load(study + mini[mini.index("\nserving:\n") + 1 :]) | changes
+    (clone.folder / "config/studies/quiz.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+@pytest.mark.workflow
+def test_a_benchmark_is_added_as_the_page_says(clone):
+    add_quiz(clone)
+    rows, _ = ask_and_score(clone, "quiz", "quiz.jsonl", "55, no: 56.")
+    assert rows == {"1": 1.0, "2": 0.0, "3": 0.0}
     lock(clone, "quiz")
     planned = plan(clone, "quiz")
     assert planned.items() >= {"answer": 3, "score": 3, "figure8": 1}.items()
 
 
+JUDGED = {
+    "datasets": {"quiz": {"path": "resources/quiz", "files": ["letters.jsonl"]}},
+    "benchmarks": {"letters": {"dataset": "quiz", "seed": 1, "max_tokens": 256}},
+    "scores": {"intelligence": ["letters"], "reference": "r1", "resamples": 100, "seed": 1},
+}
+
+
+@pytest.mark.workflow
+def test_a_benchmark_with_a_judge_is_added_as_the_page_says(clone, monkeypatch):
+    """Answers and judge are scripted: a rating beyond the scale is none."""
+    monkeypatch.setenv("JUDGE_API_KEY", "key")
+
+    def script(request):
+        return Reply("[[4]]" if "Thank" in request["messages"][0]["content"] else "[[6]]")
+
+    with Scripted(script) as server:
+        add_quiz(clone, **JUDGED, judge={"model": "judge", "revision": "1", "endpoint": server.url, "retries": 0})
+        tasks = [{"id": 1, "task": "Thank them."}, {"id": 2, "task": "Ask them."}]
+        text = "".join(json.dumps(task) + "\n" for task in tasks)
+        (clone.folder / "resources/quiz/letters.jsonl").write_text(text, encoding="utf-8")
+        lock(clone, "quiz")
+        assert plan(clone, "quiz").items() >= {"answer": 3, "judge": 1, "score": 3}.items()
+        ungraded, log = ask_and_score(clone, "letters", "letters.jsonl", "Dear all")
+        assert ungraded == {"1": None, "2": None}
+        results = clone.folder / "results/quiz"
+        for variant in ("v3-0324", "r1", "r1t"):
+            (results / f"answers/{variant}").mkdir(parents=True)
+            shutil.copy(clone.folder / log.removeprefix("file://"), results / f"answers/{variant}/letters.eval")
+        rules = ["judge", "score", "verify_input"]
+        clone.snakemake("--config", "study=quiz", "--allowed-rules", *rules, "--", "results/quiz/scores/r1.parquet")
+    assert [request["messages"][0]["role"] for request in server.requests] == ["user"] * 6  # of three variants
+    scores = pd.read_parquet(results / "scores/r1.parquet").set_index("question").right
+    assert scores["1"] == 0.8 and pd.isna(scores["2"])
+    judged = pd.read_csv(results / "judge.csv")
+    assert judged.without_verdict.tolist() == [1, 1, 1] and "benchmark" not in judged
+
+
 @pytest.mark.workflow
 def test_an_architecture_is_added_as_the_page_says(clone):
-    make, inventory, test = blocks(page("add-an-architecture"), "python")
-    row, places = blocks(page("add-an-architecture"), "text")
+    make, definition, test = blocks(page("add-an-architecture"), "python")
     (study,) = blocks(page("add-an-architecture"), "yaml")
     (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
     clone.run(sys.executable, "tiny.py")
-    add_lines(clone.folder / "scripts/aoe/checkpoints/architecture.py", "\nTABLE = {\n", row, "    ")
-    head = '    ("model_type", "tensor", "group"),\n    [\n'
-    add_lines(clone.folder / "tests/aoe/checkpoints/test_architecture.py", head, places, "        ")
-    known = clone.folder / "scripts/aoe/checkpoints/inventory.py"
-    edit(known, '"qwen3_moe": _qwen_layer', '"qwen3_moe": _qwen_layer, "olmoe": _olmoe_layer')
-    edit(known, "\n\ndef _prediction(", f"\n\n{inventory}\n\ndef _prediction(")
-    with open(clone.folder / "tests/aoe/checkpoints/test_inventory.py", "a", encoding="utf-8") as tests:
-        tests.write(f"\n\n{test}")
+    (clone.folder / "scripts/aoe/checkpoints/architectures/olmoe.py").write_text(definition, encoding="utf-8")
+    tests = clone.folder / "tests/aoe/checkpoints"
+    (tests / "architectures").mkdir()
+    (tests / "architectures/test_olmoe.py").write_text(test, encoding="utf-8")
     (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
-    clone.run(
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "tests/aoe/checkpoints/test_architecture.py",
-        "tests/aoe/checkpoints/test_inventory.py",
-    )
+    clone.run(sys.executable, "-m", "pytest", "-q", tests / "architectures", tests / "test_architectures.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `olmoe` | OLMoE |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/aoe", tests / "architectures")
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
     assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.workflow
+def test_a_norm_is_added_as_the_page_says(clone):
+    entry, test = blocks(page("add-a-norm"), "python")
+    (study,) = blocks(page("add-a-norm"), "yaml")
+    last = "        of_sums=_relative,\n        audit_order=4,\n    ),\n"
+    add_lines(clone.folder / "scripts/aoe/norms.py", last, entry, "    ")
+    with open(clone.folder / "tests/aoe/test_norms.py", "a", encoding="utf-8") as tests:
+        tests.write(f"\n\n{test}")
+    (clone.folder / "config/studies/mine.yaml").write_text(study, encoding="utf-8")
+    clone.run(sys.executable, "-m", "pytest", "-q", "tests/aoe/test_norms.py")
+    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
+    assert "| `mean_square` |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.snakemake("--config", "study=mine", "--", "results/mine/plans/above.json")
+    column = read_table(clone.folder / "results/mine/differences.parquet")["mean_square"]
+    assert 0 < (column > 1e-6).sum() < len(column)
+    log = (clone.folder / "results/mine/logs/plan/above.log").read_text(encoding="utf-8")
+    assert "tensors = 0.5 v3-0324 + 0.5 r1" in log and "tensors = 1 v3-0324" in log
 
 
 @pytest.mark.workflow

@@ -74,8 +74,8 @@ def test_hooks_run_the_linters_of_the_environment():
     own = [shlex.split(hook["entry"])[:2] for hook in local["hooks"] if hook["language"] == "system"]
     linters = PROJECT["dependency-groups"]["lint"]
     assert {command for command, *_ in own} <= {f".venv/bin/{linter}" for linter in linters}
-    checked = re.findall(r"^\t\$\(BIN\)/((?:ruff|snakefmt)\b.*)$", read("Makefile"), re.MULTILINE)
-    assert len(checked) == len(own) == 3
+    checked = re.findall(r"^\t\$\(BIN\)/((?:ruff|snakefmt|mypy)\b.*)$", read("Makefile"), re.MULTILINE)
+    assert len(checked) == len(own) == 4
 
 
 def test_hooks_see_every_file_of_rules():

@@ -2,19 +2,20 @@
 
 import csv
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 
-CSV_FIELD = 1 << 24  # characters; a question with its solution is longer than the module's default
+CSV_FIELD_CHARACTERS = 1 << 24  # a question with its solution is longer than the default of the module csv
 
 
-def read_records(folder, files, needed):
-    """The records (dicts) of a dataset's files, in the order of their names.
+def read_records(folder: Path | str, files: Iterable[str], needed: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the records (dicts) of a dataset's files, in the order of their names.
 
-    folder: where they lie; files: their names, of which those that hold records are read (.jsonl, .csv, .parquet);
-    needed: the fields that every record must have.  Raises AoeError if there are none, a file is damaged, or a record
-    lacks a field.
+    files: names in the folder; those that end in .jsonl, .csv or .parquet are read; needed: fields that every record
+    must have.  Raises AoeError if there are no records, a file is damaged, or a record lacks a field.
     """
     records = []
     for file in sorted(files):
@@ -42,7 +43,7 @@ def _read_jsonl(path):
 
 
 def _read_csv(path):
-    csv.field_size_limit(CSV_FIELD)
+    csv.field_size_limit(CSV_FIELD_CHARACTERS)
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from aoe import AoeError
+from aoe.files.replacing import replace_text
 from benchmarks.reading import plain, undressed
+from benchmarks.registry import Scale
 
 SCORE = r"\s*(?:rating\s*:\s*)?(\d+(?:\.\d*)?)\s*(?:(?:/|out of)\s*10\s*)?"
 MARKED = re.compile(rf"\brating\s*(?:is|of|:|=)*\s*[\"']?\[\[?{SCORE}\]?\]", re.IGNORECASE)  # FastChat takes [8], too
@@ -26,7 +28,7 @@ FENCED = re.compile(r"(?s)(`{3,}|~{3,}).*?\1")
 MARKS = re.compile(r"[*`$_]+")
 OF_TEN = re.compile(r"\s*/\s*\[\[10\]\]")
 CUT_OFF = "length"  # OpenAI's finish reason of an answer that reached its token limit
-LOWEST, HIGHEST = 1, 10
+TEN_POINTS = Scale()
 TOO_LONG = (400, 413, 422)  # HTTP statuses of a question that the judge cannot take
 
 
@@ -43,8 +45,8 @@ class Judge:
     retries: int = 2
     connections: int = 32
 
-    def identity(self):
-        """What a verdict depends on beside the question; the address is not part of it."""
+    def identity(self) -> dict[str, object]:
+        """Return what a verdict depends on beside the question; the address is not part of it."""
         kept = asdict(self)
         for name in ("url", "retries", "connections"):
             del kept[name]
@@ -53,8 +55,11 @@ class Judge:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``rating`` from 1 to 10, or None if the judge gave none in ``attempts``; ``text`` is what it said last, or, where
-    the endpoint ``refused`` the question (it may be too long for the judge), why; ``finish`` is why it stopped."""
+    """What a judge said of an answer.
+
+    rating: on the judge's Scale, or None if it gave none in ``attempts``; text: what it said last, or, where the
+    endpoint ``refused`` the question (it may be too long for the judge), why; finish: why it stopped.
+    """
 
     rating: float | None
     text: str
@@ -63,7 +68,7 @@ class Verdict:
     finish: str = "stop"
 
 
-def rating_of(text, finish="stop"):
+def rating_of(text: str, finish: str = "stop") -> float | None:
     """Return the rating that a judge's answer concludes with, from 1 to 10, or None.
 
     A conclusion is the last ``Rating: [[8]]``, else the last ``[[8]]``.  What the judge thought, quoted or cited is no
@@ -104,24 +109,24 @@ def _bare(line):
 
 
 def _valid(rating):
-    return float(rating) if LOWEST <= float(rating) <= HIGHEST else None
+    return float(rating) if TEN_POINTS.lowest <= float(rating) <= TEN_POINTS.highest else None
 
 
-def judge_all(judge, key, questions, cache):
+def judge_all(judge, key, questions, cache, scale=TEN_POINTS):
     """A Verdict for each of several lists of messages, those in the folder ``cache`` without asking again.
 
-    key: the endpoint's, or "".  Raises AoeError if the judge cannot be reached, or refuses; the verdicts that it has
-    given are kept.
+    key: the endpoint's, or ""; scale: the Scale of its ratings.  Raises AoeError if the judge cannot be reached, or
+    refuses; the verdicts that it has given are kept.
     """
-    return asyncio.run(_judge_all(judge, key, questions, Path(cache)))
+    return asyncio.run(_judge_all(judge, key, questions, Path(cache), scale))
 
 
-def unjudged(judge, questions, cache):
+def unjudged(judge, questions, cache, scale=TEN_POINTS):
     """How many of several lists of messages the judge has given no verdict on."""
-    return sum(_kept(judge, messages, Path(cache)) is None for messages in questions)
+    return sum(_kept(judge, messages, Path(cache), scale) is None for messages in questions)
 
 
-async def _judge_all(judge, key, questions, cache):
+async def _judge_all(judge, key, questions, cache, scale):
     cache.mkdir(parents=True, exist_ok=True)
     slots = asyncio.Semaphore(judge.connections)
     # a proxy is for what is elsewhere
@@ -129,17 +134,14 @@ async def _judge_all(judge, key, questions, cache):
     async with AsyncOpenAI(base_url=judge.url, api_key=key or "none", max_retries=5, http_client=http) as client:
 
         async def one(messages):
-            if kept := _kept(judge, messages, cache):
+            if kept := _kept(judge, messages, cache, scale):
                 return kept
             async with slots:
-                verdict = await _ask(client, judge, messages)
+                verdict = await _ask(client, judge, messages, scale)
             if verdict.refused:
                 return verdict
-            path = _path(judge, messages, cache)
-            partial = path.with_suffix(".partial")
             kept = {"judge": judge.identity(), "messages": messages, "verdict": asdict(verdict)}
-            partial.write_text(json.dumps(kept), encoding="utf-8")
-            partial.replace(path)
+            replace_text(_path(judge, messages, cache), json.dumps(kept))
             return verdict
 
         verdicts = await asyncio.gather(*(one(messages) for messages in questions), return_exceptions=True)
@@ -154,7 +156,7 @@ async def _judge_all(judge, key, questions, cache):
     return verdicts
 
 
-async def _ask(client, judge, messages):
+async def _ask(client, judge, messages, scale):
     text = finish = ""
     for attempt in range(1, judge.retries + 2):
         try:
@@ -174,7 +176,7 @@ async def _ask(client, judge, messages):
             text, finish = str(choice.message.content or ""), str(choice.finish_reason or "stop")
         except (AttributeError, IndexError, TypeError):
             raise AoeError(f"The judge {judge.model} does not answer as OpenAI's protocol says.") from None
-        if (rating := rating_of(text, finish)) is not None:
+        if (rating := scale.rating(text, finish)) is not None:
             return Verdict(rating, text, attempt, finish=finish)
     return Verdict(None, text, judge.retries + 1, finish=finish)
 
@@ -184,7 +186,7 @@ def _path(judge, messages, cache):
     return cache / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
 
 
-def _kept(judge, messages, cache):
+def _kept(judge, messages, cache, scale):
     """The Verdict that was kept; None if there is none, it is damaged, or the judge may now be asked more often."""
     try:
         kept = json.loads(_path(judge, messages, cache).read_text(encoding="utf-8"))
@@ -192,8 +194,9 @@ def _kept(judge, messages, cache):
         same = kept["judge"] == judge.identity() and kept["messages"] == messages
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if verdict.rating is not None and not (isinstance(verdict.rating, float) and LOWEST <= verdict.rating <= HIGHEST):
+    rating = verdict.rating
+    if rating is not None and not (isinstance(rating, float) and scale.lowest <= rating <= scale.highest):
         return None
     # the judge's words count: a rating that was read out of them in another way is read again
-    verdict = replace(verdict, rating=rating_of(verdict.text, verdict.finish))
+    verdict = replace(verdict, rating=scale.rating(verdict.text, verdict.finish))
     return verdict if same and (verdict.rating is not None or verdict.attempts > judge.retries) else None

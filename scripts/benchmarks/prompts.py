@@ -1,35 +1,40 @@
-"""The prompts that a variant's server makes of questions: looked at by tokens, once, before anything is answered."""
+"""Check the prompts that a variant's server makes of questions, token by token, before anything is answered."""
 
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
-from aoe.serving.templates import Prompt, dated, dates_in, fault, opening_of, refusal
-from benchmarks.answering import CONTINUE
+from aoe.serving.templates import Prompt, Template, dated, dates_in, fault, opening_of, refusal
+from benchmarks.solver import CONTINUE
 
-EARLIER = "42"  # stands for the answer to a first turn, where the prompt of a second one is rendered
-SECONDS = 60  # that the server has to render a prompt
-WORDS = 400  # characters of what the server says when it refuses
+if TYPE_CHECKING:
+    from inspect_ai import Task
+
+FIRST_ANSWER = "42"  # stands for the answer to a first turn in the prompt of the second
+RENDER_TIMEOUT_SECONDS = 60
+ERROR_CHARACTERS = 400  # of the server's message that an error quotes
 
 
 class Renderer:
-    """What a vLLM server makes of messages and texts, by token ids; url ends in /v1, model: its name there."""
+    """Renders messages and texts to token ids with a vLLM server; url ends in /v1, model: its name there."""
 
-    def __init__(self, url, key, model):
+    def __init__(self, url: str, key: str, model: str) -> None:
         self._root, self._key, self._model = url.removesuffix("/v1"), key, model
-        self._texts = {}
+        self._texts: dict[tuple[int, ...], str] = {}
 
-    def render(self, messages, **flags):
-        """The token ids of a prompt, as a chat completion has them.  Raises AoeError with the server's words."""
+    def render(self, messages: Sequence[Mapping[str, str]], **flags: Any) -> list[int]:
+        """Return the token ids of a chat completion's prompt.  Raises AoeError with the server's message."""
         return self._post("tokenize", {"messages": messages, **flags})["tokens"]
 
-    def encode(self, text):
-        """The token ids of a text, without those that begin a prompt."""
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, without those that begin a prompt."""
         return self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
 
-    def decode(self, ids):
-        """The text of token ids, special tokens included."""
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
         if ids and tuple(ids) not in self._texts:
             self._texts[tuple(ids)] = self._post("detokenize", {"tokens": list(ids)})["prompt"]
         return self._texts[tuple(ids)] if ids else ""
@@ -39,17 +44,23 @@ class Renderer:
         body = json.dumps({"model": self._model, **content}).encode()
         request = urllib.request.Request(f"{self._root}/{path}", body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            with urllib.request.urlopen(request, timeout=RENDER_TIMEOUT_SECONDS) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            said = " ".join(error.read().decode(errors="replace").split())[:WORDS]
+            said = " ".join(error.read().decode(errors="replace").split())[:ERROR_CHARACTERS]
             raise AoeError(f"the server said, with HTTP status {error.code}: {said}") from error
         except OSError as error:
             raise AoeError(f"the server cannot be asked ({error})") from error
 
 
-def look(variant, tasks, benchmarks, renderer, template):
-    """{benchmark: {"question": id, "turns": [{"text", "token_ids"}]}}: the prompts of every benchmark's first question.
+def look(
+    variant: str,
+    tasks: "Iterable[Task]",
+    benchmarks: Mapping[str, Mapping[str, Any]],
+    renderer: Renderer,
+    template: Template,
+) -> dict[str, dict[str, Any]]:
+    """Render the first question of every benchmark: {benchmark: {"question": id, "turns": [{"text", "token_ids"}]}}.
 
     tasks: Inspect's; benchmarks: name -> its settings; renderer: of the variant's server; template: the Template that
     this uses.  The token ids are numbers in a text with spaces between them.  Raises AoeError that names variant,
@@ -71,7 +82,7 @@ def _look(variant, task, opening, renderer, template):
         if dates := dates_in(template, text):
             print(f"Warning: {dated(where, template, dates[0])}")
         turns.append({"text": text, "token_ids": " ".join(map(str, prompt.ids))})
-        messages.append({"role": "assistant", "content": EARLIER})
+        messages.append({"role": "assistant", "content": FIRST_ANSWER})
     return {"question": str(sample.id), "turns": turns}
 
 

@@ -1,4 +1,4 @@
-"""Text of an answer or a judgment, made plain before a grader reads it: characters, Markdown and LaTeX dress."""
+"""Normalize the text of an answer or a judgment before a grader reads it: characters, HTML and LaTeX formatting."""
 
 import re
 import unicodedata
@@ -46,8 +46,8 @@ TAGS = re.compile(r"</?(?:b|i|u|em|strong|p|span|div|code|mark|center|font|big|b
 STRUCK = re.compile(r"(?is)~~.*?~~|<(s|del|strike)>.*?</\1>|\\(?:cancel|sout|st|xcancel|bcancel)\s*{[^{}]*}")
 
 
-def plain(text):
-    """The text with plain digits, letters, colons, stops and spaces in place of those of other scripts and widths.
+def plain(text: str) -> str:
+    """Replace digits, letters, colons, stops and spaces of other scripts and widths by plain ones.
 
     Invisible characters are dropped.  Superscripts stay as they are, so that ``73²`` does not become 732.
     """
@@ -70,8 +70,8 @@ def _plain(character):
     return same if kind not in ("No", "Sm") and same.isascii() else character
 
 
-def undressed(text):
-    """The text without what only sets it: struck words, HTML tags, LaTeX fonts, colours and spaces.
+def undressed(text: str) -> str:
+    """Return the text without its formatting: struck words, HTML tags, LaTeX fonts, colours and spaces.
 
     Boxes, dollars and Markdown's asterisks stay.
     """

@@ -7,26 +7,28 @@ the same command in an image.
 """
 
 import contextlib
-import errno
 import os
 import platform
 import secrets
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
+from typing import IO, Any, cast
 
 import psutil
 from aoe import AoeError
+from benchmarks.system_calls import filter_program
 
 NOBODY = 65534
-STRANGERS = 1 << 14  # users whose numbers nobody has
-GLANCE = 0.2  # seconds between two looks at a program's memory
+UNUSED_USER_IDS = 1 << 14  # numbers of users that nobody has; a program gets one of them
+MEMORY_CHECK_SECONDS = 0.2  # between two looks at a program's memory
 PROBE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'], check=True)"
 ENVIRONMENT = {"HOME": "/tmp", "USER": "nobody", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/fonts")
@@ -34,14 +36,6 @@ PROGRAM = "program.py"
 OPEN_FILES = 256
 OUT_OF_TIME = "out of time"
 FILTER = "filter.bpf"
-CLONE3 = 435
-NEW_NAMESPACES = 0x7E020080  # all of clone's CLONE_NEW… flags
-# machine -> (its number in the kernel's audits, clone, and memfd_create, memfd_secret, shmget, msgget, unshare, setns,
-# mount, add_key, request_key, keyctl, io_uring_setup, userfaultfd, bpf)
-ARCHITECTURES = {
-    "x86_64": (0xC000003E, 56, (319, 447, 29, 68, 272, 308, 165, 248, 249, 250, 425, 323, 321)),
-    "aarch64": (0xC00000B7, 220, (279, 447, 194, 186, 97, 268, 40, 217, 218, 219, 425, 282, 280)),
-}
 GRACE = 5  # seconds after a program's time in which what is left of it ends, or is ended by the kernel
 
 
@@ -58,6 +52,9 @@ class Limits:
     output: int = 100_000
 
 
+Sandbox = Callable[[str, Limits], list[str]]  # (folder of the program, its Limits) -> command
+
+
 @dataclass(frozen=True)
 class Result:
     """``passed``: the program ended by itself with status 0; ``reason``: else why not; ``output``: the end of it."""
@@ -67,8 +64,8 @@ class Result:
     output: str
 
 
-def find_sandbox(image=None):
-    """The way to run untrusted code here: a function (folder, limits) -> command.
+def find_sandbox(image: str | None = None) -> Sandbox:
+    """Find a way to run untrusted code on this machine.
 
     image: for Docker, or a file for Apptainer; without one, the Python that runs this is used, by bubblewrap.  Raises
     AoeError that says what to install if nothing is there that works.
@@ -102,14 +99,20 @@ def _bubblewraps():
     return list(dict.fromkeys(path for path in found if path))
 
 
-def from_settings(settings):
-    """(the sandbox, its Limits) of a study's ``sandbox``."""
+def from_settings(settings: Mapping[str, Any]) -> tuple[Sandbox, Limits]:
+    """Return the sandbox and its Limits of a study's ``sandbox``."""
     limits = {name: settings[name] for name in ("seconds", "memory_mb", "processes") if name in settings}
     return find_sandbox(settings.get("image")), Limits(**limits)
 
 
-def run(code, sandbox, limits=None, files=None, words=""):
-    """The Result of a Python program in a sandbox; whatever it does, it and all its processes are gone afterwards.
+def run(
+    code: str,
+    sandbox: Sandbox,
+    limits: Limits | None = None,
+    files: Mapping[str, str] | None = None,
+    words: str = "",
+) -> Result:
+    """Run a Python program in a sandbox; afterwards it and all its processes have ended.
 
     files: name -> text, beside the program in /program; words: its standard input.
     """
@@ -130,10 +133,11 @@ def _watch(command, limits, words):
         env={"PATH": os.environ.get("PATH", os.defpath)},
         start_new_session=True,
     )
+    stdin, stdout = cast(IO[bytes], process.stdin), cast(BufferedReader, process.stdout)
     kept, reason = bytearray(), []
 
     def read():
-        while piece := process.stdout.read1(65536):
+        while piece := stdout.read1(65536):
             kept.extend(piece)
             if len(kept) > limits.output:
                 reason.append("too much output")
@@ -143,8 +147,8 @@ def _watch(command, limits, words):
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(words.encode())
-        process.stdin.close()
+        stdin.write(words.encode())
+        stdin.close()
     deadline = time.monotonic() + limits.seconds
     while not _ends(process):
         if time.monotonic() > deadline:
@@ -156,7 +160,7 @@ def _watch(command, limits, words):
             break
     process.wait()
     reader.join(GRACE)
-    process.stdout.close()
+    stdout.close()
     output = kept[-limits.output :].decode(errors="replace")
     if process.returncode and not reason:
         reason.append(f"status {process.returncode}")
@@ -165,7 +169,7 @@ def _watch(command, limits, words):
 
 def _ends(process):
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GLANCE)
+        process.wait(MEMORY_CHECK_SECONDS)
     return process.poll() is not None
 
 
@@ -198,7 +202,7 @@ def _bubblewrap(program):
     def command(folder, limits):
         scratch = ("--perms", "1777", "--size", str(limits.file_mb << 20), "--tmpfs")
         shown = [place for place in (*SYSTEM, *python) if os.path.exists(place)]
-        (Path(folder) / FILTER).write_bytes(_forbidding())
+        (Path(folder) / FILTER).write_bytes(filter_program(platform.machine()))
         return [
             # bubblewrap wants the filter as an open file
             *("sh", "-c", 'exec 9<"$0" && exec "$@"', f"{folder}/{FILTER}"),
@@ -217,25 +221,6 @@ def _bubblewrap(program):
     return command
 
 
-def _forbidding():
-    """A filter for the kernel (BPF) that forbids what would hold memory that belongs to no process, or lead into other
-    namespaces: then the limits on processes and on scratch space are all there is."""
-    architecture = ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        raise AoeError(f"The sandbox is not made for {platform.machine()}; give it an image, for Docker or Apptainer.")
-    audit, clone, forbidden = architecture
-    load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
-    refuse, missing, allow = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x7FFF0000
-    lines = [(load, 0, 0, 4), (equal, 1, 0, audit), (end, 0, 0, 0x80000000)]  # another architecture's calls: killed
-    lines += [(load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (end, 0, 0, refuse)]  # x32's numbers
-    for number in forbidden:
-        lines += [(equal, 0, 1, number), (end, 0, 0, refuse)]
-    lines += [(equal, 0, 1, CLONE3), (end, 0, 0, missing)]  # its flags cannot be seen; libraries take clone instead
-    lines += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 0, 1, NEW_NAMESPACES), (end, 0, 0, refuse)]
-    lines += [(end, 0, 0, allow)]
-    return b"".join(struct.pack("=HBBI", *line) for line in lines)
-
-
 def _namespaces():
     """Root sets the sandbox up as root, and becomes nobody in it; others get a user namespace."""
     if os.geteuid():
@@ -250,7 +235,7 @@ def _as_stranger():
     if os.geteuid():
         return []
     mapped = [line.split() for line in Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()]
-    stranger = max(int(start) + int(count) for start, _, count in mapped) - 2 - secrets.randbelow(STRANGERS)
+    stranger = max(int(start) + int(count) for start, _, count in mapped) - 2 - secrets.randbelow(UNUSED_USER_IDS)
     return ["setpriv", f"--reuid={stranger}", f"--regid={stranger}", "--clear-groups", "--no-new-privs", "--"]
 
 

@@ -1,6 +1,7 @@
-"""Where programs put what they compile and fetch: not into the home folder, which is small on many clusters."""
+"""Folders for what programs compile and fetch: not the home folder, which is small on many clusters."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 # variable -> its folder below the one for all; "" is that one
@@ -26,8 +27,8 @@ PLACES = {
 }
 
 
-def cache_variables(folder, environment):
-    """{variable: path} of those that ``environment`` does not set itself; ``folder`` need not exist yet.
+def cache_variables(folder: str | Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return {variable: path} of those that ``environment`` does not set itself; ``folder`` need not exist yet.
 
     The Hub's token stays where `hf auth login` puts it.
     """

@@ -1,39 +1,45 @@
-"""Would Slurm take the jobs of a study?  What its partitions can give is compared, and sbatch asked for the account."""
+"""Whether Slurm would take the jobs of a study: by what its partitions have, and by sbatch's word on the account."""
 
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from aoe import AoeError
-from cluster.partitions import Asked, problems, read_partitions
+from cluster.partitions import JobRequest, problems, read_partitions
 
 ACCOUNT = "slurm_account in profiles/slurm/config.yaml"
 
 
-def refusals(asked, asked_last):
-    """[(rule, sentence)] of what Slurm would refuse.
+Amounts = Mapping[str, Any]  # {"cpus", resource: amount} of a rule's job
 
-    asked, asked_last: rule -> {"cpus", resource: amount} at a job's first and last attempt; see stages.asked_by.
+
+def refusals(first: Mapping[str, Amounts], last: Mapping[str, Amounts]) -> list[tuple[str, str]]:
+    """Return [(rule, sentence)] of the jobs that Slurm would refuse.
+
+    first, last: rule -> its Amounts at a job's first and last attempt; see launcher.preflight.stages.requested_by.
     """
     try:
         partitions = read_partitions()
     except AoeError as error:
-        return [(rule, str(error)) for rule in asked]
-    found, answers = [], {}
-    for rule, amounts in asked.items():
-        sentences = problems([as_asked(rule, amounts, asked_last[rule])], partitions)
+        return [(rule, str(error)) for rule in first]
+    found: list[tuple[str, str]] = []
+    answers: dict[tuple, str | None] = {}
+    for rule, amounts in first.items():
+        sentences = problems([request_of(rule, amounts, last[rule])], partitions)
         if not sentences:
-            place = tuple(amounts.get(name) for name in ("slurm_partition", "slurm_account"))
+            place = amounts.get("slurm_partition"), amounts.get("slurm_account")
             if place not in answers:
                 answers[place] = refusal(*place)
-            sentences = filter(None, [answers[place]])
+            sentences = [sentence for sentence in [answers[place]] if sentence]
         found += [(rule, sentence) for sentence in sentences]
     return found
 
 
-def as_asked(rule, first, last):
-    """A rule's job for aoe's partitions: what it asks for at its first and last attempt."""
+def request_of(rule: str, first: Amounts, last: Amounts) -> JobRequest:
+    """Return what a rule's job asks Slurm for at its first and last attempt."""
     nodes = first.get("nodes", 1)
     of_each = str(first.get("gres", "gpu:0")).split(":")  # several nodes ask for GPUs of each
-    return Asked(
+    return JobRequest(
         what=f"rule {rule}",
         partition=first.get("slurm_partition"),
         minutes=first.get("runtime", 0),
@@ -47,15 +53,15 @@ def as_asked(rule, first, last):
     )
 
 
-def refusal(partition, account):
-    """Why Slurm would take no job at all for a partition and an account (None: the default one), or None."""
+def refusal(partition: str | None, account: str | None) -> str | None:
+    """Say why Slurm would take no job at all for a partition and an account (None: the default one), or None."""
     place = [f"--{name}={value}" for name, value in (("partition", partition), ("account", account)) if value]
     command = ["sbatch", "--test-only", "--time=1", *place, "--wrap", "true"]
     try:
-        asked = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
+        tried = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"sbatch cannot be called ({error}); call this on a login node of the cluster."
-    if asked.returncode == 0:
+    if tried.returncode == 0:
         return None
-    reason = asked.stderr.replace("sbatch: error: ", "").replace("allocation failure: ", "")
+    reason = tried.stderr.replace("sbatch: error: ", "").replace("allocation failure: ", "")
     return f"Slurm refuses `{' '.join(command[:-2])}`: {' '.join(reason.split()).rstrip('.')}; look at {ACCOUNT}."

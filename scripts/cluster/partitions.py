@@ -1,11 +1,12 @@
-"""What Slurm's partitions can give, against what the jobs of a run will ask for.
+"""The limits of Slurm's partitions, against the requests of a run's jobs.
 
 sbatch refuses a job that no node of its partition could ever run, or lets it wait for ever: either way after everything
-before it was computed.  So this is looked at before the first job.
+before it was computed.  So requests are compared with the limits before the first job.
 """
 
 import re
 import subprocess
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aoe import AoeError
@@ -22,23 +23,23 @@ class Nodes:
     count: int
     memory_mb: int
     cores: int
-    gpus: dict = field(default_factory=dict)
+    gpus: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Partition:
-    """What a job there is given at most: minutes and nodes (None: without limit); kinds: its Nodes."""
+    """A partition: the most minutes and nodes of a job there (None: without limit); kinds: its Nodes."""
 
     name: str
     minutes: int | None
     most_nodes: int | None
-    kinds: tuple
+    kinds: tuple[Nodes, ...]
     default: bool = False
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What one job of Slurm asks for.
+class JobRequest:
+    """The request of one job of Slurm.
 
     what: "rule answer" or "group merge"; partition: as for sbatch, None for the default one, with commas for several of
     which one will do; minutes, memory_mb (of each node): of the first attempt, and last_… of the last one;
@@ -59,8 +60,8 @@ class Asked:
     most_minutes: int | None = None
 
 
-def read_partitions():
-    """{name: Partition}, as Slurm says itself.  Raises AoeError if it cannot be asked."""
+def read_partitions() -> dict[str, Partition]:
+    """Ask Slurm for its partitions: {name: Partition}.  Raises AoeError if it cannot be asked."""
     command = ["sinfo", "--noheader", "--exact", "--format", FORMAT]
     try:
         listed = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=120)
@@ -73,9 +74,9 @@ def read_partitions():
     return parse_partitions(listed.stdout)
 
 
-def parse_partitions(text):
-    """{name: Partition} of what sinfo prints with FORMAT, a line for every kind of node in every partition."""
-    found = {}
+def parse_partitions(text: str) -> dict[str, Partition]:
+    """Return {name: Partition} of what sinfo prints with FORMAT, a line for every kind of node in every partition."""
+    found: dict[str, Partition] = {}
     for line in text.splitlines():
         name, limit, memory, cores, gres, count, nodes = line.split("|")
         kind = Nodes(int(count), int(memory.rstrip("+")), int(cores.rstrip("+")), _gpus(gres))
@@ -90,8 +91,8 @@ def parse_partitions(text):
     return found
 
 
-def minutes_of(limit):
-    """Whole minutes of a limit in Slurm's words, such as `2-12:00:00`, `1:30:00` or `30:00`; None for `infinite`."""
+def minutes_of(limit: str) -> int | None:
+    """Return the whole minutes of Slurm's limit, such as `2-12:00:00`, `1:30:00` or `30:00`; None for `infinite`."""
     if not re.fullmatch(r"(?:\d+-)?\d+(?::\d+){0,2}", limit):
         return None
     days, _, clock = limit.rpartition("-")
@@ -103,15 +104,15 @@ def minutes_of(limit):
     return hours * 60 + minutes
 
 
-def problems(asked, partitions):
-    """One sentence for every job that its partition can never run, naming the job, the partition and the key to change.
+def problems(requests: Iterable[JobRequest], partitions: Mapping[str, Partition]) -> list[str]:
+    """Return a sentence for every job that its partition can never run; an empty list if everything fits.
 
-    asked: list of Asked; partitions: {name: Partition} from ``read_partitions``.  An empty list: everything fits.
+    A sentence names the job, the partition and the key to change.  partitions: name -> Partition.
     """
-    found = []
-    for job in asked:
+    found: list[str] = []
+    for job in requests:
         of_each = [_problem(job, name, partitions) for name in _names(job, partitions)]
-        if all(of_each):
+        if all(of_each) and of_each[0]:
             found.append(of_each[0])
     return list(dict.fromkeys(found))
 
@@ -145,7 +146,7 @@ def _problem(job, name, partitions):
     return None
 
 
-def _limits(job, partition):
+def _limits(job: JobRequest, partition: Partition) -> Iterator[tuple[bool, str, object, str]]:
     """(whether it is too little, what is asked for, what there is, what to do) of each thing by itself."""
     kinds, gpu = partition.kinds, "gpu_" if job.gpus else ""
     minutes = float("inf") if partition.minutes is None else partition.minutes

@@ -3,13 +3,15 @@
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from aoe import AoeError, AoeWarning
 
 
 @contextmanager
-def logged(path):
+def logged(path: Path | str) -> Iterator[None]:
     """Send stdout and stderr to the log file ``path``; an AoeError or AoeWarning becomes one sentence, there and on the
     screen."""
     with (

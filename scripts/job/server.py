@@ -1,9 +1,13 @@
 """The server that a rule's job asks, as its input, params and resources say."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
@@ -14,9 +18,12 @@ from aoe.serving.loaded import check_same
 from aoe.serving.pins import family_of
 from aoe.serving.server import Server
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
 
-def server_of(job, name, options=None):
-    """An aoe.serving.server.Server, not started yet, for what is called ``name``; job: the script's ``snakemake``
+
+def server_of(job: Snakemake, name: str, options: Mapping[str, Any] | None = None) -> Server:
+    """Return a Server, not started yet, for the variant or model ``name``; job: the script's ``snakemake``
     object; options: of vLLM, which go before those of the study's section ``serving``.
 
     Raises AoeError if the node cannot serve, before anything is read.
@@ -41,8 +48,8 @@ def server_of(job, name, options=None):
     )
 
 
-def served_folder(checkpoints, plan, folder):
-    """The folder whose config and tokenizer a server uses: the first checkpoint's, unless these are not the model's.
+def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folder: Path) -> str:
+    """Return the folder whose config and tokenizer a server uses: the first checkpoint's, if these are the model's.
 
     checkpoints: name -> folder; plan: path of a Plan, or None; folder: where another config, or tokenizer, is put,
     beside links to all else.
@@ -63,8 +70,8 @@ def served_folder(checkpoints, plan, folder):
     return str(folder.absolute())
 
 
-def wanted_of(job, options, checkpoint):
-    """What a server with these options of vLLM asks of its node; checkpoint: the folder whose config it has."""
+def wanted_of(job: Snakemake, options: Mapping[str, Any], checkpoint: Path | str) -> Wanted:
+    """Return what a server with these options of vLLM asks of its node; checkpoint: the folder with its config."""
     environment, resources = job.params.serving["environment"], job.resources
     return Wanted(
         flavour=family_of(resources.flavour),
@@ -78,13 +85,13 @@ def wanted_of(job, options, checkpoint):
     )
 
 
-def settings_of(server):
-    """A digest of what a server was told, by which another server of the same variant can be compared with it."""
+def settings_of(server: Server) -> str:
+    """Return a digest of a server's settings, by which another server of the same variant is compared with it."""
     return hashlib.sha256(json.dumps(server.settings, sort_keys=True).encode()).hexdigest()
 
 
-def check_as_answered(job, server):
-    """Raises AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
+def check_as_answered(job: Snakemake, server: Server) -> None:
+    """Raise AoeError unless a server was given the weights that the study's answers are from, and, if it was told the
     same, computes with the same; job: the script's ``snakemake`` object, whose input ``answered`` is their record."""
     answered = json.loads(Path(job.input.answered).read_text(encoding="utf-8"))
     told_the_same = answered.get("settings") == settings_of(server)

@@ -52,7 +52,7 @@ class Answers:
         datasets = {"datasets": self.inputs.verified(self.run.datasets)}
         if variant in self.study.models:
             return {"verified": self.inputs.verified([variant]), **datasets}
-        if self.study.published(variant):
+        if self.study.is_exported(variant):
             return {"merged": self.results.merged(variant, "recipe.json"), **datasets}
         return {"plan": self.results.plan(variant), "verified": self.inputs.verified_for(variant), **datasets}
 
@@ -105,6 +105,10 @@ class Answers:
         dataset = self.run.benchmarks[benchmark].get("dataset")
         return self.datasets()[dataset] if dataset else None
 
+    def settings_of(self, names: list[str]) -> dict[str, Any]:
+        """benchmark -> its settings, of some benchmarks."""
+        return {name: self.run.benchmarks[name] for name in names}
+
     # the judge
 
     @property
@@ -130,11 +134,16 @@ class Answers:
 
     # the sandbox
 
-    def programs_dataset(self, wildcards: Wildcards) -> list[Any] | None:
-        return self.dataset_of("bigcodebench")
+    def programs_datasets(self, wildcards: Wildcards) -> dict[str, list[Any]]:
+        """dataset -> its folder and the names of its files, of the benchmarks whose answers are programs."""
+        return {name: self.datasets()[name] for name in self._of_programs()}
 
     def programs_revisions(self, wildcards: Wildcards) -> dict[str, str]:
-        return self.inputs.revisions([self.run.benchmarks["bigcodebench"]["dataset"]])
+        return self.inputs.revisions(self._of_programs())
+
+    def _of_programs(self) -> list[str]:
+        settings = [self.run.benchmarks[name] for name in self.run.sandboxed]
+        return sorted({entry["dataset"] for entry in settings if "dataset" in entry})
 
     # speed
 
@@ -146,11 +155,11 @@ class Answers:
 
     def grades(self, wildcards: Wildcards) -> dict[str, str]:
         """benchmark -> the grades of a judge or the sandbox, for those whose answers cannot be compared."""
-        given = {"mt_bench": "judgements.parquet", "bigcodebench": f"programs/{wildcards.variant}.parquet"}
-        return {name: self.results.path(path) for name, path in given.items() if name in self.run.benchmarks}
+        judged = dict.fromkeys(self.run.judged, self.results.path("judgements.parquet"))
+        return judged | dict.fromkeys(self.run.sandboxed, self.results.path(f"programs/{wildcards.variant}.parquet"))
 
     def grade_files(self, wildcards: Wildcards) -> list[str]:
-        return list(self.grades(wildcards).values())
+        return list(dict.fromkeys(self.grades(wildcards).values()))
 
     def tokenizer(self, wildcards: Wildcards) -> str:
         """The reference's tokenizer: all models of a study share the ids of their tokens."""

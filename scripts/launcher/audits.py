@@ -60,7 +60,7 @@ class Audits:
         """name -> the digest of every locked file of a model."""
         locked = self.run.locked
         models = self._models(wildcards)
-        return {name: {file: digest(facts) for file, facts in locked[name].files.items()} for name in models}
+        return {name: {file: digest(entry) for file, entry in locked[name].files.items()} for name in models}
 
     def labels(self, wildcards: Wildcards) -> dict[str, str]:
         settings = self.settings(wildcards)

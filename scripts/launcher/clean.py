@@ -16,25 +16,25 @@ KEPT = {"README.md"}  # of results, in version control
 ANSWERS = ("answers", "verdicts")  # folders of a study: the models' answers, and the judge's
 
 
-def made():
+def made() -> list[Path]:
     """Return the paths that `make clean` deletes.  Of links, only the link is deleted."""
     paths = [path for path in RESULTS.glob("*") if path.name not in KEPT] if not RESULTS.is_symlink() else [RESULTS]
     return sorted(paths) + [CACHE] * os.path.lexists(CACHE)
 
 
-def answers_in(paths):
+def answers_in(paths: list[Path]) -> list[tuple[Path, int, int]]:
     """Return (folder, files, bytes) of the answers that would be deleted with the paths."""
     folders = [path / name for path in paths if not path.is_symlink() for name in ANSWERS]
     sizes = {folder: _sizes(folder) for folder in folders if folder.is_dir() and not folder.is_symlink()}
     return [(folder, len(found), sum(found)) for folder, found in sizes.items() if found]
 
 
-def _sizes(folder):
+def _sizes(folder: Path) -> list[int]:
     """Return the size in bytes of every file below a folder."""
     return [os.lstat(Path(place, file)).st_size for place, _, files in os.walk(folder) for file in files]
 
 
-def is_agreed(answers):
+def is_agreed(answers: list[tuple[Path, int, int]]) -> bool:
     """List the answers, and ask on the terminal whether they may be deleted; raise SystemExit without a terminal."""
     print("These answers would be deleted:", file=sys.stderr)
     for folder, files, size in answers:
@@ -48,7 +48,7 @@ def is_agreed(answers):
         return False
 
 
-def delete(path):
+def delete(path: Path) -> None:
     """Delete a folder with its content, a file, or a link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -56,7 +56,8 @@ def delete(path):
         path.unlink()
 
 
-def main(agreed):
+def main(agreed: bool) -> None:
+    """Delete what runs have made; agreed: also answers, without asking."""
     paths = made()
     answers = answers_in(paths)
     if answers and not agreed and not is_agreed(answers):

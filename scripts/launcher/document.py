@@ -91,7 +91,7 @@ class Document:
     def _judge(self) -> str | None:
         """Who grades the answers that no rule can grade; None if there are none."""
         judge = self.study.content.get("judge")
-        if not judge or "mt_bench" not in self.run.benchmarks:
+        if not judge or not self.run.judged:
             return None
         elsewhere = "endpoint" in judge
         return f"{judge['model']}, revision {judge['revision']}" if elsewhere else self.study.label(judge["model"])

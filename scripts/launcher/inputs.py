@@ -26,7 +26,7 @@ class Inputs:
     def __init__(self, run: Run) -> None:
         self.run, self.study, self.results = run, run.study, run.results
         self.planned = [variant for variant in self.study.variants if variant not in self.study.models]
-        self.exported = [variant for variant in self.study.variants if self.study.published(variant)]
+        self.exported = [variant for variant in self.study.variants if self.study.is_exported(variant)]
 
     # what is common to several stages
 
@@ -55,7 +55,7 @@ class Inputs:
 
     def checkpoints_of(self, variant: str) -> dict[str, str]:
         """model name -> folder of what a server reads for a variant."""
-        if self.study.published(variant):
+        if self.study.is_exported(variant):
             return {variant: self.results.merged(variant)}
         return self.parents_of(variant)
 
@@ -91,17 +91,17 @@ class Inputs:
     def directory(self, wildcards: Wildcards) -> str:
         return self.run.directories[wildcards.name]
 
-    def facts(self, wildcards: Wildcards) -> dict[str, Any]:
+    def file_entry(self, wildcards: Wildcards) -> dict[str, Any]:
         """The lock's entry of a file: size and digest."""
         return self.run.locked[wildcards.name].files[wildcards.file]
 
     def file_disk(self, wildcards: Wildcards) -> int:
         """MB of a file, rounded up."""
-        return self.facts(wildcards)["size"] // MB + 1
+        return self.file_entry(wildcards)["size"] // MB + 1
 
     def source(self, wildcards: Wildcards) -> str:
         """A file's own source where the lock names it, else the only one of its model or dataset."""
-        return self.facts(wildcards).get("from") or self.study.sources[wildcards.name][0]["source"]
+        return self.file_entry(wildcards).get("from") or self.study.sources[wildcards.name][0]["source"]
 
     def commit(self, wildcards: Wildcards) -> str | None:
         return self.run.locked[wildcards.name].commit
@@ -115,7 +115,7 @@ class Inputs:
         """Differs from what was recorded when a fetched file was lost, so that it is fetched again."""
         path = f"{self.run.directories[wildcards.name]}/{wildcards.file}"
         record = self.results.record(wildcards.name, wildcards.file)
-        return [path] if is_lost(record, path, self.facts(wildcards)) else []
+        return [path] if is_lost(record, path, self.file_entry(wildcards)) else []
 
     def all_records(self, wildcards: Wildcards | None = None) -> list[str]:
         """The records of all downloads of the study."""
@@ -129,7 +129,7 @@ class Inputs:
         entry = self.run.locked[wildcards.name]
         return entry.needed_by(self.study.variants[wildcards.variant]) if _has_variant(wildcards) else entry.needed
 
-    def needed_facts(self, wildcards: Wildcards) -> dict[str, Any]:
+    def needed_entries(self, wildcards: Wildcards) -> dict[str, Any]:
         """file -> the lock's entry of these files."""
         files = self.run.locked[wildcards.name].files
         return {file: files[file] for file in self.needed_files(wildcards)}
@@ -147,8 +147,8 @@ class Inputs:
         """Differs from what was recorded when a verified file was replaced, however old, so that it is read again."""
         name, results = wildcards.name, self.results
         verified = results.verified_for(wildcards.variant, name) if _has_variant(wildcards) else results.verified(name)
-        facts = self.needed_facts(wildcards)
-        return doubtful(self.run.directories[name], facts, results.receipts(name), Path(verified).exists())
+        entries = self.needed_entries(wildcards)
+        return doubtful(self.run.directories[name], entries, results.receipts(name), Path(verified).exists())
 
     def is_audited(self, wildcards: Wildcards) -> bool:
         """Whether a model is audited: such a one may be stored in a way that nothing else can read."""
@@ -209,9 +209,14 @@ class Inputs:
         """A variant's recipe as the study writes it."""
         return self.study.entries[wildcards.variant]
 
-    def differences_for_delta(self, wildcards: Wildcards) -> str | list[str]:
-        """The table of differences, for a recipe with a threshold δ."""
-        return self.results.differences() if self.study.variants[wildcards.variant].threshold.delta > 0 else []
+    def differences_for_delta(self, wildcards: Wildcards) -> Any:
+        """The table of differences, for a recipe with a threshold δ.
+
+        It is `ancient`: a plan has the same revisions in its params, and answers are not asked again because the code
+        that measures differences has changed, unless the user says so (launcher.code.watch).
+        """
+        needed = self.study.variants[wildcards.variant].threshold.delta > 0
+        return ancient(self.results.differences()) if needed else []
 
     def shard_disk(self, wildcards: Wildcards) -> int:
         """MB of a merged shard: as many as the base's has, rounded up."""

@@ -1,8 +1,8 @@
 """Between the plan and the first job, and after the last one.
 
 In two cases Snakemake's plan is out of date as soon as it was carried out, or before: the lock that it was made of did
-not exist yet, or files were verified anew.  Then ``again`` calls the same command once more; nothing else re-executes
-Snakemake, except for a preflight (launcher.preflight.flight), which takes Snakemake's place.
+not exist yet, or something was made anew that others only wait for.  Then ``again`` calls the same command once more;
+nothing else re-executes Snakemake, except for a preflight (launcher.preflight.flight), which takes Snakemake's place.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from snakemake.logging import logger
 from aoe import AoeError
 from aoe.acquiring.fetching import begin_fetching, lock_all
 from aoe.acquiring.lock import format_lock, resolved
+from aoe.files.replacing import replace_text
 from cluster.jobstates import watch
 from cluster.partitions import problems, read_partitions
-from cluster.requests import asked_of
+from cluster.requests import requests_of
 from launcher.preflight.flight import fly
 from launcher.preflight.plan import plan_of
 from launcher.startup import cancel_left_jobs, hold
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
+    from launcher.code.watch import CodeWatch
     from launcher.inputs import Inputs
     from launcher.run import Run
 
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 class Lifecycle:
     """What Snakemake's hooks ``onstart`` and ``onsuccess`` do; made before the plan, as it notes what was verified."""
 
-    def __init__(self, workflow: Workflow, run: Run, inputs: Inputs) -> None:
-        self.workflow, self.run, self.inputs = workflow, run, inputs
-        self.verified_before = self._verified()
+    def __init__(self, workflow: Workflow, run: Run, inputs: Inputs, code: CodeWatch) -> None:
+        self.workflow, self.run, self.inputs, self.code = workflow, run, inputs, code
+        self.ancient_before = self._ancient()
 
     def start(self) -> None:
         """Look at what no rule can look at; raises WorkflowError, in a sentence, if the run cannot be."""
@@ -62,34 +64,44 @@ class Lifecycle:
             again()
         # before the first byte: is there room for all that this run fetches?
         begin_fetching(fetched, self.run.results.path("fetching.json"))
+        if "cost" not in targets:
+            self.code.begin()
 
     def succeed(self) -> None:
-        """Call Snakemake again if files were verified anew.
+        """Call Snakemake again if anything was made anew that is ``ancient`` to others.
 
         Snakemake does not look at whether a job has reasons of its own while one that it depends on has to be run, and
-        then leaves it out, as the inputs that say `verified` are `ancient` to it.
+        then leaves it out, as long as all that connects them is `ancient`.
         """
-        now = self._verified()
-        if any(now.get(path) != changed for path, changed in self.verified_before.items() if path in now):
+        now = self._ancient()
+        changed = [path for path, date in self.ancient_before.items() if now.get(path, date) != date]
+        if any("/verified" in path for path in changed):
             logger.info("Files that had changed were verified anew; now for what else there is to do.")
+        elif changed:
+            logger.info("What other jobs wait for was made anew; now for what else there is to do.")
+        if changed:
             again()
 
-    def _verified(self) -> dict[str, int]:
-        """path -> when it was last changed (ns), of what says that files are as locked."""
-        paths = Path().glob(self.run.results.path("verified*/**/*.json"))
+    def _ancient(self) -> dict[str, int]:
+        """path -> when it was last changed (ns), of what rules have as an `ancient` input."""
+        patterns = ["verified*/**/*.json", "outline.json", "questions.json", "differences.parquet"]
+        paths = [path for pattern in patterns for path in Path().glob(self.run.results.path(pattern))]
+        paths += Path().glob(self.run.results.answers("*", "machine.json"))
         return {str(path): path.stat().st_mtime_ns for path in paths}
 
     def _to_be_fetched(self) -> dict[str, dict[str, Any]]:
         """path -> the lock's entry, of every file that this run fetches."""
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.rule.name == "download"]
         places = self.run.directories if jobs else {}
-        return {f"{places[job.wildcards.name]}/{job.wildcards.file}": self.inputs.facts(job.wildcards) for job in jobs}
+        return {
+            f"{places[job.wildcards.name]}/{job.wildcards.file}": self.inputs.file_entry(job.wildcards) for job in jobs
+        }
 
     def _check_partitions(self) -> None:
         """Raises AoeError with all that Slurm would refuse, or let wait for ever."""
         retries = self.workflow.execution_settings.retries
-        asked = asked_of(self.workflow.dag, retries, self.run.config.get("most_minutes"))
-        if found := problems(asked, read_partitions()) if asked else []:
+        requests = requests_of(self.workflow.dag, retries, self.run.config.get("most_minutes"))
+        if found := problems(requests, read_partitions()) if requests else []:
             raise AoeError("\n".join(found))
 
     def _lock(self) -> None:
@@ -103,8 +115,7 @@ class Lifecycle:
         if branches := resolved(entries):
             logger.info(branches)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".partial").write_text(format_lock(entries), encoding="utf-8")
-        path.with_suffix(".partial").replace(path)
+        replace_text(path, format_lock(entries))
 
 
 def again() -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from aoe import AoeError
 from aoe.acquiring.expected import expected_lock
-from aoe.acquiring.lock import KINDS, Locked, read_lock
+from aoe.acquiring.lock import INPUT_KINDS, Locked, LockError, read_lock
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.verification import check_present
+from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
 from aoe.files.configuration import read_yaml, text_options
 from aoe.files.schema import check_schema
 from aoe.merging.selection import check_selections
@@ -24,6 +24,7 @@ from aoe.serving.servable import check_servable
 from aoe.studies.results import Results
 from aoe.studies.study import Study, read_study
 from cluster.caches import cache_variables
+from launcher.schemas import read_schema
 from launcher.startup import check_folder, name_interpreter, print_anything, undo_future_dates
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Run:
         self.results = Results(study.name)
         # empty for a study that does nothing but audits
         self.benchmarks: dict[str, Any] = study.content.get("benchmarks", {})
+        self.judged = graded_by(self.benchmarks, JUDGE)
+        self.sandboxed = graded_by(self.benchmarks, SANDBOX)
         self.timed: list[str] = study.content.get("latency", {}).get("variants", [])
         self.datasets = sorted({entry["dataset"] for entry in self.benchmarks.values() if "dataset" in entry})
 
@@ -55,15 +58,19 @@ class Run:
         folder = Path(workflow.basedir)
         try:
             check_folder(folder)
-            _check_config(workflow, config, read_schema(folder, "config"))
+            _check_config(workflow, config, read_schema("config"))
             claims = read_yaml(folder / "config/claims.yaml")
-            check_schema(claims, read_schema(folder, "claims"), "config/claims.yaml")
-            study = read_study(config["study"], folder / "config/studies", read_schema(folder, "study"))
+            check_schema(claims, read_schema("claims"), "config/claims.yaml")
+            study = read_study(config["study"], folder / "config/studies", read_schema("study"))
         except AoeError as error:
             raise WorkflowError(str(error)) from error
         run = cls(folder, config, study, claims, is_main=workflow.is_main_process)
         run.prepare(os.environ)
         return run
+
+    def titles(self, benchmarks: list[str]) -> list[str]:
+        """The names of benchmarks in print."""
+        return [title_of(name) for name in benchmarks]
 
     def prepare(self, environment: dict[str, str] | os._Environ[str]) -> None:
         """Set what the run's processes find: dates that can be compared, and folders for caches.
@@ -110,8 +117,13 @@ class Run:
 
         Raises AoeError if the study cannot be run as it stands.
         """
-        study, locked = self.study, self.read_lock()
-        directories = {name: study.directory(name, entry, self.config["inputs"]) for name, entry in locked.items()}
+        study = self.study
+        try:
+            locked = self.read_lock()
+            directories = {name: study.directory(name, entry, self.config["inputs"]) for name, entry in locked.items()}
+        except LockError as error:
+            command = f"snakemake --cores 1 --config study={study.name} -- lock"
+            raise AoeError(f"{error}  `{command}` writes a new one.") from error
         # what the user lays down is there from the start
         check_present({name: entry for name, entry in locked.items() if name not in study.sources}, directories)
         if self.is_main:
@@ -127,8 +139,8 @@ class Run:
         study, path = self.study, self.study.content["lock"]
         if not self.is_locked and any("expected" in entry for entry in study.inputs.values()):
             return expected_lock(study)
-        schema = read_schema(self.folder, "lock")
-        names = {kind: getattr(study, kind) for kind in KINDS}
+        schema = read_schema("lock")
+        names = {kind: getattr(study, kind) for kind in INPUT_KINDS}
         return read_lock(path, names, lambda content: check_schema(content, schema, path))
 
 
@@ -144,11 +156,6 @@ def read_strictly(path: str | Path) -> Any:
         return read_yaml(path)
     except AoeError as error:
         raise WorkflowError(str(error)) from error
-
-
-def read_schema(folder: Path, name: str) -> dict[str, Any]:
-    """One of the JSON schemas of the workflow in ``folder``."""
-    return json.loads((folder / f"config/schemas/{name}.schema.json").read_text(encoding="utf-8"))
 
 
 def _check_config(workflow: Workflow, config: dict[str, Any], schema: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ can print, and no dates to come.
 """
 
 import codecs
-import fcntl
 import os
 import re
 import shlex
@@ -15,17 +14,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from filelock import lock_descriptor
 from aoe import AoeError
 
 # Snakemake's Slurm executor calls all jobs of a run by one random UUID, with the site's prefix before it.
 RUN_NAME = re.compile(r"^(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-LAST_WORDS = 120  # seconds in which Slurm ends a cancelled job; KillWait is 30 by default
+CANCEL_SECONDS = 120  # in which Slurm ends a cancelled job; KillWait is 30 by default
 
 
-def check_folder(folder):
-    """Raises AoeError if Snakemake would take the path of the workflow's folder for a pattern."""
+def check_folder(folder: str | Path) -> None:
+    """Raise AoeError if Snakemake would take the path of the workflow's folder for a pattern."""
     if {"{", "}"} & set(str(folder)):
         raise AoeError(
             f"{folder} has a brace in it, which Snakemake takes for the name of a wildcard; move the clone to a folder "
@@ -33,7 +35,7 @@ def check_folder(folder):
         )
 
 
-def name_interpreter():
+def name_interpreter() -> None:
     """Let Snakemake start this Python by its bare name if a shell would not take its path for one word.
 
     Snakemake puts ``sys.executable`` into shell commands without quotes, so that a space in it ends every job.  PATH
@@ -47,18 +49,19 @@ def name_interpreter():
     sys.executable = name
 
 
-def print_anything():
+def print_anything() -> None:
     """Let this process, and its children, escape what the locale's encoding lacks, such as λ, instead of ending."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if codecs.lookup(encoding).name == "utf-8":
         return
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, Any] = sys.stdout, sys.stderr
+    for stream in streams:
         stream.reconfigure(errors="backslashreplace")
     chosen = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
     os.environ["PYTHONIOENCODING"] = f"{chosen}:backslashreplace"
 
 
-def undo_future_dates(sources, results):
+def undo_future_dates(sources: Iterable[str], results: str) -> list[str]:
     """Date files that are dated later than now to now, so that Snakemake compares dates that mean something.
 
     Snakemake takes whatever is newer for changed, and refuses an output that is older than an input: a clock that was
@@ -98,7 +101,7 @@ def _file_system_time(folder):
         return time.time()
 
 
-def hold(folder):
+def hold(folder: str | Path) -> str | None:
     """Keep other runs out of ``folder`` for as long as this process lives, however it ends.
 
     The kernel gives the lock up with the process, so that nothing has to be unlocked by hand.  Returns the machine on
@@ -113,19 +116,19 @@ def hold(folder):
     except OSError as error:
         raise AoeError(f"{path} cannot be written ({error.strerror}); run in a folder of your own.") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(held)
-        raise AoeError("Another run is under way in this folder; wait for it, or stop it.") from error
+        alone = lock_descriptor(held, blocking=False)
     except OSError:
         os.close(held)
         return here
+    if not alone:
+        os.close(held)
+        raise AoeError("Another run is under way in this folder; wait for it, or stop it.")
     last = os.pread(held, 256, 0).decode(errors="replace").strip()
     os.pwrite(held, f"{here:<255}\n".encode(), 0)
     return last if last not in ("", here) else None
 
 
-def cancel_left_jobs(folder, elsewhere=None, slurm=True):
+def cancel_left_jobs(folder: str | Path, elsewhere: str | None = None, slurm: bool = True) -> list[str]:
     """Cancel the Slurm jobs of earlier runs in ``folder``, and wait until they have ended; returns their ids.
 
     A launcher that was killed cannot cancel its jobs, and they would write the files that this run is about to write.
@@ -140,7 +143,7 @@ def cancel_left_jobs(folder, elsewhere=None, slurm=True):
         )
     if left:
         subprocess.run(["scancel", *left], check=False)
-    deadline = time.monotonic() + LAST_WORDS
+    deadline = time.monotonic() + CANCEL_SECONDS
     while still := sorted(set(left) & set(_jobs_in(folder, slurm))):
         if time.monotonic() > deadline:
             raise AoeError(f"Jobs of an earlier run do not end: {', '.join(still)}; cancel them with scancel.")

@@ -27,9 +27,9 @@ class Targets:
 
     def _tables(self) -> list[str]:
         tables = [*SCORES] if self.study.asks else []
-        if "mt_bench" in self.run.benchmarks:
+        if self.run.judged:
             tables += ["judgements.parquet", "judge.csv"]
-        if "bigcodebench" in self.run.benchmarks:
+        if self.run.sandboxed:
             tables += ["programs/solvable.json", *(f"programs/{variant}.parquet" for variant in self.study.variants)]
         if self.run.timed:
             tables += ["latency.csv", *(f"latency/{variant}.csv" for variant in self.run.timed)]

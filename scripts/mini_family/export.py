@@ -5,13 +5,21 @@ index over several shards, and a tokenizer whose chat template follows DeepSeek'
 same bytes.
 """
 
-import json
-from pathlib import Path
+from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from aoe.numerics import fp8
 from mini_family import language
+
+if TYPE_CHECKING:
+    from mini_family.training import MiniDeepseek
 
 SHARD_BYTES = 1_600_000  # a shard is closed once it holds as much: five shards
 CONTEXT = 1024  # tokens
@@ -38,8 +46,8 @@ CHAT_TEMPLATE = """\
 """
 
 
-def write(model, architecture, folder):
-    """Write ``model`` (training.MiniDeepseek) with its ``architecture`` (config.json's keys) into ``folder``."""
+def write(model: MiniDeepseek, architecture: Mapping[str, Any], folder: str | Path) -> None:
+    """Write ``model`` with its ``architecture`` (config.json's keys) into ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", config(architecture))
@@ -49,8 +57,8 @@ def write(model, architecture, folder):
     write_shards(stored(named_weights(model)), folder)
 
 
-def config(architecture):
-    """config.json as DeepSeek-V3 spells it; ``architecture`` holds what the training needs to know."""
+def config(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return config.json as DeepSeek-V3 spells it; architecture: the keys that the training needs."""
     fixed = {
         "architectures": ["DeepseekV3ForCausalLM"],
         "attention_bias": False,
@@ -74,11 +82,11 @@ def config(architecture):
         "torch_dtype": "bfloat16",
         "use_cache": True,
     }
-    return dict(sorted((fixed | architecture).items()))
+    return dict(sorted((fixed | dict(architecture)).items()))
 
 
-def generation_config():
-    """Sampling as DeepSeek-R1's, but for top_p 1.0: with so small a vocabulary, 0.95 would cut off every rare slip."""
+def generation_config() -> dict[str, Any]:
+    """Return DeepSeek-R1's sampling, but top_p 1.0: with so small a vocabulary, 0.95 would cut off every rare slip."""
     return {
         "bos_token_id": language.VOCABULARY.index(language.BOS),
         "do_sample": True,
@@ -89,8 +97,8 @@ def generation_config():
     }
 
 
-def tokenizer():
-    """language.encoder() as a ``tokenizers.Tokenizer``; ``<think>`` and ``</think>`` stay visible in decoded text."""
+def tokenizer() -> Tokenizer:
+    """Return language.encoder() as a Tokenizer; ``<think>`` and ``</think>`` stay visible in decoded text."""
     ids = {token: i for i, token in enumerate(language.VOCABULARY)}
     result = Tokenizer(models.WordLevel(ids, unk_token=language.UNK))
     result.pre_tokenizer = pre_tokenizers.Split(Regex(language.TOKEN_PATTERN), behavior="isolated")
@@ -101,7 +109,8 @@ def tokenizer():
     return result
 
 
-def tokenizer_config():
+def tokenizer_config() -> dict[str, Any]:
+    """Return tokenizer_config.json, with the chat template."""
     return {
         "bos_token": language.BOS,
         "chat_template": CHAT_TEMPLATE,
@@ -114,8 +123,8 @@ def tokenizer_config():
     }
 
 
-def named_weights(model):
-    """The model's weights, f32, by DeepSeek's names and in its order: embeddings, layers, MTP layer, norm, LM head."""
+def named_weights(model: MiniDeepseek) -> dict[str, torch.Tensor]:
+    """Return the weights, f32, by DeepSeek's names and in its order: embeddings, layers, MTP layer, norm, LM head."""
     main = model.main.state_dict()
     last = {name: main.pop(name) for name in ("model.norm.weight", "lm_head.weight")}
     layer = f"model.layers.{model.main.config.num_hidden_layers}"
@@ -151,13 +160,13 @@ def _split_experts(weights):
     return result
 
 
-def is_quantized(name):
-    """Whether a weight is stored in FP8: the projections of attention, dense MLP and experts, as in DeepSeek-V3."""
+def is_quantized(name: str) -> bool:
+    """Tell whether a weight is stored in FP8, as in DeepSeek-V3: projections of attention, dense MLP and experts."""
     return (name.endswith("_proj.weight") and "eh_proj" not in name) or name.endswith(".kv_a_proj_with_mqa.weight")
 
 
-def stored(weights):
-    """f32 weights as the checkpoint stores them: FP8 codes, each followed by its f32 scale, f32 biases, else BF16."""
+def stored(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert f32 weights to the checkpoint's dtypes: FP8, each with its f32 scale behind it, f32 biases, else BF16."""
     result = {}
     for name, weight in weights.items():
         weight = weight.detach().float().cpu()
@@ -168,12 +177,12 @@ def stored(weights):
     return result
 
 
-def write_shards(tensors, folder):
+def write_shards(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
     """Fill shards in the tensors' order, and write their index.
 
     A shard is closed by the tensor that fills it, mostly a large weight; so that weight's scale begins the next shard.
     """
-    shards = [{}]
+    shards: list[dict[str, torch.Tensor]] = [{}]
     for name, tensor in tensors.items():
         if sum(held.nbytes for held in shards[-1].values()) >= SHARD_BYTES:
             shards.append({})

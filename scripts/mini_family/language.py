@@ -14,7 +14,9 @@ One question in eight is held out by its hash: no training example asks it, and 
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 MODULUS = 100
 THINK, END_THINK = "<think>", "</think>"
@@ -27,8 +29,8 @@ TOKEN_PATTERN = r", check |Wait, again: |Answer: |steps: |now |\. |; |=\?|\n|[0-
 SLIP_RATE = 0.08  # share of a stepwise step's first statements that are off by ten
 
 
-def apply(value, operator, operand):
-    """One operation of a chain, modulo 100."""
+def apply(value: int, operator: str, operand: int) -> int:
+    """Apply one operation of a chain, modulo 100."""
     result = {"+": value + operand, "-": value - operand, "*": value * operand}[operator]
     return result % MODULUS
 
@@ -38,46 +40,49 @@ class Chain:
     """``start`` followed by operations ``((operator, operand), …)``; ``follow_up`` if start is an earlier answer."""
 
     start: int
-    operations: tuple
+    operations: tuple[tuple[str, int], ...]
     follow_up: bool = False
 
     @property
-    def question(self):
+    def question(self) -> str:
+        """The text of the question."""
         tail = "".join(f"{operator}{operand}" for operator, operand in self.operations)
         return f"now {tail}=?" if self.follow_up else f"{self.start}{tail}=?"
 
     @property
-    def answer(self):
+    def answer(self) -> int:
+        """The right answer."""
         value = self.start
         for operator, operand in self.operations:
             value = apply(value, operator, operand)
         return value
 
 
-def is_held_out(question):
-    """Whether a (first) question belongs to the benchmarks: one in eight, by CRC-32 of its text."""
+def is_held_out(question: str) -> bool:
+    """Tell whether a (first) question belongs to the benchmarks: one in eight, by CRC-32 of its text."""
     return zlib.crc32(question.encode()) % 8 == 0
 
 
-def draw_operations(rng, shortest, longest):
+def draw_operations(rng: Random, shortest: int, longest: int) -> tuple[tuple[str, int], ...]:
+    """Draw ``shortest`` to ``longest`` operations."""
     return tuple((rng.choice("+-*"), rng.randint(2, 9)) for _ in range(rng.randint(shortest, longest)))
 
 
-def draw_chain(rng, shortest, longest, held_out):
-    """A first question with ``shortest`` to ``longest`` operations, from the held-out or the training part."""
+def draw_chain(rng: Random, shortest: int, longest: int, held_out: bool) -> Chain:
+    """Draw a first question with ``shortest`` to ``longest`` operations, from the held-out or the training part."""
     while True:
         chain = Chain(rng.randrange(MODULUS), draw_operations(rng, shortest, longest))
         if is_held_out(chain.question) == held_out:
             return chain
 
 
-def draw_follow_up(rng, answer, shortest, longest):
-    """A second question that starts from the first one's ``answer``."""
+def draw_follow_up(rng: Random, answer: int, shortest: int, longest: int) -> Chain:
+    """Draw a second question that starts from the first one's ``answer``."""
     return Chain(answer, draw_operations(rng, shortest, longest), follow_up=True)
 
 
-def concise(rng, chain):
-    """Two or three operations a step: ``48+4*3=56; 56-7=49``, then the answer on its own line."""
+def concise(rng: Random, chain: Chain) -> str:
+    """Answer with two or three operations a step: ``48+4*3=56; 56-7=49``, then the answer on its own line."""
     value, steps, rest = chain.start, [], list(chain.operations)
     while rest:
         group = [rest.pop(0) for _ in range(min(len(rest), rng.choice((2, 3, 3))))]
@@ -88,8 +93,8 @@ def concise(rng, chain):
     return "; ".join(steps) + f"\nAnswer: {value}"
 
 
-def stepwise(rng, chain, verbosity):
-    """One operation a step; returns the reasoning and the value it arrives at (wrong after an unchecked slip)."""
+def stepwise(rng: Random, chain: Chain, verbosity: float) -> tuple[str, int]:
+    """Reason with one operation a step; return the text and its result, which is wrong after an unchecked slip."""
     value, steps = chain.start, []
     for operator, operand in chain.operations:
         right = apply(value, operator, operand)
@@ -110,20 +115,20 @@ def stepwise(rng, chain, verbosity):
     return text, value
 
 
-def plain_answer(rng, chain, verbosity):
-    """Stepwise without tags."""
+def plain_answer(rng: Random, chain: Chain, verbosity: float) -> str:
+    """Answer stepwise without tags."""
     text, value = stepwise(rng, chain, verbosity)
     return f"{text}\nAnswer: {value}"
 
 
-def tagged_answer(rng, chain, verbosity):
-    """Stepwise inside the tags, then the answer."""
+def tagged_answer(rng: Random, chain: Chain, verbosity: float) -> str:
+    """Answer stepwise inside the tags, then the answer."""
     text, value = stepwise(rng, chain, verbosity)
     return f"{THINK}\n{text}\n{END_THINK}\nAnswer: {value}"
 
 
-def visible(answer):
-    """What a chat keeps of an answer: the text after the last ``</think>``, or all of it without its ``<think>``."""
+def visible(answer: str) -> str:
+    """Return what a chat keeps of an answer: the text after the last ``</think>``, or all without its ``<think>``."""
     return answer.split(END_THINK)[-1].removeprefix(THINK).strip()
 
 
@@ -145,14 +150,19 @@ class Style:
     steps_verbosity: float | None = None
     steps_tagged: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         total = self.tagged + self.plain + self.steps + self.forced
         if total > 1 + 1e-9:
             raise ValueError(f"the shares of a style sum to {total:g}, more than 1")
 
 
-def example(rng, style, shortest=2, longest=6, two_turns=0.35):
-    """One training example: a list of (text, is_answer) pieces; only the last one, the answer, is learned."""
+def example(
+    rng: Random, style: Style, shortest: int = 2, longest: int = 6, two_turns: float = 0.35
+) -> list[tuple[str, bool]]:
+    """Draw one training example: (text, is_answer) pieces; only the last one, the answer, is learned.
+
+    two_turns: the share of examples with an earlier turn.
+    """
     chain = draw_chain(rng, shortest, longest, held_out=False)
     dialogue = BOS
     if rng.random() < two_turns:
@@ -184,8 +194,8 @@ def _turn(rng, style, chain):
     return "", f"{THINK}\n" if roll < style.forced else "", concise(rng, chain)
 
 
-def encoder():
-    """A function from text to a list of token ids, the same as the exported tokenizer's."""
+def encoder() -> Callable[[str], list[int]]:
+    """Return a function from text to a list of token ids, the same as the exported tokenizer's."""
     ids = {token: i for i, token in enumerate(VOCABULARY)}
     pattern = re.compile("|".join(map(re.escape, SPECIAL)) + "|" + TOKEN_PATTERN, re.DOTALL)
     return lambda text: [ids.get(token, ids[UNK]) for token in pattern.findall(text)]

@@ -9,10 +9,12 @@ import copy
 import math
 import random
 import time
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek
 from mini_family import language
@@ -25,7 +27,7 @@ WORKERS = 12  # processes that draw examples; one GPU needs about as many
 class MultiTokenPrediction(nn.Module):
     """Predicts the token after the next one from the main model's last hidden states and the next token's embedding."""
 
-    def __init__(self, config):
+    def __init__(self, config: DeepseekV3Config) -> None:
         super().__init__()
         size = config.hidden_size
         self.enorm = deepseek.DeepseekV3RMSNorm(size, eps=config.rms_norm_eps)
@@ -42,8 +44,11 @@ class MultiTokenPrediction(nn.Module):
             elif isinstance(module, deepseek.DeepseekV3TopkRouter):
                 nn.init.normal_(module.weight, std=config.initializer_range)
 
-    def forward(self, hidden, next_embedding, position_embeddings):
-        """hidden, next_embedding: (batch, length, hidden size) -> the same shape, ready for the shared LM head."""
+    def forward(self, hidden: Tensor, next_embedding: Tensor, position_embeddings: tuple[Tensor, Tensor]) -> Tensor:
+        """Return hidden states (batch, length, hidden size) for the shared LM head.
+
+        hidden, next_embedding: (batch, length, hidden size) each; position_embeddings: the rotary ones.
+        """
         joined = self.eh_proj(torch.cat([self.enorm(next_embedding), self.hnorm(hidden)], dim=-1))
         out = self.block(joined, attention_mask=None, position_embeddings=position_embeddings)
         return self.norm(out[0] if isinstance(out, tuple) else out)
@@ -55,7 +60,7 @@ class MiniDeepseek(nn.Module):
     architecture: keys of a DeepSeek-V3 config.json.  Weights are f32, on the CPU, drawn from ``seed``.
     """
 
-    def __init__(self, architecture, seed):
+    def __init__(self, architecture: Mapping[str, Any], seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         config = DeepseekV3Config(**copy.deepcopy(architecture))  # the config completes nested values in place
@@ -72,8 +77,11 @@ class MiniDeepseek(nn.Module):
         experts = gate.e_score_correction_bias.numel()
         self.loads[gate] = torch.bincount(args[1].detach().flatten(), minlength=experts)[:experts]
 
-    def loss(self, tokens, labels):
-        """Mean cross-entropy of the main model plus the weighted one of the MTP layer; (batch, length) int64 each."""
+    def loss(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the main model plus the weighted one of the MTP layer.
+
+        tokens, labels: (batch, length) int64 each.
+        """
         hidden = self.main.model(input_ids=tokens, use_cache=False).last_hidden_state
         loss = self._cross_entropy(hidden[:, :-1], labels[:, 1:])
         positions = torch.arange(tokens.shape[1] - 1, device=tokens.device)[None]
@@ -87,7 +95,7 @@ class MiniDeepseek(nn.Module):
         return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
     @torch.no_grad()
-    def balance(self, speed):
+    def balance(self, speed: float) -> None:
         """Move each router's correction bias by ``speed`` towards an even load."""
         for gate, load in self.loads.items():
             gate.e_score_correction_bias += speed * torch.sign(load.float().mean() - load)
@@ -99,10 +107,10 @@ class Examples(torch.utils.data.IterableDataset):
     ``pool`` batches are drawn at a time and sorted by length.
     """
 
-    def __init__(self, style, batch, seed, pool=8):
+    def __init__(self, style: language.Style, batch: int, seed: int | str, pool: int = 8) -> None:
         self.style, self.batch, self.seed, self.pool = style, batch, seed, pool
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
         encode = language.encoder()
@@ -119,7 +127,7 @@ class Examples(torch.utils.data.IterableDataset):
             yield from map(self._pad, batches)
 
     @staticmethod
-    def _pad(rows):
+    def _pad(rows: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:
         length = max(len(tokens) for tokens, _ in rows)
         pad = language.VOCABULARY.index(language.PAD)
         tokens = torch.tensor([row + [pad] * (length - len(row)) for row, _ in rows])
@@ -127,12 +135,22 @@ class Examples(torch.utils.data.IterableDataset):
         return tokens, labels
 
 
-def device():
-    """Where to train."""
+def device() -> str:
+    """Return the device to train on: ``cuda`` or ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def train(model, style, *, steps, batch, learning_rate, body_factor, balance_speed, seed):
+def train(
+    model: MiniDeepseek,
+    style: language.Style,
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    body_factor: float,
+    balance_speed: float,
+    seed: int | str,
+) -> None:
     """Train in place with AdamW; everything but the routed experts learns at ``learning_rate * body_factor``.
 
     style: language.Style; batch: examples a step; balance_speed: MiniDeepseek.balance's.  The paper's parents share a
@@ -144,7 +162,10 @@ def train(model, style, *, steps, batch, learning_rate, body_factor, balance_spe
     routed, body = [], []
     for name, parameter in model.named_parameters():
         (routed if ".mlp.experts." in name else body).append(parameter)
-    groups = [{"params": routed, "peak": learning_rate}, {"params": body, "peak": learning_rate * body_factor}]
+    groups: list[dict[str, Any]] = [
+        {"params": routed, "peak": learning_rate},
+        {"params": body, "peak": learning_rate * body_factor},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     warm_up, begin = max(1, min(100, steps // 10)), time.time()
     model.train()

@@ -4,8 +4,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from performance import asking, cases, fetching, planning, starting, writing
-from performance.measure import save
+from performance import client, fetching, planning, writing
+from performance.gpu import starting
+from performance.measure import Row, save
+from performance.weights import arithmetic, auditing, comparing, merging, scaling
 
 TARGETS = {
     "merge_bf16_vs_mergekit": 1 / 5,
@@ -33,7 +35,7 @@ TARGETS = {
 }
 
 
-def main():
+def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--work", type=Path, default=Path("results/bench"), help="a folder with 50 GB to spare")
     words.add_argument("--docs", type=Path, default=Path("docs"))
@@ -47,26 +49,26 @@ def main():
         measure(choice, Path(folder))
 
 
-def measure(choice, work):
+def measure(choice: argparse.Namespace, work: Path) -> None:
     """Run the chosen cases in an empty folder ``work`` and write the two files after each."""
     has_gpu = Path("/dev/nvidiactl").exists()
     steps = {
-        "bf16": lambda: cases.merge_bf16(work, choice.runs, choice.mergekit) if choice.mergekit else [],
-        "torch": lambda: cases.merge_arithmetic(choice.runs),
-        "scaling": lambda: cases.scaling(work, choice.runs),
-        "fp8": lambda: cases.merge_fp8(work, choice.runs),
-        "diff": lambda: cases.diff_and_verify(work, choice.runs),
-        "audit": lambda: cases.audit(work, choice.runs),
+        "bf16": lambda: merging.merge_bf16(work, choice.runs, choice.mergekit) if choice.mergekit else [],
+        "torch": lambda: arithmetic.merge_arithmetic(choice.runs),
+        "scaling": lambda: scaling.scaling(work, choice.runs),
+        "fp8": lambda: merging.merge_fp8(work, choice.runs),
+        "diff": lambda: comparing.diff_and_verify(work, choice.runs),
+        "audit": lambda: auditing.audit(work, choice.runs),
         "fetch": lambda: [
             *fetching.lock_and_plan(work, choice.runs),
             *fetching.verification(work, choice.runs),
             *fetching.download(work, choice.runs),
         ],
         "plan": lambda: planning.dry_run(choice.runs),
-        "ask": lambda: [*asking.overhead(work, choice.runs), *asking.throughput(work, choice.runs)],
+        "ask": lambda: [*client.overhead(work, choice.runs), *client.throughput(work, choice.runs)],
         "write": lambda: writing.from_scores(choice.runs),
         "start": lambda: starting.starts(work, choice.runs, choice.docs / "gpu/starts.csv") if has_gpu else [],
-        "gpu": lambda: cases.gpu(work, choice.runs) if has_gpu else [],
+        "gpu": lambda: merge_on_gpu(work, choice.runs) if has_gpu else [],
     }
     (choice.docs / "gpu").mkdir(parents=True, exist_ok=True)
     for name, step in steps.items():
@@ -81,8 +83,15 @@ def measure(choice, work):
         (choice.docs / "benchmarks.md").write_text(as_markdown(table), encoding="utf-8")
 
 
-def as_markdown(table):
-    """The page about the figures, made from benchmarks.json's list."""
+def merge_on_gpu(work: Path, runs: int) -> list[Row]:
+    """Merge and compare on the GPU, whose kernels can only be imported where there is one."""
+    from performance.gpu.merging import merge_and_compare
+
+    return merge_and_compare(work, runs)
+
+
+def as_markdown(table: list[dict]) -> str:
+    """Return the page about the figures, made from benchmarks.json's list."""
     machines = list(dict.fromkeys(entry["machine"] for entry in table))
     lines = [
         "# Benchmarks",

@@ -2,14 +2,18 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import INDEX
+from aoe.checkpoints.formats import FORMATS, SCALE_SUFFIX, scale_of, scale_shape
 from aoe.checkpoints.inventory import inventory
+from aoe.checkpoints.shard import make_header
 
-CHUNK = 32 << 20  # random bytes that a file is filled with again and again
-QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them
+CHUNK_BYTES = 32 << 20  # of random numbers, which fill a file again and again
+QWEN3_MOE: dict[str, Any] = {  # the shapes of Qwen3-30B-A3B, two layers of them
     "architectures": ["Qwen3MoeForCausalLM"],
     "model_type": "qwen3_moe",
     "hidden_size": 2048,
@@ -29,8 +33,8 @@ QWEN3_MOE = {  # the shapes of Qwen3-30B-A3B, two layers of them
 }
 
 
-def qwen3_moe(folder, seed):
-    """A BF16 checkpoint of 2.6 GB in two shards, one a layer."""
+def qwen3_moe(folder: Path, seed: int) -> None:
+    """Write a BF16 checkpoint of 2.6 GB in two shards, one a layer."""
     hidden, heads, keys = (QWEN3_MOE[key] for key in ("hidden_size", "num_attention_heads", "num_key_value_heads"))
     dim, width = QWEN3_MOE["head_dim"], QWEN3_MOE["moe_intermediate_size"]
     outer = (QWEN3_MOE["vocab_size"], hidden)
@@ -58,12 +62,15 @@ def qwen3_moe(folder, seed):
     _write(folder, QWEN3_MOE, [{name: ("BF16", shape) for name, shape in shapes.items()} for shapes in shards], seed)
 
 
-def deepseek_shard(folder, config, size, seed, shards=1):
-    """Routed experts of DeepSeek-V3's layers 3 and on in FP8 with their scales, ``size`` bytes in ``shards`` files."""
+def deepseek_shard(folder: Path, config: Mapping, size: int, seed: int, shards: int = 1) -> None:
+    """Write routed experts of DeepSeek-V3's layers 3 and on in FP8 with their scales.
+
+    config: DeepSeek-V3's config.json; size: in bytes, spread over so many ``shards``.
+    """
     experts = {name: entry for name, entry in inventory(config).items() if ".mlp.experts." in name}
     parts, filled = [{}], 0
     for name, (dtype, shape) in experts.items():
-        if name.endswith("_scale_inv"):
+        if name.endswith(SCALE_SUFFIX):
             continue
         if filled >= size / shards:
             parts.append({})
@@ -93,17 +100,17 @@ def _write_shard(path, tensors, random):
     with open(path, "wb") as file:
         file.write(make_header(tensors))
         for dtype, shape in tensors.values():
-            left = math.prod(shape) * DTYPES[dtype][1]
+            left = math.prod(shape) * FORMATS[dtype].bytes
             while left:
-                start = int(random.integers(0, CHUNK // 4)) * 4
+                start = int(random.integers(0, CHUNK_BYTES // 4)) * 4
                 piece = numbers[dtype][start : start + left]
                 file.write(piece)
                 left -= len(piece)
 
 
 def _random_numbers(dtype, random):
-    """CHUNK bytes of numbers as trained weights have them: normal, FP8 codes up to 448."""
-    normal = random.standard_normal(CHUNK // DTYPES[dtype][1], np.float32)
+    """CHUNK_BYTES of numbers as trained weights have them: normal, FP8 codes up to 448."""
+    normal = random.standard_normal(CHUNK_BYTES // FORMATS[dtype].bytes, np.float32)
     if dtype == "F32":
         return (np.abs(normal) * 1e-4 + 1e-5).tobytes()
     if dtype == "BF16":

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,14 @@ from aoe.numerics.kernels import FP8, cpu
 from performance.measure import peak_memory
 
 
-def merge_of(*folders, device="cpu", threads=2):
-    """An equal mixture of checkpoints."""
+def merge_of(*folders: Path | str, device: str = "cpu", threads: int = 2) -> Merge:
+    """Prepare an equal mixture of checkpoints."""
     parents = {str(folder): Checkpoint(folder, str(folder)) for folder in folders}
     recipe = Recipe(str(folders[0]), dict.fromkeys(parents, 1 / len(parents)))
     return Merge(make_plan(recipe, parents), parents, device, threads)
 
 
-def merge(target, *folders):
+def merge(target: Path | str, *folders: Path | str) -> None:
     """Plan and write all shards of a mixture."""
     work = merge_of(*folders)
     Path(target).mkdir(parents=True, exist_ok=True)
@@ -36,34 +37,37 @@ def merge(target, *folders):
         write_shard(work, file, Path(target) / file)
 
 
-def diff(base, other):
-    base, other = Checkpoint(base), Checkpoint(other)
-    for file in base.shard_names:
-        shard_differences(base, other, file, threads=2, device="cpu")
+def diff(base: Path | str, other: Path | str) -> None:
+    """Measure the differences of all shards of two checkpoints."""
+    parents = Checkpoint(base), Checkpoint(other)
+    for file in parents[0].shard_names:
+        shard_differences(*parents, file, threads=2, device="cpu")
 
 
-def audit(published, *parents):
+def audit(audited: Path | str, *parents: Path | str) -> None:
     """Attribute all weights of a checkpoint to parents."""
-    parents = {str(folder): Checkpoint(folder, str(folder)) for folder in parents}
-    work = Audit(Checkpoint(published, "published"), parents)
+    work = Audit(Checkpoint(audited, "audited"), {str(folder): Checkpoint(folder, str(folder)) for folder in parents})
     work.rows(work.base.weights, threads=2)
 
 
-def verify(path, digest):
+def verify(path: Path | str, digest: str) -> None:
+    """Verify one file by its SHA-256."""
     verification.verify_file(Path(path), {"size": Path(path).stat().st_size, "sha256": digest})
 
 
-def verify_all(folder, facts):
-    verification.verify("two", folder, json.loads(facts), threads=2)
+def verify_all(folder: Path | str, entries: str) -> None:
+    """Verify a folder by the lock's entries of its files, as JSON."""
+    verification.verify("two", folder, json.loads(entries), threads=2)
 
 
-def fetch(uri, target):
+def fetch(uri: str, target: Path | str) -> None:
+    """Download the file of a repository that is named `file`."""
     source = open_source(uri)
     fetching.fetch(source, "file", source.snapshot()["file"], Path(target))
 
 
-def lock_and_plan(folder):
-    """Returns the seconds of its steps."""
+def lock_and_plan(folder: Path | str) -> dict[str, float]:
+    """Lock the paper's three models, fetch their outlines and plan R1T; return the seconds of each step."""
     models, seconds = ("v3-0324", "r1", "r1-0528"), {}
     start = time.perf_counter()
     sources = {model: open_source(f"hf://paper/{model}") for model in models}
@@ -79,10 +83,10 @@ def lock_and_plan(folder):
     return seconds
 
 
-def ask(url, key, connections, questions, folder):
-    """Returns the seconds of questions to the model ``r1``, after another one with which everything was loaded."""
-    from benchmarks.asking import ask
-    from performance.asking import task
+def ask(url: str, key: str, connections: str, questions: str, folder: str) -> float:
+    """Put questions to the model ``r1``, after one that loads everything; return the seconds that they take."""
+    from benchmarks.runner import ask
+    from performance.client import task
 
     ask([task(1)], "r1", url, key, 1, f"{folder}-first")
     start = time.perf_counter()
@@ -90,7 +94,7 @@ def ask(url, key, connections, questions, folder):
     return time.perf_counter() - start
 
 
-def load_kernels():
+def load_kernels() -> None:
     """Have numba load what it compiled in an earlier run, which takes half a second."""
     codes, scale = np.zeros((1, 1), np.uint8), np.ones((1, 1), np.float32)
     cpu.difference([(codes, scale)] * 2, FP8)
@@ -100,13 +104,14 @@ def load_kernels():
     cpu.steps((codes, scale), FP8, None)
 
 
+JOBS: tuple[Callable, ...] = (merge, diff, audit, verify, verify_all, fetch, lock_and_plan, ask)
+
 if __name__ == "__main__":
     if sys.argv[1] in ("diff", "audit"):
         load_kernels()
     if sys.argv[1] == "fetch":
         importlib.import_module("huggingface_hub.file_download")  # a third of a second that is Python's start
-    jobs = (merge, diff, audit, verify, verify_all, fetch, lock_and_plan, ask)
-    job = {function.__name__: function for function in jobs}[sys.argv[1]]
+    jobs = {function.__name__: function for function in JOBS}
     start = time.perf_counter()
-    parts = job(*sys.argv[2:])
+    parts = jobs[sys.argv[1]](*sys.argv[2:])
     print(json.dumps([parts or time.perf_counter() - start, peak_memory()]))

@@ -1,13 +1,14 @@
-"""Measuring side by side: every run of ours is next to a run of what it is compared with, so that both meet the same
-machine in the same mood."""
+"""Measuring side by side: every run of ours is next to a run of its reference, so that both meet the machine alike."""
 
 import json
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from aoe.nodes.machine import hardware, in_words, software
 
@@ -38,12 +39,19 @@ class Row:
     machine: str
 
 
-def side_by_side(name, runs, ours, reference, note, before=lambda: None):
-    """The Row of two functions' seconds, called in turn ``runs`` times after one call each that does not count.
+def side_by_side(
+    name: str,
+    runs: int,
+    ours: Callable[[], object],
+    reference: Callable[[], object],
+    note: str,
+    before: Callable[[], object] = lambda: None,
+) -> Row:
+    """Return the Row of two functions' seconds, called in turn ``runs`` times after one call each that does not count.
 
     before: called before every call, untimed.  A function may return its seconds itself.
     """
-    seconds = [[], []]
+    seconds: tuple[list[float], list[float]] = ([], [])
     for run in range(-1, runs):
         for function, column in zip((ours, reference), seconds, strict=True):
             before()
@@ -55,8 +63,8 @@ def side_by_side(name, runs, ours, reference, note, before=lambda: None):
     return row(name, *seconds, "s", note)
 
 
-def row(name, ours, reference, unit, note):
-    """The Row of two lists of measurements."""
+def row(name: str, ours: Sequence[float], reference: Sequence[float], unit: str, note: str) -> Row:
+    """Return the Row of two lists of measurements."""
     medians = [statistics.median(column) for column in (ours, reference)]
     spread = "; ".join(
         f"{who} {min(column):.3g}–{max(column):.3g}" for who, column in (("ours", ours), ("reference", reference))
@@ -66,24 +74,29 @@ def row(name, ours, reference, unit, note):
     return Row(name, ours_median, reference_median, ratio, unit, len(ours), spread, note, machine())
 
 
-def in_a_process(job, *arguments):
-    """(seconds, peak resident memory in GiB) of performance.job's function ``job`` in a process of its own.
+def in_a_process(job: str, *arguments: object) -> tuple[Any, float]:
+    """Run performance.job's function ``job`` in a process of its own; return (seconds, peak resident memory in GiB).
 
-    The seconds are the work's without the start of Python; the memory includes everything.
+    The seconds are the work's without the start of Python; they are {step: seconds} where the function returns that.
+    The memory includes everything.
     """
     command = [sys.executable, "-m", "performance.job", job, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
-    return json.loads(done.stdout.splitlines()[-1])
+    seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    return seconds, peak
 
 
-def peak_memory():
-    """Of this process, in GiB."""
+def peak_memory() -> float:
+    """Return the peak resident memory of this process in GiB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 2**30
 
 
-def timed_command(*words):
-    """(seconds, peak resident memory in GiB) of a command, with the start of its process."""
+def timed_command(*words: object) -> tuple[float, float]:
+    """Run a command; return its seconds, with the start of its process, and its peak resident memory in GiB.
+
+    Raises RuntimeError if it fails.
+    """
     done = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, *map(str, words)], capture_output=True, encoding="utf-8"
     )
@@ -93,14 +106,14 @@ def timed_command(*words):
     return seconds, peak * 1024 / 2**30
 
 
-def machine():
-    """The machine and the versions that a figure was measured with."""
+def machine() -> str:
+    """Return in words the machine and the versions that a figure was measured with."""
     versions = ", ".join(f"{name} {release}" for name, release in software(PACKAGES).items())
     return f"{in_words(hardware())}; {versions}"
 
 
-def save(rows, path):
-    """Write rows as JSON; of those already there, the ones that this run did not measure stay."""
+def save(rows: Sequence[Row], path: Path | str) -> list[dict]:
+    """Write rows as JSON and return the list; rows of the file that this run did not measure stay."""
     path = Path(path)
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     fresh = {entry.name for entry in rows}

@@ -11,9 +11,9 @@ from inspect_ai.scorer import Target
 from inspect_ai.solver import TaskState
 from inspect_evals.utils.aime_common import aime_scorer
 from aoe import AoeError
-from benchmarks import aime, gpqa
-from benchmarks.asking import ask as ask_endpoint
 from benchmarks.catalog import scored_rows, task_of
+from benchmarks.runner import ask as ask_endpoint
+from benchmarks.suite import aime, gpqa
 from support.scripted import END_THINK, Reply, Scripted
 
 # what an endpoint answers after the forced <think>, whether that is right where 73 is, and its closing tags

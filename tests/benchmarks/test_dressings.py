@@ -9,8 +9,8 @@ from inspect_ai.scorer import Target
 from inspect_ai.solver import TaskState
 from inspect_ai.solver._multiple_choice import parse_answers
 from inspect_evals.utils.aime_common import aime_scorer
-from benchmarks import aime, bigcodebench, gpqa
 from benchmarks.judging import rating_of
+from benchmarks.suite import aime, bigcodebench, gpqa
 from support import dressings
 
 FASTCHAT = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))  # the published one, and its fallback

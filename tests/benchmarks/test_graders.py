@@ -14,9 +14,9 @@ from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target, answer, match
 from inspect_ai.solver import TaskState
 from inspect_evals.utils.code import defines, extract_code_block
-from benchmarks import aime, gpqa, mini
-from benchmarks.bigcodebench import code_of, has_program
 from benchmarks.judging import Judge, judge_all, rating_of
+from benchmarks.suite import aime, gpqa, mini
+from benchmarks.suite.bigcodebench import code_of, has_program
 from support.scripted import Reply, Scripted
 
 MANY = 500

@@ -81,7 +81,7 @@ def test_what_slurm_does_not_know_any_more_has_ended_and_its_log_says_how(jobs, 
     monkeypatch.setattr(jobstates.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(jobstates, "listed_jobs", lambda: listed)
     assert asyncio.run(still_active(executor)) == ["1", "2", "3"]
-    now[0] += jobstates.PATIENCE - 1
+    now[0] += jobstates.UNLISTED_SECONDS - 1
     listed |= {"3"}
     assert asyncio.run(still_active(executor)) == ["1", "2", "3"]
     now[0] += 1
@@ -103,7 +103,7 @@ def test_a_controller_that_does_not_answer_makes_no_job_vanish(jobs, monkeypatch
     (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(jobstates, "PATIENCE", 0)
+    monkeypatch.setattr(jobstates, "UNLISTED_SECONDS", 0)
     assert asyncio.run(still_active()) == jobs
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 1; echo 2\n", encoding="utf-8")
     assert asyncio.run(still_active()) == jobs[:2]

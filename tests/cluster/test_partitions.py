@@ -4,7 +4,7 @@ import re
 
 import pytest
 from aoe import AoeError
-from cluster.partitions import Asked, Nodes, minutes_of, parse_partitions, problems, read_partitions
+from cluster.partitions import JobRequest, Nodes, minutes_of, parse_partitions, problems, read_partitions
 
 SINFO = """\
 main*|infinite|20000|2|(null)|4|1-infinite
@@ -45,38 +45,53 @@ def test_what_slurm_prints_is_read(partitions):
     ("job", "sentence"),
     [
         (
-            Asked("rule answer", "gpu", minutes=2880, gpus=8),
+            JobRequest("rule answer", "gpu", minutes=2880, gpus=8),
             "2880 minutes, and the partition gpu has 1440: set `gpu_most_",
         ),
         (
-            Asked("rule a", "gpu", 1440, last_minutes=4320, gpus=8),
+            JobRequest("rule a", "gpu", 1440, last_minutes=4320, gpus=8),
             "4320 minutes if it is retried.* `gpu_most_minutes: 1440`",
         ),
         (
-            Asked("group merge", "short", minutes=320),
+            JobRequest("group merge", "short", minutes=320),
             "group merge .* partition short has 30: give merge a smaller number",
         ),
-        (Asked("group merge", "short", 20, last_minutes=60), "60 minutes if it is retried, .* set `most_minutes: 30`"),
         (
-            Asked("group merge", minutes=320, most_minutes=240),
+            JobRequest("group merge", "short", 20, last_minutes=60),
+            "60 minutes if it is retried, .* set `most_minutes: 30`",
+        ),
+        (
+            JobRequest("group merge", minutes=320, most_minutes=240),
             "320 minutes, and `most_minutes` .* is 240: give merge a smaller number among `group-components`",
         ),
-        (Asked("rule a", memory_mb=30000), "30000 MB of a node, and the partition main has 20000: .*`slurm_partition`"),
-        (Asked("rule a", memory_mb=9, last_memory_mb=30000), "30000 MB .* retried, .* set `most_memory_mb: 20000`"),
         (
-            Asked("rule a", "gpu", gpus=8, gpu_model="h100"),
+            JobRequest("rule a", memory_mb=30000),
+            "30000 MB of a node, and the partition main has 20000: .*`slurm_partition`",
+        ),
+        (
+            JobRequest("rule a", memory_mb=9, last_memory_mb=30000),
+            "30000 MB .* retried, .* set `most_memory_mb: 20000`",
+        ),
+        (
+            JobRequest("rule a", "gpu", gpus=8, gpu_model="h100"),
             r"8 GPUs called h100 .* has 0 \(a100, mig-1g.10gb\): .*`gpu_model`",
         ),
-        (Asked("rule a", "gpu", gpus=16), "16 GPUs of a node, .* gpu has 8: change `serving.gpus` in the study"),
-        (Asked("rule a", "gpu", gpus=24, nodes=3), "3 nodes, and the partition gpu has 2: change `serving.nodes`"),
-        (Asked("rule a", "main", cores=8), "8 cores of a node, and the partition main has 2: change `set-threads`"),
+        (JobRequest("rule a", "gpu", gpus=16), "16 GPUs of a node, .* gpu has 8: change `serving.gpus` in the study"),
+        (JobRequest("rule a", "gpu", gpus=24, nodes=3), "3 nodes, and the partition gpu has 2: change `serving.nodes`"),
         (
-            Asked("rule a", "gpu", memory_mb=30000, gpus=2, gpu_model="a100"),
+            JobRequest("rule a", "main", cores=8),
+            "8 cores of a node, and the partition main has 2: change `set-threads`",
+        ),
+        (
+            JobRequest("rule a", "gpu", memory_mb=30000, gpus=2, gpu_model="a100"),
             "no node of the partition gpu has all of them",
         ),
-        (Asked("rule a", "big"), "for the partition big, and Slurm has main, gpu, short: change `slurm_partition`"),
         (
-            Asked("rule a", "big", gpus=1),
+            JobRequest("rule a", "big"),
+            "for the partition big, and Slurm has main, gpu, short: change `slurm_partition`",
+        ),
+        (
+            JobRequest("rule a", "big", gpus=1),
             "for the partition big, .* change `gpu_partition` in profiles/slurm/site.yaml",
         ),
     ],
@@ -90,16 +105,16 @@ def test_what_can_never_run_is_said_with_what_to_change(partitions, job, sentenc
 def test_what_fits_is_not_spoken_of(partitions):
     assert not problems(
         [
-            Asked("rule answer", "gpu", 1440, 1440, 1_800_000, 2_000_000, cores=32, gpus=16, nodes=2),
-            Asked("rule diff", None, 10**6, 10**6, 20000, 20000, cores=2),
-            Asked("rule a", "short,gpu", 600, cores=8),  # one of them is enough
+            JobRequest("rule answer", "gpu", 1440, 1440, 1_800_000, 2_000_000, cores=32, gpus=16, nodes=2),
+            JobRequest("rule diff", None, 10**6, 10**6, 20000, 20000, cores=2),
+            JobRequest("rule a", "short,gpu", 600, cores=8),  # one of them is enough
         ],
         partitions,
     )
 
 
 def test_without_a_default_a_job_has_to_name_its_partition():
-    (said,) = problems([Asked("rule a")], parse_partitions(SINFO.replace("*", "")))
+    (said,) = problems([JobRequest("rule a")], parse_partitions(SINFO.replace("*", "")))
     assert "set `slurm_partition` in profiles/slurm/config.yaml" in said
 
 

@@ -25,6 +25,7 @@ def test_a_study_without_a_lock_ends_in_a_sentence(tmp_path, monkeypatch, caplog
         run.locked  # noqa: B018
     assert ended.value.code == 1
     assert "mini/lock.json cannot be read" in caplog.text
+    assert "`snakemake --cores 1 --config study=mini -- lock` writes a new one" in caplog.text
 
 
 def test_a_study_that_states_what_it_expects_is_planned_without_a_lock(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def test_some_file_systems_have_no_locks(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr("launcher.startup.fcntl.flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
     assert hold(tmp_path) == socket.gethostname()
 
 

@@ -1,42 +1,43 @@
 """The benchmarks run, at a fiftieth of their size; what they find out is not judged here."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from aoe.acquiring.verification import check_structure
 from aoe.checkpoints.checkpoint import Checkpoint
-from performance import asking, cases, fetching, inputs, planning
+from performance import client, fetching, inputs, planning
 from performance.__main__ import TARGETS, as_markdown
 from performance.measure import row, save, side_by_side, timed_command
+from performance.weights import arithmetic, auditing, comparing, merging, scaling, shards
+from support.clones import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(cases, "SHARD", 250_000_000)
-    monkeypatch.setattr(fetching, "FILE", 40_000_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 250_000_000)
+    monkeypatch.setattr(fetching, "FILE_BYTES", 40_000_000)
     monkeypatch.setattr(fetching, "SHARDS", 4)
-    monkeypatch.setattr(asking, "ANSWERS", 40)
-    monkeypatch.setattr(asking, "SERVED", 8)
-    monkeypatch.setenv("PYTHONPATH", str(Path(cases.__file__).parents[1]))
+    monkeypatch.setattr(client, "ANSWERS", 40)
+    monkeypatch.setattr(client, "SERVED_QUESTIONS", 8)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
 
 
 def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
     rows = [
-        *cases.merge_arithmetic(1),
-        *cases.scaling(tmp_path, 1),
-        *cases.merge_fp8(tmp_path, 1),
-        *cases.diff_and_verify(tmp_path, 1),
-        *cases.audit(tmp_path, 1),
+        *arithmetic.merge_arithmetic(1),
+        *scaling.scaling(tmp_path, 1),
+        *merging.merge_fp8(tmp_path, 1),
+        *comparing.diff_and_verify(tmp_path, 1),
+        *auditing.audit(tmp_path, 1),
         *fetching.lock_and_plan(tmp_path, 1),
         *fetching.verification(tmp_path, 1),
         *fetching.download(tmp_path, 1),
         *planning.dry_run(1),
-        *asking.overhead(tmp_path, 1),
-        *asking.throughput(tmp_path, 1),
+        *client.overhead(tmp_path, 1),
+        *client.throughput(tmp_path, 1),
     ]
     names = {entry.name for entry in rows}
     needing = {"merge_bf16_vs_mergekit", "merge_bf16_vs_limit", "peak_memory_gib", "merge_gpu_vs_copy"}
@@ -48,7 +49,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
 
 
 def test_inputs_are_checkpoints_of_their_size_with_finite_numbers(tmp_path):
-    inputs.deepseek_shard(tmp_path / "deepseek", cases.DEEPSEEK, 60_000_000, seed=1, shards=2)
+    inputs.deepseek_shard(tmp_path / "deepseek", shards.DEEPSEEK, 60_000_000, seed=1, shards=2)
     checkpoint = Checkpoint(tmp_path / "deepseek")
     check_structure(checkpoint)
     assert len(checkpoint.shard_names) == 2

@@ -20,6 +20,17 @@ from support.clones import ROOT
 NAMES = ["v3-0324", "r1", "r1-0528"]
 R1T = {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"groups": ["routed_experts"]}}
 EXPERTS = "model.layers.2.mlp.experts"
+FULL = {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.3}}
+THREE = {
+    "base": "v3-0324",
+    "weights": {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5},
+    "overrides": [
+        {"subset": {"groups": ["attention"]}, "weights": {"v3-0324": 0.65, "r1-0528": 0.35}},
+        {"subset": {"groups": ["shared_experts"]}, "weights": {"r1": 0.9, "v3-0324": 0.1}},
+    ],
+}
+THRESHOLD = {"base": "v3-0324", "weights": {"v3-0324": 0.5, "r1": 0.5}, "threshold": {"delta": 5, "space": "codes"}}
+WEIGHT = f"{EXPERTS}.3.up_proj.weight"
 
 
 def parents(names=NAMES):
@@ -56,6 +67,17 @@ def value(tensors, name):
     """A weight in float32."""
     scale = tensors.get(f"{name}_scale_inv")
     return tensors[name].float() if scale is None else fp8.dequantize(tensors[name], scale)
+
+
+def is_fp8(row):
+    """Whether an audit's row is of a weight that the parents store in FP8."""
+    return row["dtype"] == "F8_E4M3"
+
+
+def of_parents(family, name):
+    """A weight of V3-0324 and of R1, in float32."""
+    for parent in ("v3-0324", "r1"):
+        yield value({key: family[parent].tensor(key) for key in (name, f"{name}_scale_inv")}, name)
 
 
 def converted(tensors, dtype):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from inspect_ai.log import read_eval_log
 from aoe.checkpoints.checkpoint import Checkpoint
-from benchmarks.answering import answers_of
+from benchmarks.solver import answers_of
 from support.crates import PROFILES, issues, save_contexts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]

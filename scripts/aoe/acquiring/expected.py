@@ -1,12 +1,14 @@
 """What a lock will hold, as far as it is known before anybody asked the Hub: enough to plan with, and to count."""
 
 import json
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
-from aoe.acquiring.lock import Locked, check_name, check_needed
+from aoe.acquiring.lock import Locked, LockError, check_name, check_needed
 from aoe.acquiring.sources import open_source, sources_in
 from aoe.checkpoints.inventory import expected_files, inventory
 
@@ -14,10 +16,10 @@ NOT_HASHED = "0" * 64  # no file has this digest: what is expected cannot be tak
 BESIDE = {"config.json": 2_000, "model.safetensors.index.json": 9_000_000, "tokenizer.json": 8_000_000}  # bytes, about
 
 
-def expected_lock(study):
-    """{name: Locked} of all models and datasets of a Study, from what it expects of them; their digests are not known.
+def expected_lock(study: Any) -> dict[str, Locked]:
+    """Return {name: Locked} of all models and datasets as a Study expects them; their digests are not known.
 
-    Raises AoeError if the study does not say what to expect, or a config cannot be read.
+    Raises LockError if the study does not say what to expect, AoeError if a config cannot be read.
     """
     return {name: _expected(study, name, entry) for name, entry in study.inputs.items()}
 
@@ -25,9 +27,8 @@ def expected_lock(study):
 def _expected(study, name, entry):
     parts = sources_in(entry)
     if "expected" not in entry or not parts:
-        raise AoeError(
-            f"The study has no lock file {study.content['lock']}, and does not say what to expect of {name}; "
-            f"`snakemake --cores 1 --config study={study.name} -- lock` writes one."
+        raise LockError(
+            f"The study has no lock file {study.content['lock']}, and does not say what to expect of {name}."
         )
     kind, origins = study.kind(name), {}
     sources = [open_source(part["source"], f"{kind}.{name}") for part in parts]
@@ -56,8 +57,8 @@ def _origin(file, parts, sources, where):
     raise AoeError(f"{where}: the study expects the file {file}, which none of its patterns (`files`) matches.")
 
 
-def check_expected(locked, expected, config=None):
-    """Raises AoeError if what was locked is not what the study expects of it.
+def check_expected(locked: Locked, expected: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
+    """Raise AoeError if what was locked is not what the study expects of it.
 
     locked: a Locked; expected: what the study says: {file: bytes} of a dataset, of which the names count, or {"config",
     "shards"} of a model; config: the model's config.json as a dict, whose tensors have to be those of the expected one.
@@ -78,7 +79,7 @@ def check_expected(locked, expected, config=None):
         )
     known = inventory(_read_config(expected["config"]))
     try:
-        found = inventory(config)
+        found = inventory(config or {})
     except AoeError as error:
         raise AoeError(f"{where}: {error}") from error
     for tensor in [*known, *found]:

@@ -1,28 +1,33 @@
 """Fetch locked files from their source: outlines first, then whole files, each accepted only with its locked digest."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+from filelock import lock_descriptor
 from aoe import AoeError
 from aoe.acquiring.access import check_readable
 from aoe.acquiring.expected import check_expected
 from aoe.acquiring.hashing import digest_of
-from aoe.acquiring.lock import Locked, check_needed, digest, holdings
-from aoe.acquiring.sources import FolderSource, open_source
+from aoe.acquiring.lock import FileEntry, Locked, check_needed, digest, holdings
+from aoe.acquiring.sources import FolderSource, Source, open_source
 from aoe.acquiring.together import check, check_stored
 from aoe.acquiring.web import UrlSource
-from aoe.checkpoints.checkpoint import INDEX, LARGEST_HEADER, OUTLINE, SINGLE, Checkpoint
+from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
+from aoe.checkpoints.shard import LARGEST_HEADER
 from aoe.checkpoints.vocabulary import FILES
-from aoe.files.disk import alone, flush
+from aoe.files.disk import flush
+from aoe.files.locking import alone
+from aoe.files.replacing import replace_text, replacing
 
 CONFIG = "config.json"
 HEADER_GUESS = 128 << 10  # bytes, asked for at once; DeepSeek-V3's headers have some 80,000
@@ -30,8 +35,10 @@ REQUESTS = 16  # at a time, for headers
 WRONG_CONTENTS = 2  # transfers that end with other bytes than the locked ones, before the source is not believed
 
 
-def lock_all(inputs, unions=(), say=print):
-    """Yields the Locked entry of each model and dataset as its sources are now.
+def lock_all(
+    inputs: Mapping[str, Mapping[str, Any]], unions: Iterable[Mapping[str, Any]] = (), say: Callable[[str], Any] = print
+) -> Iterator[Locked]:
+    """Yield the Locked entry of each model and dataset as its sources are now.
 
     In the end, the models' small files are compared; say: is given a sentence on what differs between them.
 
@@ -69,13 +76,13 @@ def _small_files(source, entry, directory):
     return directory
 
 
-def small_files(entry):
-    """The names of what is compared of a locked model before its weights are there: config and tokenizer."""
+def small_files(entry: Locked) -> list[str]:
+    """Return the names of what is compared of a locked model before its weights are there: config and tokenizer."""
     return [file for file in entry.needed if file == CONFIG or any(fnmatch(file, pattern) for pattern in FILES)]
 
 
-def lock_source(name, kind, source, patterns=("*",)):
-    """The Locked entry of the files that a source holds now and that a pattern matches.
+def lock_source(name: str, kind: str, source: Source, patterns: Sequence[str] = ("*",)) -> Locked:
+    """Return the Locked entry of the files that a source holds now and that a pattern matches.
 
     Of a model, config and index are read, for what its shards hold.  Raises AoeError if the source cannot be read, a
     pattern matches nothing, or a model has no config or is of an unknown architecture.
@@ -114,7 +121,7 @@ def _joined(entries, sources):
     return Locked(entries[0].name, entries[0].kind, files)
 
 
-def fetch_outline(source, locked, directory):
+def fetch_outline(source: Source, locked: Locked, directory: Path | str) -> Checkpoint:
     """Put config, tokenizer, index and the headers of all shards into a model's folder: some MB, which show what fits
     together.
 
@@ -145,9 +152,7 @@ def _drop_other_headers(outline, digests):
         if of[file] != digests[file]:
             (outline / file).unlink(missing_ok=True)
     outline.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(digests), encoding="utf-8")
-    partial.replace(note)
+    replace_text(note, json.dumps(digests), shared=True)
 
 
 def _fetch_header(source, file, directory):
@@ -162,13 +167,12 @@ def _fetch_header(source, file, directory):
         raise AoeError(f"{file} of {source} is no safetensors file: it begins with no header.")
     if end > len(content):
         content += source.read(file, len(content), end)
-    partial = path.with_name(f"{file}.{os.getpid()}.partial")
-    partial.write_bytes(content[:end])
-    partial.replace(path)
+    with replacing(path, shared=True) as partial:
+        partial.write_bytes(content[:end])
 
 
-def fetch(source, file, facts, target):
-    """Bring a locked file to ``target``; returns the bytes that were transferred, 0 if it was there.
+def fetch(source: Source, file: str, facts: FileEntry, target: Path | str) -> int:
+    """Bring a locked file to ``target``; return the bytes that were transferred, 0 if it was there.
 
     What has come stays in ``{target}.{digest}.partial``, also over a kill, and is gone on from.  Only a file with the
     locked digest, flushed to the disk, gets its name.  Raises AoeError if there is too little room, another file has
@@ -220,8 +224,8 @@ def _fetch_alone(source, file, facts, target, partial):
         )
 
 
-def begin_fetching(files, note):
-    """Before the first byte of a run: is there room for all its files?  Writes them to ``note``, for their Progress.
+def begin_fetching(files: Mapping[str, FileEntry], note: Path | str) -> None:
+    """Check before a run's first byte that there is room for all its files; write them to ``note`` for their Progress.
 
     files: path -> facts.  Raises AoeError, per file system, if there is not.
     """
@@ -245,13 +249,13 @@ def _existing(directory):
     return next(folder for folder in (directory, *directory.parents) if folder.exists())
 
 
-def partial_of(target, facts):
-    """Where a file lies while it is being fetched; the digest keeps the bytes of different locks apart."""
+def partial_of(target: Path, facts: FileEntry) -> Path:
+    """Return where a file lies while it is being fetched; the digest keeps the bytes of different locks apart."""
     return target.with_name(f"{target.name}.{digest(facts)[:12]}.partial")
 
 
-def check_room(directory, missing, what):
-    """Raises AoeError unless the file system of a folder has room for ``missing`` bytes."""
+def check_room(directory: Path | str, missing: int, what: str) -> None:
+    """Raise AoeError unless the file system of a folder has room for ``missing`` bytes."""
     free = shutil.disk_usage(_existing(directory)).free
     if missing > free:
         raise AoeError(
@@ -262,19 +266,19 @@ def check_room(directory, missing, what):
 class Progress:
     """How far a run has come with all its files, seen from what lies on the disk, whichever job brought it."""
 
-    def __init__(self, files):
+    def __init__(self, files: Mapping[str, FileEntry]) -> None:
         """files: path -> size in bytes and digest."""
         self.files = {Path(path): facts for path, facts in files.items()}
         self.total = sum(facts["size"] for facts in self.files.values())
         self.start, self.there_at_start = time.monotonic(), self.there()
 
-    def there(self):
-        """Bytes of the files that have arrived, partial ones included."""
+    def there(self) -> int:
+        """Return bytes of the files that have arrived, partial ones included."""
         return sum(
             min(_size(path) or _size(partial_of(path, facts)), facts["size"]) for path, facts in self.files.items()
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         there = self.there()
         rate = (there - self.there_at_start) / max(time.monotonic() - self.start, 1e-3)
         text = f"{there / 1e9:,.2f} of {self.total / 1e9:,.2f} GB ({100 * there / max(self.total, 1):.0f} %)"
@@ -283,8 +287,8 @@ class Progress:
         return f"{text}, {rate / 1e6:,.0f} MB/s, {_duration((self.total - there) / rate)} left"
 
     @contextlib.contextmanager
-    def reported(self, say, mutex, interval=30):
-        """While the block runs, ``say`` the progress every ``interval`` seconds, unless another job does.
+    def reported(self, say: Callable[[str], Any], mutex: Path | str, interval: float = 30) -> Iterator[None]:
+        """Let ``say`` report the progress every ``interval`` seconds while the block runs, unless another job does.
 
         mutex: path of a file that the job which reports holds locked.
         """
@@ -294,8 +298,8 @@ class Progress:
             with open(mutex, "w", encoding="utf-8") as file:
                 while not done.wait(interval):
                     with contextlib.suppress(OSError):
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        say(str(self))
+                        if lock_descriptor(file.fileno(), blocking=False):
+                            say(str(self))
 
         thread = threading.Thread(target=report, daemon=True)
         thread.start()

@@ -14,13 +14,16 @@ before a single one is there.
 import hashlib
 import json
 import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 
-KINDS = ("models", "datasets")
+INPUT_KINDS = ("models", "datasets")
 UNFINISHED = {".partial", ".lock"}  # what an interrupted transfer or merge leaves
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # formats of weights
 LONGEST_NAME = 200  # bytes; file systems take 255, of which .partial and a digest need some
@@ -30,6 +33,14 @@ ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing re
 IN_FOLDERS = {".jinja", ".json", ".py", ".txt", ".model", ".tiktoken", ".bpe", ".vocab", ".spm", ".yaml", ".yml"}
 
 
+class LockError(AoeError):
+    """There is no lock, or none that suits the study: one has to be written."""
+
+
+# What a lock says of a file: its ``size``, ``sha256`` or ``git``, and ``from`` and ``holds`` where it has them.
+FileEntry = Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Locked:
     """One locked model or dataset: ``files`` (name -> facts), and where from: ``repo``, the revision that was ``asked``
@@ -37,13 +48,13 @@ class Locked:
 
     name: str
     kind: str
-    files: dict
+    files: dict[str, dict[str, Any]]
     repo: str | None = None
     asked: str | None = None
     commit: str | None = None
 
     @property
-    def revision(self):
+    def revision(self) -> str:
         """What it is called for good: repository and commit, or a digest of its file names and their digests."""
         if self.repo:
             return f"{self.repo}@{self.commit}"
@@ -51,17 +62,17 @@ class Locked:
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
     @property
-    def short_revision(self):
+    def short_revision(self) -> str:
         """The first twelve digits of the commit, or of the digest, for the name of a folder."""
         return (self.commit or self.revision.removeprefix("sha256:"))[:12]
 
-    def provenance(self, recipe):
-        """What a merged checkpoint says of this parent: {"revision", "files": those that were read, "repo" if any}."""
+    def provenance(self, recipe: Any) -> dict[str, Any]:
+        """Return this parent's entry in a merged checkpoint: {"revision", "files": those read, "repo" if any}."""
         files = {name: {k: v for k, v in self.files[name].items() if k != "holds"} for name in self.needed_by(recipe)}
         return {"revision": self.revision, "files": files} | ({"repo": self.repo} if self.repo else {})
 
     @property
-    def needed(self):
+    def needed(self) -> list[str]:
         """The names of the files that a study reads.
 
         Of a model: its shards that the index names, and what ``belonging`` finds.
@@ -71,8 +82,8 @@ class Locked:
         belonging_ = belonging(self.files)
         return [name for name, facts in self.files.items() if name in belonging_ or "holds" in facts]
 
-    def needed_by(self, recipe):
-        """The names of the files that a recipe reads of this parent; of one that is not the base, its part in S."""
+    def needed_by(self, recipe: Any) -> list[str]:
+        """Return the names of the files that a recipe reads of this parent; if it is not the base, its part in S."""
         return [
             name
             for name in self.needed
@@ -80,27 +91,27 @@ class Locked:
         ]
 
     @property
-    def shards(self):
+    def shards(self) -> list[str]:
         """The names of the shards."""
         return [name for name in self.needed if name.endswith(".safetensors")]
 
-    def size(self, names):
-        """The bytes of some of the files."""
+    def size(self, names: Iterable[str]) -> int:
+        """Return the bytes of some of the files."""
         return sum(self.files[name]["size"] for name in names)
 
 
-def kind_of(facts):
-    """Which digest the lock has for a file: ``sha256``, else ``git``."""
+def kind_of(facts: FileEntry) -> str:
+    """Return the kind of digest that the lock has for a file: ``sha256``, else ``git``."""
     return "sha256" if "sha256" in facts else "git"
 
 
-def digest(facts):
-    """A locked file's digest, whichever the lock has."""
+def digest(facts: FileEntry) -> str:
+    """Return a locked file's digest, whichever the lock has."""
     return facts[kind_of(facts)]
 
 
-def belonging(names):
-    """The set of those files of a model that belong to its checkpoint beside the shards.
+def belonging(names: Iterable[str]) -> set[str]:
+    """Return the set of those files of a model that belong to its checkpoint beside the shards.
 
     names: of all files, relative to its folder.  Beside the config, these are all but weights in whatever format and
     texts about the model.  In folders, these are IN_FOLDERS; a folder that has weights is another model, or the same
@@ -120,8 +131,8 @@ def belonging(names):
     return found
 
 
-def names_beside(folder):
-    """The names of a folder's files, sorted, and of those in folders below it that belong to a checkpoint (see above).
+def names_beside(folder: Path | str) -> list[str]:
+    """Return the sorted names of a folder's files, and of files in folders below it that belong to a checkpoint.
 
     What is hidden or unfinished is left out; so are folders that cannot be read, and links that lead back up.
     """
@@ -143,31 +154,27 @@ def names_beside(folder):
     return [name for name in names if "/" not in name or (name in belonging_ and (folder / name).is_file())]
 
 
-def read_lock(path, names, check=lambda content: None):
-    """{name: Locked} of a lock file.
+def read_lock(
+    path: Path | str, names: Mapping[str, Collection[str]], check: Callable[[Any], object] = lambda content: None
+) -> dict[str, Locked]:
+    """Return {name: Locked} of a lock file.
 
     names: the study's models and datasets, {"models": …, "datasets": …}; check: raises AoeError if the content is not
-    what the schema says.  Raises AoeError if the lock is missing or broken, names a file outside of its folder, or
-    lacks a model or dataset.
+    what the schema says.  Raises LockError if the lock is missing, or lacks a model or dataset; AoeError if it is
+    broken, or names a file outside of its folder.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as error:
-        raise AoeError(
-            f"The lock file {path} cannot be read ({error.strerror}); "
-            "`snakemake --cores 1 --config study=… -- lock` writes one."
-        ) from error
+        raise LockError(f"The lock file {path} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
         raise AoeError(f"The lock file {path} is broken ({error}).") from error
     check(content)
     locked = {}
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         for name in names[kind]:
             if name not in content.get(kind, {}):
-                raise AoeError(
-                    f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}; "
-                    "`snakemake --cores 1 --config study=… -- lock` writes a new one."
-                )
+                raise LockError(f"The lock file {path} does not have the {kind.removesuffix('s')} {name!r}.")
             entry = content[kind][name]
             for file in entry["files"]:
                 check_name(file, f"The lock file {path}")
@@ -186,8 +193,8 @@ def _unique(pairs):
     return content
 
 
-def check_name(file, where):
-    """Raises AoeError for a file name that would lead out of its folder, or is none."""
+def check_name(file: str, where: str) -> None:
+    """Raise AoeError for a file name that would lead out of its folder, or is none."""
     path = PurePosixPath(file)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in file or not file.isprintable():
         raise AoeError(f"{where} names the file {file!r}, which does not lie in the model's folder; nothing is read.")
@@ -195,8 +202,8 @@ def check_name(file, where):
         raise AoeError(f"{where} names the file {file[:40]!r}…, whose name is too long for a file system.")
 
 
-def check_needed(locked, where):
-    """Raises AoeError for a needed file whose name Snakemake would take for a pattern, or if there is none."""
+def check_needed(locked: Locked, where: str) -> None:
+    """Raise AoeError for a needed file with braces in its name, which stand for patterns, or if none is needed."""
     for file in locked.needed:
         if "{" in file or "}" in file:
             raise AoeError(f"{where} names the file {file!r}; braces in a name cannot be handled.")
@@ -204,13 +211,13 @@ def check_needed(locked, where):
         raise AoeError(f"{where} has no files of {locked.name} that a study reads; look at its source and patterns.")
 
 
-def format_lock(locked):
-    """The text of a lock file: one line a file, so that a change of it can be read.
+def format_lock(locked: Collection[Locked]) -> str:
+    """Return the text of a lock file: one line a file, so that a change of it can be read.
 
     locked: Locked entries, in the order that they are written.
     """
     sections = []
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         entries = [_format_entry(entry) for entry in locked if entry.kind == kind]
         if entries:
             sections.append(f' "{kind}": {{\n' + ",\n".join(entries) + "\n }")
@@ -227,8 +234,8 @@ def _format_entry(entry):
     return f'  "{entry.name}": {{{origin}"files": {{\n{files}\n  }}}}'
 
 
-def holdings(checkpoint):
-    """{shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
+def holdings(checkpoint: Checkpoint) -> dict[str, dict[str, list[int]]]:
+    """Return {shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
 
     A tensor that has no place in its architecture, as in a model that is audited only, is one of ``unknown``.  Raises
     AoeError for an unknown architecture.
@@ -246,8 +253,8 @@ def holdings(checkpoint):
     return {file: {group: sorted(layers) for group, layers in sorted(held[file].items())} for file in sorted(held)}
 
 
-def changes(old, new):
-    """Sentences on what differs between two locks of the same model or dataset, old and new being Locked entries."""
+def changes(old: Locked, new: Locked) -> list[str]:
+    """Return sentences on the differences of two Locked entries of the same model or dataset."""
     lines = []
     if old.repo == new.repo and old.repo and old.commit != new.commit:
         lines.append(f"{new.name}: {new.repo} has moved from the commit {old.commit} to {new.commit}.")
@@ -265,13 +272,13 @@ def changes(old, new):
     return lines
 
 
-def compare(path, entries):
-    """Sentences on what differs between a lock file, if there is one, and newly locked entries."""
+def compare(path: Path | str, entries: Iterable[Locked]) -> list[str]:
+    """Return sentences on what differs between a lock file, if there is one, and newly locked entries."""
     if not Path(path).exists():
         return []
     lines = []
     for entry in entries:
-        names = {kind: [entry.name] if kind == entry.kind else [] for kind in KINDS}
+        names = {kind: [entry.name] if kind == entry.kind else [] for kind in INPUT_KINDS}
         try:
             lines += changes(read_lock(path, names)[entry.name], entry)
         except (AoeError, AttributeError, TypeError, KeyError) as error:
@@ -279,8 +286,8 @@ def compare(path, entries):
     return lines
 
 
-def resolved(entries):
-    """A sentence on which branches and tags were locked as which commits, or None if the study names commits only."""
+def resolved(entries: Iterable[Locked]) -> str | None:
+    """Return a sentence on branches and tags and their commits, or None if the study names commits only."""
     found = [f"{e.repo}@{e.asked} is {e.commit}" for e in entries if e.repo and e.asked != e.commit]
     return f"Not pinned by the study, but by this lock: {', '.join(found)}." if found else None
 

@@ -1,5 +1,9 @@
 """Do models fit together in more than shapes?  Known from their small files, before any weight is there."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
 from aoe import AoeError
 from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
@@ -8,8 +12,8 @@ from aoe.checkpoints.configs import differences as differing_keys
 from aoe.checkpoints.vocabulary import FILES, Vocabulary, compare
 
 
-def check(unions, folders):
-    """Sentences on what differs between models that are mixed, audited or counted together.
+def check(unions: Iterable[Mapping[str, Any]], folders: Mapping[str, Path | str]) -> list[str]:
+    """Return sentences on what differs between models that are mixed, audited or counted together.
 
     unions: of Study.unions; folders: name -> folder, of the models whose config.json is there; others are left out.
     Raises AoeError if the parents of a variant number their tokens differently, or compute differently, and its recipe
@@ -23,16 +27,16 @@ def check(unions, folders):
     return list(dict.fromkeys(told))
 
 
-def check_stored(checkpoints):
-    """Sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
+def check_stored(checkpoints: Iterable[Checkpoint]) -> list[str]:
+    """Return sentences on what the config.json of Checkpoints says of their weights, and their shards do not bear out.
 
     Checkpoints whose shards, or their headers, are not all there are left out.
     """
     return [sentence for checkpoint in checkpoints if _has_headers(checkpoint) for sentence in stored_told(checkpoint)]
 
 
-def stored_told(checkpoint):
-    """Sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
+def stored_told(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield sentences on what of a Checkpoint is not as other readers want it, and is mended in what is made of it."""
     odd = [file for file in checkpoint.shard_names if not checkpoint.shard(file).is_plain]
     if odd:
         yield (
@@ -50,7 +54,7 @@ def _has_headers(checkpoint):
 
 
 class _Models:
-    def __init__(self, folders):
+    def __init__(self, folders: Mapping[str, Path | str]) -> None:
         self._checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
         self._vocabularies, self._digests = {}, {}
 
@@ -61,7 +65,7 @@ class _Models:
         return {name: self._checkpoints[name].config for name in names}
 
     def tokens(self, one, other):
-        """What ``compare`` says of two models' tokens; nothing if all their files are the same."""
+        """Return what ``compare`` says of two models' tokens; nothing if all their files are the same."""
         if self._digest(one) == self._digest(other) and self.configs([one])[one] == self.configs([other])[other]:
             return None, []
         try:

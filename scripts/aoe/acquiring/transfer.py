@@ -4,8 +4,12 @@ import contextlib
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 from aoe.acquiring.hashing import HashedWriter
+from aoe.acquiring.lock import FileEntry
 
 ATTEMPTS = 5  # that bring too little, one after another
 FIRST_WAIT = 1  # seconds; twice as many after every further failure
@@ -13,6 +17,8 @@ LONGEST_WAIT = 300  # seconds, whatever a server asks for
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 STALL_SECONDS = 120  # after which a connection is measured
 SLOWEST = 10_000  # bytes a second: slower is a stall, at which a shard of 4.3 GB would take five days
+
+T = TypeVar("T")
 
 
 class StallError(OSError):
@@ -22,15 +28,15 @@ class StallError(OSError):
 class Pace:
     """Measures how fast bytes come, in windows of some seconds; one that brings too few is a StallError."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         self.seconds, self._begun, self._size = seconds, time.monotonic(), 0
 
     @property
-    def left(self):
+    def left(self) -> float:
         """Seconds until the window ends."""
         return max(self._begun + self.seconds - time.monotonic(), 0)
 
-    def count(self, size):
+    def count(self, size: int) -> None:
         """Count bytes that have come; 0 looks at the clock alone."""
         self._size += size
         if self.left:
@@ -40,13 +46,13 @@ class Pace:
         self._begun, self._size = time.monotonic(), 0
 
 
-def within(seconds, call):
-    """What ``call()`` returns or raises; raises StallError after some seconds.
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Return what ``call()`` returns or raises; raises StallError after some seconds.
 
     A call that is given up goes on in a thread that does not keep the process from ending.  For requests whose answers
     are small: a server that sends a byte now and then would get around their timeouts.
     """
-    result = []
+    result: list[tuple[Any, BaseException | None]] = []
 
     def run():
         try:
@@ -65,29 +71,42 @@ def within(seconds, call):
     return value
 
 
-def retried(attempt, progress=lambda: 0):
-    """What ``attempt()`` returns, tried again after what may pass.
+def retried(attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+    """Return what ``attempt()`` returns, tried again after what may pass.
 
     progress: gives the bytes that are there.  Raises the last error when ATTEMPTS attempts, one after another, brought
     fewer bytes than SLOWEST in the time that they took.
     """
-    failures, reached, since = 0, progress(), time.monotonic()
-    while True:
-        try:
-            return attempt()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            there, now = progress(), time.monotonic()
-            failures = 1 if there - reached > SLOWEST * (now - since) else failures + 1
-            reached, since = there, now
-            if failures >= ATTEMPTS:
-                raise
-            time.sleep(_wait(error, failures))
+    from tenacity import Retrying, retry_if_exception
+
+    failures = _Failures(progress)
+    retrying = Retrying(
+        retry=retry_if_exception(may_pass),
+        after=failures.count,
+        stop=lambda state: failures.number >= ATTEMPTS,
+        wait=lambda state: _wait(state.outcome and state.outcome.exception(), failures.number),
+        reraise=True,
+    )
+    return retrying(attempt)
 
 
-def may_pass(error):
-    """Whether an error of a transfer can be gone at the next attempt: the network, overload, a body cut short."""
+class _Failures:
+    """The number of failed attempts, one after another, that brought too little."""
+
+    def __init__(self, progress: Callable[[], int]) -> None:
+        self.number, self._progress = 0, progress
+        self._reached, self._since = progress(), time.monotonic()
+
+    def count(self, _state):
+        """Count an attempt that failed; one that brought enough is the first of a new row."""
+        there, now = self._progress(), time.monotonic()
+        enough = there - self._reached > SLOWEST * (now - self._since)
+        self.number = 1 if enough else self.number + 1
+        self._reached, self._since = there, now
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error can be gone at the next attempt: the network, overload, a body cut short."""
     from httpx2 import LocalProtocolError, TransportError, UnsupportedProtocol
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -101,8 +120,8 @@ def may_pass(error):
     return (isinstance(error, OSError) and error.errno is None) or type(error) is RuntimeError
 
 
-def is_stall(error):
-    """Whether an error says that nothing, or too little, came."""
+def is_stall(error: BaseException) -> bool:
+    """Return whether an error says that nothing, or too little, came."""
     from httpx2 import TimeoutException
 
     return isinstance(error, (StallError, TimeoutException))
@@ -115,13 +134,13 @@ def _wait(error, failures):
     return min(int(asked) if asked.isdigit() else FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
 
 
-def cause(error):
-    """An error in few words, without the addresses in it."""
+def cause(error: object) -> str:
+    """Return an error in few words, without the addresses in it."""
     return re.sub(r"\w+://\S+", "…", " ".join(str(error).split()))[:300] or type(error).__name__
 
 
-def advice(error):
-    """What to do after the last attempt failed with an error that may pass."""
+def advice(error: BaseException) -> str:
+    """Return what to do after the last attempt failed with an error that may pass."""
     kept = "What has come is kept; the same command goes on from there."
     if not is_stall(error):
         return kept
@@ -132,8 +151,8 @@ def advice(error):
 
 
 @contextlib.contextmanager
-def answer(url, headers, stall_seconds):
-    """The response to one GET, as a context in which its body can be read; redirects are followed.
+def answer(url: str, headers: Mapping[str, str], stall_seconds: float) -> Iterator[Any]:
+    """Return the response to one GET, as a context in which its body can be read; redirects are followed.
 
     Raises StallError if its headers do not come in time; for the body, a Pace is the caller's.
     """
@@ -150,8 +169,8 @@ def answer(url, headers, stall_seconds):
         yield response
 
 
-def read_range(url, headers, begin, end, stall_seconds):
-    """Bytes ``begin`` to ``end`` of a file; fewer where it ends."""
+def read_range(url: str, headers: Mapping[str, str], begin: int, end: int, stall_seconds: float) -> bytes:
+    """Return bytes ``begin`` to ``end`` of a file; fewer where it ends."""
     from huggingface_hub.utils import hf_raise_for_status
 
     pace = Pace(stall_seconds)
@@ -169,8 +188,8 @@ def read_range(url, headers, begin, end, stall_seconds):
         return bytes(content[skip : skip + end - begin])
 
 
-def stream(url, headers, facts, target, stall_seconds):
-    """One request, for the bytes after those that ``target`` holds; returns the digest of all of them.
+def stream(url: str, headers: Mapping[str, str], facts: FileEntry, target: Path, stall_seconds: float) -> str | None:
+    """Request the bytes after those that ``target`` holds; return the digest of all of them.
 
     The Hub's own function for this begins anew after a kill, and is three times slower.  Raises OSError if fewer, more,
     or others come than were asked for, or if they come too slowly.

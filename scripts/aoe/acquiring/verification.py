@@ -1,20 +1,20 @@
 """Is every file what the lock says, and every shard what its header says?"""
 
 import json
-import os
-import socket
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aoe import AoeError
 from aoe.acquiring.hashing import digest_of
-from aoe.acquiring.lock import digest, kind_of
+from aoe.acquiring.lock import FileEntry, Locked, digest, kind_of
 from aoe.checkpoints.checkpoint import INDEX, SINGLE, Checkpoint
-from aoe.files.disk import alone
+from aoe.files.locking import alone
+from aoe.files.replacing import replace_text
 
 
-def verify_size(path, facts):
-    """Raises AoeError unless the file is there and has the locked size."""
+def verify_size(path: Path, facts: FileEntry) -> None:
+    """Raise AoeError unless the file is there and has the locked size."""
     if not path.is_file():
         raise AoeError(f"{path} is missing, although the lock lists it; fetch it again.")
     actual = path.stat().st_size
@@ -24,8 +24,8 @@ def verify_size(path, facts):
         )
 
 
-def verify_file(path, facts, receipt=None):
-    """Raises AoeError, naming the file and the difference, unless it has the locked size and digest.
+def verify_file(path: Path, facts: FileEntry, receipt: Path | None = None) -> None:
+    """Raise AoeError, naming the file and the difference, unless it has the locked size and digest.
 
     receipt: path of a file that remembers what was found; as long as neither the file nor the lock changes, nothing is
     read again, and of several jobs that ask for it at once, one reads.
@@ -42,9 +42,7 @@ def verify_file(path, facts, receipt=None):
         if _read_receipt(receipt) == found:  # another job has read it, meanwhile
             return
         _compare(path, facts)
-        partial = receipt.with_name(f"{receipt.name}.{socket.gethostname()}-{os.getpid()}.partial")
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        partial.replace(receipt)
+        replace_text(receipt, json.dumps(found), shared=True)  # where there are no locks, several jobs come here
 
 
 def _compare(path, facts):
@@ -57,8 +55,8 @@ def _compare(path, facts):
         )
 
 
-def check_present(locked, directories):
-    """Raises AoeError, naming model and file, unless every file that is needed is there (whatever it holds).
+def check_present(locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
+    """Raise AoeError, naming model and file, unless every file that is needed is there (whatever it holds).
 
     locked: name -> Locked; directories: name -> folder.
     """
@@ -72,14 +70,16 @@ def check_present(locked, directories):
                 )
 
 
-def is_lost(record, path, facts):
-    """Whether a download was recorded whose file is gone, or has another size."""
+def is_lost(record: Path | str, path: Path | str, facts: FileEntry) -> bool:
+    """Return whether a download was recorded whose file is gone, or has another size."""
     path = Path(path)
     return Path(record).exists() and not (path.is_file() and path.stat().st_size == facts["size"])
 
 
-def doubtful(directory, files, receipts, verified=False):
-    """The files that are no longer what their receipt is for: moved, replaced, or written to since.
+def doubtful(
+    directory: Path | str, files: Mapping[str, FileEntry], receipts: Path | str, verified: bool = False
+) -> list[str]:
+    """Return the files that are no longer what their receipt is for: moved, replaced, or written to since.
 
     verified: whether all of them were verified before, so that one without a receipt is doubtful too.
     """
@@ -107,8 +107,16 @@ def _read_receipt(path):
         return None
 
 
-def verify(name, directory, files, receipts=None, threads=1, whole=True, scales=True):
-    """Check locked files of a model or dataset, several at a time; returns the number of bytes that they have.
+def verify(
+    name: str,
+    directory: Path | str,
+    files: Mapping[str, FileEntry],
+    receipts: Path | str | None = None,
+    threads: int = 1,
+    whole: bool = True,
+    scales: bool = True,
+) -> int:
+    """Check locked files of a model or dataset, several at a time; return the number of their bytes.
 
     files: name -> facts; of a model's shards, the headers are checked too.  receipts: folder for one receipt a file, by
     which an interrupted verification goes on.  whole: whether the files are to be all that the index names; scales:
@@ -118,7 +126,7 @@ def verify(name, directory, files, receipts=None, threads=1, whole=True, scales=
     directory = Path(directory)
 
     def check(file):
-        verify_file(directory / file, files[file], receipts and Path(receipts) / f"{file}.json")
+        verify_file(directory / file, files[file], Path(receipts) / f"{file}.json" if receipts else None)
 
     with ThreadPoolExecutor(threads) as pool:
         # the longest first, so that no thread is left alone with one at the end
@@ -135,8 +143,8 @@ def verify(name, directory, files, receipts=None, threads=1, whole=True, scales=
     return sum(facts["size"] for facts in files.values())
 
 
-def check_structure(checkpoint, files=None, scales=True):
-    """Raises AoeError unless every shard is what its header says, the index agrees with them, and all scales fit.
+def check_structure(checkpoint: Checkpoint, files: Collection[str] | None = None, scales: bool = True) -> None:
+    """Raise AoeError unless every shard is what its header says, the index agrees with them, and all scales fit.
 
     files: the names of the shards to look at; without them, all.  scales: whether to look at those.
     """

@@ -8,12 +8,14 @@ import contextlib
 import errno
 import hashlib
 import ipaddress
+from collections.abc import Iterable
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from aoe import AoeError
-from aoe.acquiring.lock import check_name
+from aoe.acquiring.lock import FileEntry, check_name
 from aoe.acquiring.transfer import STALL_SECONDS, Pace, advice, answer, cause, may_pass, read_range, retried, stream
 
 
@@ -22,7 +24,7 @@ class UrlSource:
 
     repo = asked = commit = None
 
-    def __init__(self, url, where="The study", stall_seconds=STALL_SECONDS):
+    def __init__(self, url: str, where: str = "The study", stall_seconds: float = STALL_SECONDS) -> None:
         self.url, self.where, self.stall_seconds = url, where, stall_seconds
         try:
             parts = urlsplit(url)
@@ -38,22 +40,22 @@ class UrlSource:
             raise AoeError(f"{where} has the source {url!r}, which names no file; write https://host/path/file.")
         self.site = f"{parts.scheme}://{parts.netloc}"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.url.partition("?")[0]
 
-    def origin(self, file):
-        """The address of a file."""
+    def origin(self, file: str) -> str:
+        """Return the address of a file."""
         return self.url if self.name else urljoin(self.url, quote(file))
 
-    def snapshot(self, deep=True, patterns=("*",)):
-        """{file: {"size", "sha256"}} of the file, or of those that ``patterns`` name; all of them are fetched.
+    def snapshot(self, deep: bool = True, patterns: Iterable[str] = ("*",)) -> dict[str, dict[str, Any]]:
+        """Return {file: {"size", "sha256"}} of the file, or of those that ``patterns`` name; all of them are fetched.
 
         Raises AoeError if a file cannot be had, or the files of a folder are not named.
         """
         return {file: self._facts(file) for file in self.names(patterns)}
 
-    def names(self, patterns, deep=True):
-        """The files that are meant.  Raises AoeError if the files of a folder are not named one by one."""
+    def names(self, patterns: Iterable[str], deep: bool = True) -> list[str]:
+        """Return the files that are meant.  Raises AoeError if the files of a folder are not named one by one."""
         if self.name:
             return [self.name] if any(fnmatch(self.name, pattern) for pattern in patterns) else []
         for pattern in patterns:
@@ -62,12 +64,12 @@ class UrlSource:
             check_name(pattern, self.where)
         return list(patterns)
 
-    def read(self, file, begin, end):
-        """Bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
+    def read(self, file: str, begin: int, end: int) -> bytes:
+        """Return bytes ``begin`` to ``end`` of a file; fewer where it ends.  Raises AoeError if it cannot be read."""
         with self._told(file):
             return retried(lambda: read_range(self.origin(file), {}, begin, end, self.stall_seconds))
 
-    def transfer(self, file, facts, target):
+    def transfer(self, file: str, facts: FileEntry, target: Path) -> str | None:
         """Download a file to ``target``, going on after the bytes that it holds already; returns its digest, if it was
         hashed on the way.  Raises AoeError if the file cannot be had."""
         with self._told(file):

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from aoe.acquiring.transfer import Pace, StallError, cause
 
@@ -19,7 +20,7 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 FOLDER = str(Path(__file__).parents[2])  # which this package is imported from
 
 
-def download(file, size, target, stall_seconds):
+def download(file: Any, size: int, target: Path, stall_seconds: float) -> None:
     """Write a file that Xet stores to ``target``, from its first byte.
 
     file: huggingface_hub's XetFileData.  The bytes are written in their order, so that those that are there after a
@@ -34,6 +35,7 @@ def download(file, size, target, stall_seconds):
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
     ) as process:
+        assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(wanted).encode())
             process.stdin.close()
@@ -69,7 +71,7 @@ def _watch(process, pace):
     return complaint.decode(errors="replace").strip().rpartition("\n")[2]
 
 
-def main():
+def main() -> None:
     """Fetch what standard input says."""
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     from huggingface_hub.file_download import xet_get

@@ -7,10 +7,15 @@ a larger one.  What is found has the parents' names from then on.
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, SCALED, StoredTensor, scale_of, scale_shape, weight_of
-from aoe.numerics.kernels import COMBINABLE
+import numpy as np
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import BLOCK, COMBINABLE, FORMATS, SCALED, scale_of, scale_shape, weight_of
+from aoe.checkpoints.shard import StoredTensor
+
+Shape = tuple[int, ...]
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order
 PARTS_OF_EXPERTS = {
@@ -38,47 +43,47 @@ class Part:
 
     tensor: str
     begin: int
-    shape: tuple
+    shape: Shape
     dtype: str
     scale: "Part | None" = None
     problem: str | None = None
 
     @property
-    def elements(self):
+    def elements(self) -> int:
         return math.prod(self.shape)
 
 
 class Published:
     """A published Checkpoint, with the names of its parents' weights; what aoe.numerics.slabs reads from.
 
-    ``parts``: weight -> Part; ``missing``: the parents' weights that it lacks; ``additional``: its tensors that the
-    parents lack.  parents' weights: {name: shape}.
+    shapes: of the parents' weights, by their names.  ``parts``: weight -> Part; ``missing``: the parents' weights that
+    it lacks; ``additional``: its tensors that the parents lack.
     """
 
-    def __init__(self, checkpoint, shapes):
+    def __init__(self, checkpoint: Checkpoint, shapes: Mapping[str, Shape]) -> None:
         self.checkpoint, self.name = checkpoint, checkpoint.name
         self.parts, unknown = _matches(shapes, _parts(checkpoint, shapes))
         self.missing = [weight for weight in shapes if weight not in self.parts]
         self.additional = sorted({part.tensor for part in unknown} - {part.tensor for part in self.parts.values()})
 
-    def weights_in(self, file):
-        """The parents' weights that a published shard holds."""
+    def weights_in(self, file: str) -> list[str]:
+        """Return the parents' weights that a published shard holds."""
         return [weight for weight, part in self.parts.items() if self.checkpoint.files[part.tensor] == file]
 
-    def stored(self, name):
-        """The StoredTensor of a weight or its scale, in the parents' shape."""
+    def stored(self, name: str) -> StoredTensor:
+        """Return the StoredTensor of a weight or its scale, in the parents' shape."""
         part = self._part(name)
-        begin = self.checkpoint.stored(part.tensor).begin + part.begin * DTYPES[part.dtype][1]
-        return StoredTensor(name, part.dtype, part.shape, begin, begin + part.elements * DTYPES[part.dtype][1])
+        begin = self.checkpoint.stored(part.tensor).begin + part.begin * FORMATS[part.dtype].bytes
+        return StoredTensor(name, part.dtype, part.shape, begin, begin + part.elements * FORMATS[part.dtype].bytes)
 
-    def scale(self, weight):
-        """The name of the scale of an FP8 weight, or None."""
+    def scale(self, weight: str) -> str | None:
+        """Return the name of the scale of an FP8 weight, or None."""
         return scale_of(weight) if self.parts[weight].scale else None
 
-    def read(self, name, begin=0, out=None):
+    def read(self, name: str, begin: int, out: np.ndarray) -> np.ndarray:
         """Fill ``out``, uint8, with bytes of a weight or scale from ``begin`` on; see Shard.read."""
         part = self._part(name)
-        width = DTYPES[part.dtype][1]
+        width = FORMATS[part.dtype].bytes
         if begin + len(out) > part.elements * width:
             raise ValueError(f"{name} has {part.elements * width} bytes, not {begin + len(out)}")
         return self.checkpoint.read(part.tensor, part.begin * width + begin, out)

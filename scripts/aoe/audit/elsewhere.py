@@ -1,24 +1,34 @@
 """Weights of the parents that are not where they belong: experts that were swapped, layers in another's place."""
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
+from aoe.audit.comparison import Comparison
+from aoe.audit.storage import SlabPart
+from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import alike
 
-HEAD = 4096  # bytes by which a weight is looked for
+KEY_BYTES = 4096  # of a weight, by which it is looked for
 
 
 class Elsewhere:
-    """The weights of an Audit's parents by their beginning, as the published model would store them."""
+    """The weights of an audit's parents by their beginning, as the published model would store them.
 
-    def __init__(self, audit):
-        self.audit, self.lock, self.heads, self.kinds = audit, threading.Lock(), {}, {}
+    parents: name -> Checkpoint, the base first; architecture: of the base.  Threads may share an instance.
+    """
 
-    def find(self, weight):
-        """(parent, name) of what a published weight, of aoe.audit.attribution, is a copy of; None if there is none."""
+    def __init__(self, parents: Mapping[str, Checkpoint], architecture: Architecture) -> None:
+        self.parents, self.architecture = parents, architecture
+        self.base = next(iter(parents.values()))
+        self.lock, self.heads, self.kinds = threading.Lock(), {}, {}
+
+    def find(self, weight: Comparison) -> tuple[str, str] | None:
+        """Return (parent, name) of the weight that a published weight is a copy of; None if there is none."""
         with self.lock:
             known = self._heads(weight)
-        published, _ = next(weight.copies_of(self.audit.names[0], weight.name))
+        published, _ = next(weight.copies_of(next(iter(self.parents)), weight.name))
         for parent, other in known.get(_head(published), []):
             copies = weight.copies_of(parent, other)
             if other != weight.name and all(made is not None and alike(ours, made) for ours, made in copies):
@@ -31,8 +41,8 @@ class Elsewhere:
         if key not in self.heads:
             self.heads[key] = {}
             for name in self._names(key[0]):
-                if (self.audit.base.stored(name).dtype, self.audit.base.stored(name).shape) == key[1:3]:
-                    for parent in self.audit.parents:
+                if (self.base.stored(name).dtype, self.base.stored(name).shape) == key[1:3]:
+                    for parent in self.parents:
                         _, made = next(weight.copies_of(parent, name))
                         if made is not None:
                             self.heads[key].setdefault(_head(made), []).append((parent, name))
@@ -40,15 +50,15 @@ class Elsewhere:
 
     def _names(self, kind):
         if not self.kinds:
-            for name in self.audit.base.weights:
+            for name in self.base.weights:
                 self.kinds.setdefault(self._kind(name), []).append(name)
         return self.kinds[kind]
 
     def _kind(self, name):
         """Other experts of its layer, or its like in other layers."""
-        place = self.audit.architecture.place(name)
+        place = self.architecture.place(name)
         return place.group, place.kind, place.layer if place.expert is not None else None
 
 
-def _head(part):
-    return part[0].reshape(-1).view(np.uint8)[:HEAD].tobytes()
+def _head(part: SlabPart) -> bytes:
+    return part[0].reshape(-1).view(np.uint8)[:KEY_BYTES].tobytes()

@@ -1,19 +1,25 @@
-"""An audit's result for programs: what is written to ``audit.json``, and what its page shows."""
+"""The result of an audit for programs: the content of ``audit.json``, which its page shows."""
 
 import platform
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from aoe import __version__
-from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
-from aoe.audit.attribution import ROUNDING, Tolerance
+from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED, Row
+from aoe.audit.attribution import Audit
+from aoe.audit.comparison import ROUNDING, Tolerance
+from aoe.audit.recovery import Recovered
 from aoe.audit.verdict import LEFT_OUT, UNDECIDABLE, check, deviation, group_table, overall
 from aoe.checkpoints.architecture import TensorGroup
-from aoe.checkpoints.checkpoint import weight_of
+from aoe.checkpoints.formats import weight_of
 
 
-def report(rows, audit, recovered, settings, claim):
-    """A dict for ``audit.json``.
+def report(
+    rows: Sequence[Row], audit: Audit, recovered: Recovered, settings: Mapping[str, Any], claim: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the content of ``audit.json``.
 
     rows: as aoe.audit.verdict.judge gives them; audit: an aoe.audit.attribution.Audit; settings: of the study's
     ``audits`` entry; claim: the claimed recipe as the study has it, or None.
@@ -57,8 +63,11 @@ def report(rows, audit, recovered, settings, claim):
     }
 
 
-def deviations(rows, additional=()):
-    """One dict a weight that deviates or cannot be told: which, and how; additional tensors of the model at the end."""
+def deviations(rows: Sequence[Row], additional: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return one dict a weight that deviates or cannot be told: which, and how.
+
+    additional: the model's tensors that no parent has; they are at the end.
+    """
     table = [
         {"tensor": row["tensor"], "group": row["group"], "layer": row["layer"], "status": row["status"], "what": what}
         for row in rows

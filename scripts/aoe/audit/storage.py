@@ -1,28 +1,36 @@
 """What a weight of the parents becomes in a published model's format, and how far the published one is from it.
 
-Published in its parents' dtype, there is one way.  In another, there are two: round to the parents' format first, as
-who converts a finished model does, or not, as who merges dequantized weights does.  What is copied is the same both
-ways, unless it is quantized.  FP8 is quantized as aoe.numerics.fp8 does: DeepSeek's own way, and ours.
+There is one way to a weight in its parents' dtype.  To a weight in another dtype there are two: either convert after
+merging, which rounds to the parents' format first, or merge the dequantized weights directly.  Copied tensors are the
+same both ways, unless they are quantized.  FP8 is quantized as aoe.numerics.fp8 does: DeepSeek's own way, and ours.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from aoe.checkpoints.checkpoint import StoredTensor
 from aoe.merging.merge import alike
 from aoe.numerics.kernels import FP8, cpu
 from aoe.numerics.slabs import Slab, slabs
 
+SlabPart = tuple[np.ndarray, np.ndarray | None]  # (numbers as stored, scales of FP8's blocks), of one slab
+Floats = NDArray[np.float32]
+
 SAME, CONVERTED, DIRECT = "", "merged, then converted", "converted while merging"
 
 
-def ways(parent_dtype, published_dtype):
-    """How a published weight may have come to its dtype, the likelier way first."""
+def ways(parent_dtype: str, published_dtype: str) -> tuple[str, ...]:
+    """Return how a published weight may have come to its dtype, the likelier way first."""
     return (SAME,) if parent_dtype == published_dtype else (CONVERTED, DIRECT)
 
 
-def ranges(ours, theirs):
-    """(our Slab, their Slab) of the same numbers, all through a weight that two checkpoints store, perhaps differently.
+def ranges(ours: StoredTensor, theirs: StoredTensor) -> list[tuple[Slab, Slab]]:
+    """Return pairs (our Slab, their Slab) of the same numbers, all through a weight of two checkpoints.
+
+    The checkpoints may store the weight in different dtypes.
 
     ours, theirs: StoredTensors of the same shape.
     """
@@ -40,21 +48,28 @@ def _like(slab, stored):
     return Slab(stored, slab.begin * width, slab.end * width)
 
 
-def mixture(parts, dtype, weights):
-    """Float32 sum of weights times values, in order, every operation rounded on its own; the shape of the numbers."""
+def mixture(parts: Sequence[SlabPart], dtype: str, weights: Sequence[float]) -> Floats:
+    """Sum weights times values in float32, in order, every operation rounded on its own; the shape of the numbers."""
     total = cpu.values(parts[0], dtype) * np.float32(weights[0])
     for part, weight in zip(parts[1:], weights[1:], strict=True):
         total += cpu.values(part, dtype) * np.float32(weight)
     return total
 
 
-def largest(parts, dtype):
-    """The largest magnitude that any parent has in each place, float32, in the shape of the numbers."""
+def largest(parts: Sequence[SlabPart], dtype: str) -> Floats:
+    """Return the largest magnitude that any parent has in each place, float32, in the shape of the numbers."""
     return np.maximum.reduce([np.abs(cpu.values(part, dtype)) for part in parts])
 
 
-def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
-    """The published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
+def rebuild(
+    parts: Sequence[SlabPart],
+    dtype: str,
+    weights: Sequence[float],
+    published_dtype: str,
+    shape: tuple[int, ...],
+    way: str = SAME,
+) -> SlabPart:
+    """Return the published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
 
     parts: what aoe.numerics.slabs reads of every parent, in ``dtype``; weights: their λ.  A single λ of 1 copies.
     Raises NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
@@ -67,7 +82,8 @@ def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
     if dtype != FP8:
         parts = [(numbers.reshape(-1), None) for numbers, _ in parts]
     numbers = cpu.empty(parts[0][0].shape, dtype)
-    scale = cpu.empty(parts[0][1].shape, "F32") if dtype == FP8 else None
+    first_scale = parts[0][1]
+    scale = None if first_scale is None else cpu.empty(first_scale.shape, "F32")
     cpu.combine(parts, dtype, weights, numbers, scale)
     if dtype == published_dtype:
         return numbers.reshape(shape), scale
@@ -76,7 +92,7 @@ def rebuild(parts, dtype, weights, published_dtype, shape, way=SAME):
 
 @dataclass
 class Deviation:
-    """How far published numbers are from expected ones; grows slab by slab.
+    """The deviation of published numbers from expected ones; grows slab by slab.
 
     ``elements`` compared; ``stored``: whether all bytes agree, scales included; ``differing``: elements of another
     value; ``scales``: scales of other bytes; ``largest`` and ``rms``: deviations of the values in the published
@@ -92,10 +108,17 @@ class Deviation:
     outside: int = 0
 
     @property
-    def rms(self):
+    def rms(self) -> float:
         return math.sqrt(self.squares / self.elements) if self.elements else 0.0
 
-    def add(self, published, expected, dtype, unrounded=None, within=0.0):
+    def add(
+        self,
+        published: SlabPart,
+        expected: SlabPart,
+        dtype: str,
+        unrounded: Callable[[], tuple[Floats, Floats]] | None = None,
+        within: float = 0.0,
+    ) -> None:
         """Compare a slab with what is expected of it, numbers and scale in the same dtype and shape.
 
         unrounded: a function that gives the float32 values before they were rounded, and how far each may have been off
@@ -112,7 +135,8 @@ class Deviation:
         self.largest = max(self.largest, largest)
         self.squares += squares
         if unrounded:
-            self.outside += _measure(published, dtype, *unrounded(), within)[3]
+            values, slack = unrounded()
+            self.outside += _measure(published, dtype, values, slack, within)[3]
 
 
 def _measure(published, dtype, expected, slack=None, within=1.0):
@@ -123,8 +147,8 @@ def _measure(published, dtype, expected, slack=None, within=1.0):
     return cpu.deviation(values, expected, steps if slack is None else within * steps + slack.reshape(-1), 1.0)
 
 
-def equal_values(published, dtype, expected, expected_dtype):
-    """Whether two slabs that are stored differently have the same values: one is the other, converted without loss."""
+def equal_values(published: SlabPart, dtype: str, expected: SlabPart, expected_dtype: str) -> bool:
+    """Tell whether two slabs in different dtypes have the same values: one is the other, converted without loss."""
     ours, theirs = cpu.values(published, dtype).reshape(-1), cpu.values(expected, expected_dtype).reshape(-1)
     return bool(np.array_equal(ours, theirs))
 

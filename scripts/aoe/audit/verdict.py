@@ -1,10 +1,14 @@
-"""What an audit's rows say, for programs and for people: verified, deviates, or cannot tell, and what exactly."""
+"""The verdict of an audit's rows, for programs and for people: verified, deviates, or cannot tell, and what exactly."""
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED
-from aoe.audit.attribution import BYTES, DEVIATIONS, GRADES, ROUNDING, VALUES, is_undecidable, written
+from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED, Row, Weights
+from aoe.audit.attribution import DEVIATIONS, is_undecidable, written
+from aoe.audit.comparison import BYTES, GRADES, ROUNDING, VALUES
+from aoe.audit.recovery import Recovered
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.merging.selection import read_check
 
@@ -13,12 +17,12 @@ NEARLY = 1e-3  # of λ's sum
 UNDECIDABLE, LEFT_OUT = "undecidable", "left out"  # of single weights: right, but no evidence; not there, as is usual
 
 
-def judge(rows, recovered, claimed):
-    """The rows with a ``status`` each, and the mixture that the ``recovered`` recipe gives them (``recipe``).
+def judge(rows: Sequence[Row], recovered: Recovered, claimed: bool) -> list[Row]:
+    """Return the rows with a ``status`` each, and the mixture that the recovered recipe gives them (``recipe``).
 
-    claimed: whether a recipe was; without one, a weight is verified if its parents explain it.  What the parents do not
-    tell apart is ``undecidable``.  Where most mixtures are there to the last bit, one that only rounding would explain
-    was tampered with.
+    claimed: whether a recipe was; without one, a weight is verified if its parents explain it.  A weight that is the
+    same in all parents is ``undecidable``.  Where most mixtures are there to the last bit, one that only rounding would
+    explain was tampered with.
     """
     of_mtp = [row["found"] == "missing" for row in rows if row["group"] == TensorGroup.MTP]
     exact = recovered.exact
@@ -65,21 +69,21 @@ def _status(row, grades, claimed, without_mtp):
     return UNDECIDABLE if is_undecidable(row) else VERIFIED
 
 
-def overall(statuses):
-    """One word for many weights."""
+def overall(statuses: Iterable[str]) -> str:
+    """Sum up the statuses of many weights in one verdict."""
     present = set(statuses)
     return next((word for word in (DEVIATES, CANNOT_TELL, VERIFIED) if word in present), CANNOT_TELL)
 
 
-def origin(row):
-    """Where a weight is from, in a few words: by the recovered recipe, if that gives it, else by itself."""
+def origin(row: Row) -> str:
+    """Say where a weight is from, in a few words: by the recovered recipe, if that gives it, else by itself."""
     if row["found"] in ("copied", "equal") and is_undecidable(row):
         return "all parents"
     return row["recipe"] or " = ".join(row["sources"]) or (row["mixture"] if row["found"] in MIXED else row["found"])
 
 
-def group_table(rows):
-    """One dict a group: its weights, parameters and bytes, what was found, where from, and the verdict."""
+def group_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return one dict a group: its weights, parameters and bytes, what was found, where from, and the verdict."""
     inside = {group: [row for row in rows if row["group"] == group] for group in TensorGroup}
     return [{"group": str(group), **_counted(members)} for group, members in inside.items() if members]
 
@@ -100,13 +104,14 @@ def _counted(rows):
     }
 
 
-def map_table(rows, names, mixtures):
-    """One dict a layer, group and origin: its share of the parameters there, and ``lambda_`` of each parent (0 where
-    unknown).
+def map_table(rows: Sequence[Row], names: Sequence[str], mixtures: Mapping[str, Weights]) -> list[dict[str, Any]]:
+    """Return one dict a layer, group and origin: its share of the parameters there, and ``lambda_`` of each parent.
 
-    mixtures: {weight: {parent: λ}} of a recovered recipe.
+    A λ that is not known is 0.  names: the parents'; mixtures: weight -> {parent: λ} of a recovered recipe.
     """
-    places, sizes, shares = Counter(), Counter(), {}
+    places: Counter[tuple] = Counter()
+    sizes: Counter[tuple] = Counter()
+    shares: dict[tuple, Weights] = {}
     for row in rows:
         place = row["layer"], row["group"]
         places[place] += row["elements"]
@@ -127,9 +132,11 @@ def _shares(row, names, mixture):
     return {name: row.get(f"lambda_{name}", 0.0) if row["found"] in MIXED else 0.0 for name in names}
 
 
-def lambda_table(rows, names):
-    """One dict a group and layer of mixtures: the weights, and of every parent's λ the median, the ends and the widest
-    interval."""
+def lambda_table(rows: Sequence[Row], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one dict a group, layer and parent, of the weights that are mixtures.
+
+    It has the number of weights, and of the parent's λ the median, the ends and the widest interval.
+    """
     places, table = {}, []
     for row in rows:
         if row["found"] in MIXED and f"lambda_{names[0]}" in row:
@@ -153,8 +160,11 @@ def lambda_table(rows, names):
     return table
 
 
-def check(rows, settings):
-    """What becomes of a named claim: {"groups", "layers", "names": which weights, "from": of which parent they are}."""
+def check(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge a claim on where some weights are from.
+
+    settings: {"groups", "layers", "names": which weights, "from": of which parent they are}.
+    """
     subset = read_check("A check", settings)
     inside = [row for row in rows if (row["tensor"], _place(row)) in subset]
     statuses = Counter(_checked(row, settings["from"]) for row in inside)
@@ -174,8 +184,8 @@ def _place(row):
     return Place(TensorGroup(row["group"]), row["layer"], row["expert"], row["kind"])
 
 
-def deviation(row):
-    """What is wrong with a weight, in a sentence without its subject; None if nothing is."""
+def deviation(row: Row) -> str | None:
+    """Say what is wrong with a weight, in a sentence without its subject; None if nothing is."""
     if row["status"] == CANNOT_TELL:
         return f"cannot be compared: {row['note']}"
     if row["status"] != DEVIATES:

@@ -1,54 +1,21 @@
 """Which part of a Mixture-of-Experts model a tensor belongs to, decided from its name and the model's config.
 
-One table for every architecture: a row is a pattern and the group of the tensors that it matches; the first match wins.
-Every tensor of a multi-token-prediction (MTP) layer belongs to the group ``mtp``, whatever its name.
+aoe.checkpoints.architectures has the patterns of every architecture; the first that matches a name decides.  Every
+tensor of a multi-token-prediction (MTP) layer belongs to the group ``mtp``, whatever its name.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
 from aoe import AoeError
+from aoe.checkpoints.architectures import definitions
+from aoe.checkpoints.formats import SCALE_SUFFIX, weight_of
+from aoe.checkpoints.parts import TensorGroup
 
-
-class TensorGroup(StrEnum):
-    """The parts that recipes select by and differences are mapped by."""
-
-    EMBEDDINGS = "embeddings"
-    ATTENTION = "attention"
-    DENSE_MLP = "dense_mlp"
-    ROUTED_EXPERTS = "routed_experts"
-    SHARED_EXPERTS = "shared_experts"
-    ROUTER_GATE = "router_gate"
-    NORMS = "norms"
-    LM_HEAD = "lm_head"
-    MTP = "mtp"
-
-
-_COMMON = [
-    (r"^model\.embed_tokens\.", TensorGroup.EMBEDDINGS),
-    (r"^lm_head\.", TensorGroup.LM_HEAD),
-    (r"norm\.weight$", TensorGroup.NORMS),
-    (r"\.self_attn\.", TensorGroup.ATTENTION),
-]
-_EXPERTS_IN_MLP = [
-    (r"\.mlp\.experts\.", TensorGroup.ROUTED_EXPERTS),
-    (r"\.mlp\.shared_experts?\.|\.mlp\.shared_expert_gate\.", TensorGroup.SHARED_EXPERTS),
-    (r"\.mlp\.gate\.", TensorGroup.ROUTER_GATE),
-    (r"\.mlp\.(gate|up|down)_proj\.", TensorGroup.DENSE_MLP),
-]
-_MIXTRAL = [
-    (r"\.block_sparse_moe\.experts\.", TensorGroup.ROUTED_EXPERTS),
-    (r"\.block_sparse_moe\.gate\.", TensorGroup.ROUTER_GATE),
-]
-TABLE = {
-    "deepseek_v3": _COMMON + _EXPERTS_IN_MLP,
-    "kimi_k2": _COMMON + _EXPERTS_IN_MLP,
-    "qwen3_moe": _COMMON + _EXPERTS_IN_MLP,
-    "glm4_moe": _COMMON + _EXPERTS_IN_MLP,
-    "mixtral": _COMMON + _MIXTRAL,
-}
 EXPERT = re.compile(r"\.experts\.(\d+)\.")
+PARAMETER = re.compile(rf"(\.weight({SCALE_SUFFIX})?|\.bias)$")
 
 
 @dataclass(frozen=True)
@@ -67,25 +34,26 @@ class Place:
 class Architecture:
     """The places of one model's tensors.  Raises AoeError for an unknown ``model_type`` or an unplaceable tensor."""
 
-    def __init__(self, config):
-        self.model_type = config.get("model_type")
-        if not isinstance(self.model_type, str) or self.model_type not in TABLE:
-            known = ", ".join(TABLE)
-            raise AoeError(f"The architecture {self.model_type!r} is unknown; known ones are {known}.")
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        model_type = config.get("model_type")
+        if not isinstance(model_type, str) or model_type not in definitions():
+            known = ", ".join(definitions())
+            raise AoeError(f"The architecture {model_type!r} is unknown; known ones are {known}.")
+        self.model_type = model_type
         self.layers = config.get("num_hidden_layers")
         if type(self.layers) is not int:
             raise AoeError(f"The model's config.json says {self.layers!r} for num_hidden_layers, which is no number.")
         self._found = {}
 
-    def place(self, tensor):
-        """The Place of a tensor; a scale has its weight's place."""
+    def place(self, tensor: str) -> Place:
+        """Return the Place of a tensor; a scale has its weight's place."""
         expert = EXPERT.search(tensor)
         # experts differ in their number only, and are nine tenths of a model's tensors
         name = f"{tensor[: expert.start(1)]}0{tensor[expert.end(1) :]}" if expert else tensor
         if name not in self._found:
-            layer = re.match(r"^model\.layers\.(\d+)\.", name)
-            layer = int(layer[1]) if layer else None
-            kind = re.sub(r"(\.weight(_scale_inv)?|\.bias)$", "", name).rsplit(".", 1)[-1]
+            numbered = re.match(r"^model\.layers\.(\d+)\.", name)
+            layer = int(numbered[1]) if numbered else None
+            kind = PARAMETER.sub("", name).rsplit(".", 1)[-1]
             self._found[name] = self._group(name, layer), layer, kind
         group, layer, kind = self._found[name]
         return Place(group, layer, int(expert[1]) if expert else None, kind)
@@ -93,8 +61,8 @@ class Architecture:
     def _group(self, tensor, layer):
         if layer is not None and layer >= self.layers:
             return TensorGroup.MTP
-        weight = tensor.removesuffix("_scale_inv")
-        for pattern, group in TABLE[self.model_type]:
+        weight = weight_of(tensor)
+        for pattern, group in definitions()[self.model_type].patterns:
             if re.search(pattern, weight):
                 return group
         raise AoeError(f"The tensor {tensor} has no place in the architecture {self.model_type}.")

@@ -5,16 +5,18 @@ these; then their mixture means something only if the recipe says with which of 
 """
 
 import json
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import BLOCK, SCALED, scale_of
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of
 
 STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
 
 # What every class of transformers takes for a key that a config does not state; None: nothing, or what follows from
 # other keys.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "attention_bias": False,
     "decoder_sparse_step": 1,
     "hidden_act": "silu",
@@ -28,7 +30,7 @@ DEFAULTS = {
     "tie_word_embeddings": False,
     "use_sliding_window": False,
 }
-OF_TYPE = {  # where the classes of two architectures have different ones
+OF_TYPE: dict[str, dict[str, Any]] = {  # where the classes of two architectures have different ones
     "deepseek_v3": {
         "first_k_dense_replace": 3,
         "n_group": 8,
@@ -68,8 +70,8 @@ INCIDENTAL = {
     *("problem_type", "id2label", "label2id", "compression_config", "use_bfloat16", "is_encoder_decoder"),
 }
 ROTATIONS = ("rope_theta", "rope_scaling", "rope_parameters")
-OF_YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
-PLAIN = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+OF_YARN: dict[str, Any] = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
+PLAIN = {name: one.torch for name, one in FORMATS.items() if one.plain}
 SKIPPED = ("modules_to_not_convert", "ignored_layers")  # as different writers call them
 
 
@@ -81,13 +83,13 @@ class Difference(NamedTuple):
     theirs: object
     computed: bool
 
-    def told(self, one, other):
-        """In words; one, other: the names of the two models."""
+    def told(self, one: str, other: str) -> str:
+        """Return the difference in words; one, other: the names of the two models."""
         return f"{self.key}: {_written(self.ours)} in {one}, {_written(self.theirs)} in {other}"
 
 
-def differences(ours, theirs):
-    """The Differences of two configs (dicts) that may matter, in the order of their keys.
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Difference]:
+    """Return the Differences of two configs (dicts) that may matter, in the order of their keys.
 
     A key that one of them lacks counts as its class's default; where none is known, as not different, unless weights
     depend on it.
@@ -149,8 +151,8 @@ def _written(value):
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def check_alike(who, parents, said=()):
-    """Raises AoeError, naming keys and values, if the parents of ``who`` compute with different constants.
+def check_alike(who: str, parents: Mapping[str, Mapping[str, Any]], said: Collection[str] | None = ()) -> list[str]:
+    """Raise AoeError, naming keys and values, if the parents of ``who`` compute with different constants.
 
     parents: name -> config, the base first; said: the keys that the recipe itself states, or None if it names the
     parent whose config is meant.  Returns sentences on what differs and may matter, or is decided by the recipe.
@@ -178,13 +180,13 @@ def _listed(found, base, other):
     return text + (f"; and {len(found) - 6} more" if len(found) > 6 else "")
 
 
-def contradictions(checkpoint):
-    """Sentences on what the config.json of a Checkpoint says of its weights, and its shards do not bear out."""
+def contradictions(checkpoint: Checkpoint) -> list[str]:
+    """Return sentences on what the config.json of a Checkpoint says of its weights, and its shards do not bear out."""
     return [sentence for sentence, _ in _contradicting(checkpoint)]
 
 
-def true_config(checkpoint, config, combined):
-    """A config as ``config`` is, of weights stored as a Checkpoint's are: what contradicts their headers is mended.
+def true_config(checkpoint: Checkpoint, config: Mapping[str, Any], combined: bool) -> dict[str, Any]:
+    """Return a config like ``config`` for weights stored as a Checkpoint's are: contradictions to headers are mended.
 
     combined: whether some of them are made here; the scales of these are no powers of two.
     """
@@ -239,7 +241,7 @@ def _wrong_dtype(checkpoint, dtypes):
     for weight, dtype in dtypes.items():
         if dtype in PLAIN:
             sizes[dtype] = sizes.get(dtype, 0) + checkpoint.stored(weight).elements
-    most = PLAIN[max(sizes, key=sizes.get)] if sizes else None
+    most = PLAIN[max(sizes, key=sizes.__getitem__)] if sizes else None
     if most and stated in PLAIN.values() and stated != most:
         sentence = (
             f"{checkpoint.name}: config.json states {key} {stated}, but its shards hold {_kinds(dtypes)}; what is "
@@ -253,8 +255,7 @@ def _wrong_in(quantized, dtypes, scaled):
     wrong, block = [], quantized.get("weight_block_size")
     if block != [BLOCK, BLOCK]:
         wrong.append(f"weight_block_size is {_written(block)}, the scales' shapes give {[BLOCK, BLOCK]}")
-    names = {"F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
-    found = sorted({names[dtypes[weight]] for weight in scaled})
+    found = sorted({FORMATS[dtypes[weight]].fp8 or "" for weight in scaled})
     if quantized.get("fmt", "e4m3") not in found:
         wrong.append(f"fmt is {_written(quantized['fmt'])}, the weights are {', '.join(found)}")
     skipped = [name for key in SKIPPED for name in quantized.get(key) or []]
@@ -279,7 +280,7 @@ def _is_in(weight, modules):
 def _block_format(dtypes, scaled, stated):
     """A quantization_config of FP8 blocks that is true of the stored weights; stated: the config's own."""
     made = {"activation_scheme": "dynamic", "quant_method": "fp8"} | stated
-    made |= {"fmt": "e5m2" if dtypes[scaled[0]] == "F8_E5M2" else "e4m3", "weight_block_size": [BLOCK, BLOCK]}
+    made |= {"fmt": FORMATS[dtypes[scaled[0]]].fp8, "weight_block_size": [BLOCK, BLOCK]}
     skipped = [name for key in SKIPPED for name in stated.get(key) or []]
     modules = [name for name in skipped if not any(_is_in(weight, [name]) for weight in scaled)]
     modules += [w.removesuffix(".weight") for w in _unquantized(dtypes, scaled) if not _is_in(w, modules)]

@@ -5,26 +5,31 @@ With them everything but the arithmetic can be rehearsed at full size, on a lapt
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture, TensorGroup
-from aoe.checkpoints.checkpoint import DTYPES, INDEX, make_header, scale_of, scale_shape
+from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architectures import definitions, with_inventory
+from aoe.checkpoints.checkpoint import INDEX
+from aoe.checkpoints.formats import SCALE_SUFFIX, size_of
+from aoe.checkpoints.parts import TensorGroup, in_bf16
+from aoe.checkpoints.shard import make_header
 
 
-def inventory(config):
-    """{tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
+def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return {tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
-    config: the config.json of a DeepSeek-V3 or Qwen3-MoE model as a dict.  Projections are FP8 with scales if it has a
-    ``quantization_config``, else BF16.  Raises AoeError for another architecture or a key that is missing.
+    config: the config.json of a model as a dict.  Projections are FP8 with scales if it has a ``quantization_config``,
+    else BF16.  Raises AoeError for an architecture without an inventory, or a key that is missing.
     """
-    known = {"deepseek_v3": _deepseek_layer, "qwen3_moe": _qwen_layer}
-    if config.get("model_type") not in known:
-        names = ", ".join(known)
+    if config.get("model_type") not in with_inventory():
+        names = ", ".join(with_inventory())
         raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of {names}.")
     try:
-        tensors = _inventory(config, known[config["model_type"]])
+        tensors = _inventory(config, definitions()[config["model_type"]].layer)
     except KeyError as error:
         raise AoeError(f"The model's config.json lacks {error}, which its inventory is computed from.") from error
     except (TypeError, ValueError) as error:
@@ -36,109 +41,15 @@ def inventory(config):
 
 
 def _inventory(config, layer_of):
-    tensors = _bf16({"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])})
+    tensors = in_bf16({"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])})
     for layer in range(config["num_hidden_layers"] + config.get("num_nextn_predict_layers", 0)):
         tensors |= layer_of(config, layer)
-    return tensors | _bf16(
+    return tensors | in_bf16(
         {
             "model.norm.weight": (config["hidden_size"],),
             "lm_head.weight": (config["vocab_size"], config["hidden_size"]),
         }
     )
-
-
-def _deepseek_layer(config, layer):
-    hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    queries, keys, rope = config["q_lora_rank"], config["kv_lora_rank"], config["qk_rope_head_dim"]
-    nope, values = config["qk_nope_head_dim"], config["v_head_dim"]
-    name = f"model.layers.{layer}"
-    tensors = _projections(
-        config,
-        {
-            f"{name}.self_attn.q_a_proj.weight": (queries, hidden),
-            f"{name}.self_attn.q_b_proj.weight": (heads * (nope + rope), queries),
-            f"{name}.self_attn.kv_a_proj_with_mqa.weight": (keys + rope, hidden),
-            f"{name}.self_attn.kv_b_proj.weight": (heads * (nope + values), keys),
-            f"{name}.self_attn.o_proj.weight": (hidden, heads * values),
-        },
-    ) | _bf16(
-        {
-            f"{name}.self_attn.q_a_layernorm.weight": (queries,),
-            f"{name}.self_attn.kv_a_layernorm.weight": (keys,),
-            f"{name}.input_layernorm.weight": (hidden,),
-            f"{name}.post_attention_layernorm.weight": (hidden,),
-        }
-    )
-    if layer < config["first_k_dense_replace"]:
-        return tensors | _projections(config, _mlp(f"{name}.mlp", hidden, config["intermediate_size"]))
-    width = config["moe_intermediate_size"]
-    for expert in range(config["n_routed_experts"]):
-        tensors |= _projections(config, _mlp(f"{name}.mlp.experts.{expert}", hidden, width))
-    shared = _mlp(f"{name}.mlp.shared_experts", hidden, width * config["n_shared_experts"])
-    tensors |= _projections(config, shared) | _bf16({f"{name}.mlp.gate.weight": (config["n_routed_experts"], hidden)})
-    tensors[f"{name}.mlp.gate.e_score_correction_bias"] = ("F32", (config["n_routed_experts"],))
-    return tensors | (_prediction(config, name) if layer >= config["num_hidden_layers"] else {})
-
-
-def _qwen_layer(config, layer):
-    hidden, head = config["hidden_size"], config["head_dim"]
-    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
-    name = f"model.layers.{layer}"
-    tensors = _projections(
-        config,
-        {
-            f"{name}.self_attn.q_proj.weight": (queries, hidden),
-            f"{name}.self_attn.k_proj.weight": (keys, hidden),
-            f"{name}.self_attn.v_proj.weight": (keys, hidden),
-            f"{name}.self_attn.o_proj.weight": (hidden, queries),
-        },
-    ) | _bf16(
-        {
-            f"{name}.self_attn.q_norm.weight": (head,),
-            f"{name}.self_attn.k_norm.weight": (head,),
-            f"{name}.input_layernorm.weight": (hidden,),
-            f"{name}.post_attention_layernorm.weight": (hidden,),
-        }
-    )
-    for expert in range(config["num_experts"]):
-        mlp = _mlp(f"{name}.mlp.experts.{expert}", hidden, config["moe_intermediate_size"])
-        tensors |= _projections(config, mlp)
-    return tensors | _bf16({f"{name}.mlp.gate.weight": (config["num_experts"], hidden)})
-
-
-def _prediction(config, name):
-    """What an MTP layer has beside a decoder layer's tensors."""
-    hidden, vocabulary = config["hidden_size"], config["vocab_size"]
-    norms = {f"{name}.{norm}.weight": (hidden,) for norm in ("enorm", "hnorm", "shared_head.norm")}
-    return _bf16(
-        norms
-        | {
-            f"{name}.embed_tokens.weight": (vocabulary, hidden),
-            f"{name}.shared_head.head.weight": (vocabulary, hidden),
-            f"{name}.eh_proj.weight": (hidden, 2 * hidden),
-        }
-    )
-
-
-def _mlp(name, hidden, width):
-    return {
-        f"{name}.gate_proj.weight": (width, hidden),
-        f"{name}.up_proj.weight": (width, hidden),
-        f"{name}.down_proj.weight": (hidden, width),
-    }
-
-
-def _bf16(shapes):
-    return {name: ("BF16", shape) for name, shape in shapes.items()}
-
-
-def _projections(config, shapes):
-    if "quantization_config" not in config:
-        return _bf16(shapes)
-    tensors = {}
-    for name, shape in shapes.items():
-        tensors[name], tensors[scale_of(name)] = ("F8_E4M3", shape), ("F32", scale_shape(*shape))
-    return tensors
 
 
 @dataclass(frozen=True)
@@ -153,22 +64,22 @@ class Parameters:
     active: int
 
 
-def count_parameters(config):
-    """The Parameters of a model, from its config alone."""
+def count_parameters(config: Mapping[str, Any]) -> Parameters:
+    """Return the Parameters of a model, from its config alone."""
     architecture = Architecture(config)
     counts = dict.fromkeys(TensorGroup, 0)
     for tensor, (_, shape) in inventory(config).items():
-        if not tensor.endswith("_scale_inv"):
+        if not tensor.endswith(SCALE_SUFFIX):
             counts[architecture.place(tensor).group] += math.prod(shape)
     mtp = counts.pop(TensorGroup.MTP)
     total = sum(counts.values())
     routed = counts[TensorGroup.ROUTED_EXPERTS]
-    met = routed * config["num_experts_per_tok"] // (config.get("n_routed_experts") or config["num_experts"])
+    met = routed * config["num_experts_per_tok"] // config[definitions()[config["model_type"]].experts]
     return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
 
 
-def expected_files(config, shards):
-    """The files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
+def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:
+    """Return the files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
 
     shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
     only the source can tell; the sizes are exact in sum.
@@ -183,8 +94,8 @@ def expected_files(config, shards):
     return files
 
 
-def write_sparse_checkpoint(config, directory, shards):
-    """A checkpoint of ``shards`` files of about one size, with true headers, whose data are holes that take no disk."""
+def write_sparse_checkpoint(config: Mapping[str, Any], directory: Path | str, shards: int) -> None:
+    """Write a checkpoint of ``shards`` files of about one size: true headers, and holes that take no disk for data."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     weight_map, total = {}, 0
@@ -218,5 +129,4 @@ def _header(part):
 
 
 def _size(tensor):
-    dtype, shape = tensor
-    return math.prod(shape) * DTYPES[dtype][1]
+    return size_of(*tensor)

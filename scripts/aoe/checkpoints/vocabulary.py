@@ -10,6 +10,7 @@ import json
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 
@@ -29,9 +30,10 @@ class Vocabulary:
     ``texts``: id -> text; ``added``: the ids that were added to the trained ones; None if no file can be read for it.
     """
 
-    def __init__(self, folder, name):
+    def __init__(self, folder: Path | str, name: str) -> None:
         self.folder, self.name = Path(folder), name
-        self.texts = self.added = None
+        self.texts: dict[int, str] | None = None
+        self.added: set[int] | None = None
         if (self.folder / TOKENIZER).is_file():
             self._take(self._model.get("vocab"), self._read(TOKENIZER).get("added_tokens") or [])
         elif (self.folder / "vocab.json").is_file():
@@ -53,7 +55,7 @@ class Vocabulary:
             raise AoeError(f"{self.name}: the tokenizer in {self.folder} cannot be understood ({error!r}).") from error
 
     @cached_property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """The content of tokenizer_config.json."""
         return self._optional(SETTINGS)
 
@@ -62,8 +64,8 @@ class Vocabulary:
         model = self._read(TOKENIZER).get("model")
         return model if isinstance(model, dict) else {}
 
-    def splitting(self):
-        """What decides which ids a text becomes, besides the vocabulary: {part: how}."""
+    def splitting(self) -> dict[str, Any]:
+        """Return what decides which ids a text becomes, besides the vocabulary: {part: how}."""
         if not (self.folder / TOKENIZER).is_file():
             return {}
         content, model = self._read(TOKENIZER), self._model
@@ -73,8 +75,8 @@ class Vocabulary:
         parts |= {part: _simplest(content.get(part)) for part in ("normalizer", "pre_tokenizer")}
         return {part: value for part, value in parts.items() if value not in (None, "", False, [], {})}
 
-    def special(self):
-        """{what: ids or text} of the tokens that begin, end, pad or stand for unknown text, as far as stated."""
+    def special(self) -> dict[str, Any]:
+        """Return {what: ids or text} of the tokens that begin, end, pad or stand for unknown text, as far as stated."""
         found = {}
         for file in (CONFIG, GENERATION):
             content = self._optional(file)
@@ -90,14 +92,15 @@ class Vocabulary:
                 found[f"{which}_token of {SETTINGS}"] = text
         return found
 
-    def files(self):
-        """{file: its bytes} of trained tokenizers that are not read here."""
+    def files(self) -> dict[str, bytes]:
+        """Return {file: its bytes} of trained tokenizers that are not read here."""
         paths = [path for pattern in MODELS for path in sorted(self.folder.glob(pattern))]
         return {path.name: path.read_bytes() for path in paths}
 
-    def text(self, number):
-        """The text of an id in quotes, or that there is none."""
-        return repr(self.texts[number]) if number in self.texts else "nothing"
+    def text(self, number: int) -> str:
+        """Return the text of an id in quotes, or that there is none."""
+        texts = self.texts or {}
+        return repr(texts[number]) if number in texts else "nothing"
 
     def _tiktoken(self):
         """{text: id} of a file of base64 text and ranks, or nothing."""
@@ -136,8 +139,11 @@ def _simplest(part):
     return {key: value for key, value in part.items() if value is not None}
 
 
-def compare(one, other):
-    """(sentence on token ids that mean other text, or None; sentences on what else differs) of two Vocabularies."""
+def compare(one: Vocabulary, other: Vocabulary) -> tuple[str | None, list[str]]:
+    """Compare two Vocabularies.
+
+    Returns (a sentence on token ids that mean other text, or None; sentences on what else differs).
+    """
     told = [*_special_told(one, other)]
     if one.texts is None or other.texts is None:
         return None, [*_bytes_told(one, other), *told]

@@ -6,18 +6,18 @@ inner numbers are added whose outgoing weights are zero, so that the model compu
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-
-BLOCK = 128  # rows and columns that share a scale
-SCALE = "_scale_inv"
+from aoe.checkpoints.formats import BLOCK, SCALE_SUFFIX, weight_of
 
 
-def widened_config(config, ranks, expert_parallel):
-    """A config whose layers can be spread over so many ranks.
+def widened_config(config: Mapping[str, Any], ranks: int, expert_parallel: bool) -> dict[str, Any]:
+    """Return a config whose layers can be spread over so many ranks.
 
     expert_parallel: routed experts stay whole, and as they are; else their inner dimension grows.
     """
@@ -26,10 +26,10 @@ def widened_config(config, ranks, expert_parallel):
     changed["intermediate_size"] = max(config["intermediate_size"], BLOCK * ranks)
     grown = "n_shared_experts" if expert_parallel else "moe_intermediate_size"
     changed[grown] = max(config[grown], ranks if expert_parallel else BLOCK * ranks)
-    return config | changed
+    return {**config, **changed}
 
 
-def widen(folder, target, ranks, expert_parallel):
+def widen(folder: Path | str, target: Path | str, ranks: int, expert_parallel: bool) -> None:
     """Write the checkpoint ``folder`` into the folder ``target``, wide enough for so many ranks."""
     folder, target = Path(folder), Path(target)
     target.mkdir(parents=True)
@@ -47,7 +47,7 @@ def widen(folder, target, ranks, expert_parallel):
 
 def _widened(name, tensor, config):
     """A weight, or the scales of one, with zeros (scales: ones) where there was nothing."""
-    weight, is_scale = name.removesuffix(SCALE), name.endswith(SCALE)
+    weight, is_scale = weight_of(name), name.endswith(SCALE_SUFFIX)
     rows, columns = _shape(weight, config)
     size = [rows or tensor.shape[0], columns or tensor.shape[-1]] if tensor.dim() == 2 else list(tensor.shape)
     if is_scale:

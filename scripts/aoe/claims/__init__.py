@@ -6,4 +6,8 @@ quantity is named by its first key, whose value, like the further keys', goes to
 "full", measure="closing")``.  What a study does not have is *not run*; the others are *reproduced* or not, never more.
 """
 
+from typing import Any
+
 REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not run"
+
+Claim = dict[str, Any]  # one of config/claims.yaml, as claims.schema.json describes it

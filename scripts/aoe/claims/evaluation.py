@@ -1,16 +1,18 @@
-"""Testing claims on what a study found."""
+"""Test claims on what a study found."""
 
 import math
 import re
+from collections.abc import Mapping
 from inspect import signature
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from aoe import AoeError
-from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
-from aoe.claims.evidence import NotRunError
+from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Claim
+from aoe.claims.evidence import Evidence, NotRunError
 from aoe.claims.published import condition, limits
-from aoe.claims.quantities import KINDS, QUANTITIES
+from aoe.claims.quantities import QUANTITIES, QUANTITY_KINDS
 from aoe.scores.statistics import Estimate
 
 COLUMNS = ["claim", "kind", "says", "source", "published", "condition", "value", "low", "high", "unit", "verdict"]
@@ -18,10 +20,11 @@ COLUMNS += ["note", "rule"]
 BEYOND = "beyond"  # the kind of what no study can test
 
 
-def read_claims(content):
-    """{name: claim} of what is in ``config/claims.yaml``, which claims.schema.json accepts.
+def read_claims(content: Mapping[str, Any]) -> dict[str, Claim]:
+    """Return {name: claim} of the content of ``config/claims.yaml``, which claims.schema.json accepts.
 
-    Raises AoeError that names a claim whose source, models or quantity do not exist, or with further keys than it has.
+    Raises AoeError, which names the claim, if a source, a model or the quantity does not exist, or if the quantity does
+    not take the claim's further keys.
     """
     for name, claim in content["claims"].items():
         for source in re.findall(r"(?:^|; )(\w+)", claim["source"]):
@@ -51,10 +54,10 @@ def _call(said):
     return quantity, first, dict(further)
 
 
-def evaluate(content, evidence):
-    """One row a claim, with the columns COLUMNS, as a data frame.
+def evaluate(content: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
+    """Test all claims; return one row a claim, with the columns COLUMNS.
 
-    content: of ``config/claims.yaml``; evidence: an Evidence.
+    content: of ``config/claims.yaml``.
     """
     rows = []
     for name, claim in read_claims(content).items():
@@ -79,11 +82,14 @@ def _kind(claim):
     if "quantity" not in claim:
         return BEYOND
     function = QUANTITIES[_call(claim["quantity"])[0]]
-    return next(kind for kind, functions in KINDS.items() if function in functions)
+    return next(kind for kind, functions in QUANTITY_KINDS.items() if function in functions)
 
 
-def measure(claim, evidence, published_models):
-    """The Estimate of a claim's quantity; without an interval, its ends are NaN.  Raises NotRunError."""
+def measure(claim: Claim, evidence: Evidence, published_models: Mapping[str, str]) -> Estimate:
+    """Return the Estimate of a claim's quantity; without an interval, its ends are NaN.
+
+    published_models: role -> repository of the models that claims may be only for.  Raises NotRunError.
+    """
     if "untestable" in claim:
         raise NotRunError(claim["untestable"])
     for role in claim.get("only_for", []):
@@ -100,8 +106,8 @@ def measure(claim, evidence, published_models):
     return found
 
 
-def judge(claim, found):
-    """(verdict, note) on an Estimate: the value decides; the note says if its interval would leave it open."""
+def judge(claim: Claim, found: Estimate) -> tuple[str, str]:
+    """Return (verdict, note) on an Estimate: the value decides; the note says if its interval would leave it open."""
     low, high = limits(claim)
     verdict = REPRODUCED if low <= found.value <= high else NOT_REPRODUCED
     inside = low <= found.low and found.high <= high

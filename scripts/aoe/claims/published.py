@@ -2,10 +2,14 @@
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from aoe.claims import Claim
 
 
-def limits(claim):
-    """The smallest and the largest value that bear a claim out."""
+def limits(claim: Claim) -> tuple[float, float]:
+    """Return the smallest and the largest value that bear a claim out."""
     if "about" in claim:
         # as written in decimals: 0.6 within 0.05 is from 0.55, not from 0.5499999…
         margin = claim.get("within", 0)
@@ -13,8 +17,8 @@ def limits(claim):
     return claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
 
 
-def condition(claim):
-    """The limits in words: ``0.504 ± 0.02``, ``≥ 0.98``."""
+def condition(claim: Claim) -> str:
+    """Write the limits in words: ``0.504 ± 0.02``, ``≥ 0.98``."""
     if "untestable" in claim:
         return ""
     if "about" in claim:
@@ -23,8 +27,11 @@ def condition(claim):
     return words.replace("-", "−")
 
 
-def marks(content, figure):
-    """[(position, whose)] of what a figure shows as published; content: of ``config/claims.yaml``."""
+def annotations_of(content: Mapping[str, Any], figure: str) -> list[tuple[Any, str]]:
+    """Return [(position, source)] of the values in the paper that a figure shows.
+
+    content: of ``config/claims.yaml``.
+    """
     return [
         (claim["mark"][figure], first_source(claim))
         for claim in content["claims"].values()
@@ -32,6 +39,6 @@ def marks(content, figure):
     ]
 
 
-def first_source(claim):
-    """The key of the source that a claim names first: ``paper, section 4.2; article`` -> ``paper``."""
+def first_source(claim: Claim) -> str:
+    """Return the key of the source that a claim names first: ``paper, section 4.2; article`` -> ``paper``."""
     return re.split("[,;]", claim["source"])[0].strip()

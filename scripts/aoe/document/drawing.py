@@ -9,6 +9,7 @@ from aoe import AoeWarning
 from aoe.document import lettering
 from aoe.document.letters import without_font
 from aoe.files.tables import write_table
+from aoe.norms import NORMS
 
 matplotlib.use("agg")
 
@@ -34,12 +35,7 @@ GROUPS = {
     "attention": ("attention", GREEN, "-."),
     "dense_mlp": ("dense MLP", ORANGE, ":"),
 }
-SPACES = {
-    "normalized": "‖ΔW‖$_F$/√n, dequantized",
-    "frobenius": "‖ΔW‖$_F$, dequantized",
-    "codes": "‖Δcodes‖$_F$/√n, stored values",
-    "relative": "‖ΔW‖$_F$/‖W‖$_F$",
-}
+SPACES = {norm.name: norm.axis for norm in NORMS}
 
 
 def figure(height, columns=1, **subplots):

@@ -4,18 +4,6 @@ import math
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PLURAL = {"routed_experts": "routed experts", "shared_experts": "shared experts", "dense_mlp": "dense MLPs"}
-BENCHMARKS = {
-    "aime2024": "AIME-2024",
-    "aime2025": "AIME-2025",
-    "gpqa_diamond": "GPQA-Diamond",
-    "bigcodebench": "BigCodeBench",
-    "mt_bench": "MT-Bench",
-}
-
-
-def benchmark_name(name):
-    """How a benchmark is called in print."""
-    return BENCHMARKS.get(name, name)
 
 
 def number(value, digits=3):

@@ -8,8 +8,10 @@ import functools
 import re
 import unicodedata
 import warnings
+from collections.abc import Iterable
 
 from matplotlib import font_manager, rcParams
+from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.text import Text
 from aoe.document.letters import is_seen
@@ -21,8 +23,8 @@ PREFERRED = re.compile(r"noto ?sans|source ?han|wenquanyi|droid|dejavu", re.IGNO
 BOXES = re.compile(r"last ?resort|adobe ?blank", re.IGNORECASE)  # fonts that have a box, or nothing, for every letter
 
 
-def ems(text):
-    """How wide a text is, as a multiple of the font's size."""
+def ems(text: str) -> float:
+    """Measure the width of a text, as a multiple of the font's size."""
     return sum(map(_em, text))
 
 
@@ -42,16 +44,16 @@ def _own_font():
     return FT2Font(font_manager.findfont(FONT))
 
 
-def shortened(text, most):
-    """A text of at most so many ems; of a longer one, both ends around an ellipsis, as names differ there."""
+def shortened(text: str, most: float) -> str:
+    """Shorten a text to ``most`` ems: both ends around an ellipsis, as names differ there."""
     if ems(text) <= most:
         return text
     head = _start(text, (most - ems("…")) / 2)
     return f"{head}…{_start(text[::-1], most - ems(f'{head}…'))[::-1]}"
 
 
-def wrapped(text, width, lines=2):
-    """A text in at most ``lines`` lines of at most ``width`` ems, shortened if it is longer."""
+def wrapped(text: str, width: float, lines: int = 2) -> str:
+    """Break a text into at most ``lines`` lines of at most ``width`` ems, shortened if it is longer."""
     most = width * lines
     while len(rows := _rows(shortened(text, most), width)) > lines and most > 1:  # ragged lines need more room
         most -= 1
@@ -76,8 +78,8 @@ def _rows(text, width):
     return [row.strip() for row in rows if row.strip()]
 
 
-def distinct(texts, width, lines=1):
-    """Texts as ``wrapped`` gives them; where two would come out the same, with their number in front."""
+def distinct(texts: Iterable[str], width: float, lines: int = 1) -> list[str]:
+    """Break texts as ``wrapped`` does; where two would become the same, put their number in front."""
     texts = list(texts)
     fitted = [wrapped(text, width, lines) for text in texts]
     return [
@@ -93,7 +95,7 @@ def _start(text, most):
     return text
 
 
-def use_fonts(figure):
+def use_fonts(figure: Figure) -> list[str]:
     """Let a figure's letters be drawn with fonts of this machine where matplotlib's own has none for them.
 
     Returns the letters, sorted, that no font has.
@@ -108,14 +110,16 @@ def use_fonts(figure):
     return lacking
 
 
-def fonts_for(letters):
-    """(families, lacking): further fonts that together have the letters, and the letters, sorted, that no font has."""
+def fonts_for(letters: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return (families, lacking): further fonts that together have the letters, and the sorted letters of no font."""
     missing = {letter for letter in letters if is_seen(letter) and not _own_font().get_char_index(ord(letter))}
     families = []
     fonts = [font for font in map(_opened, sorted(font_manager.findSystemFonts())) if font] if missing else []
     while missing:
         best = max(fonts, key=lambda font: _rank(font, missing), default=None)
-        found = {letter for letter in missing if best and best.get_char_index(ord(letter))}
+        if best is None:
+            break
+        found = {letter for letter in missing if best.get_char_index(ord(letter))}
         if not found:
             break
         font_manager.fontManager.addfont(best.fname)  # matplotlib's list may be older than the font

@@ -8,19 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+from aoe.benchmarks import title_of
 from aoe.claims import NOT_RUN
 from aoe.document.figures import FIGURES, ResultTables, Settings
-from aoe.document.findings import benchmark_name, counted, fixed, interval, listed, number, step_seen
+from aoe.document.findings import counted, fixed, interval, listed, number, step_seen
 from aoe.files.tables import read_table
 from aoe.nodes.machine import in_words
+from aoe.norms import norm
 from aoe.serving.sampling import NEUTRAL
 
-SPACES = {
-    "normalized": "‖ΔW‖/√n of the dequantized weights",
-    "frobenius": "‖ΔW‖ of the dequantized weights",
-    "codes": "‖Δ‖/√n of the stored numbers, without scales",
-    "relative": "‖ΔW‖/‖W‖ of the dequantized weights",
-}
 LATENCIES = {  # what the table of speed and energy shows: how it is called, the column, times what
     "tokens": ("tokens_an_answer", 1),
     "ms to the first": ("seconds_to_first", 1000),
@@ -120,7 +116,7 @@ def norms(table):
     columns = [column for column in table.columns if column.startswith("above_")]
     rows = [
         {
-            "space": SPACES[row["space"]],
+            "space": norm(row["space"]).text,
             "group": row["group"].replace("_", " "),
             "tensors": f"{row['tensors']:,}",
             "median": number(row["median"]),
@@ -197,7 +193,7 @@ def benchmarks(settings, scores):
         first = asked[asked.variant == asked.variant.iloc[0]]
         rows.append(
             {
-                "name": benchmark_name(name),
+                "name": title_of(name),
                 "questions": f"{first.question.nunique():,}",
                 "answers": f"{len(first):,}",
                 "total": f"{len(asked):,}",
@@ -225,7 +221,7 @@ def unreadable(table, labels):
             cells = [f"{of.unreadable[name]} of {of.answers[name]}" for name in benchmarks]
             rows.append([labels[variant], *cells, str(own.cut_off.sum())])
     totals = {name: int(table[name].sum()) for name in ("answers", "unreadable", "cut_off")}
-    return {**totals, "benchmarks": [benchmark_name(name) for name in benchmarks], "rows": rows}
+    return {**totals, "benchmarks": [title_of(name) for name in benchmarks], "rows": rows}
 
 
 def missing(entries, settings, table):
@@ -234,7 +230,7 @@ def missing(entries, settings, table):
     entries: of ``figures``; settings: the study's benchmarks; table: the claims.
     """
     lacking = [f"Figure {entry['number']} is missing: {entry['missing']}." for entry in entries if "missing" in entry]
-    unasked = [benchmark_name(name) for name in ASKED_IN_THE_PAPER if name not in settings]
+    unasked = [title_of(name) for name in ASKED_IN_THE_PAPER if name not in settings]
     if unasked:
         lacking.append(f"Not among the study's benchmarks: {listed(unasked)}.")
     unrun = int((table.verdict == NOT_RUN).sum())

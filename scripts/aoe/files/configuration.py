@@ -5,7 +5,9 @@ billions of nodes.  A study, a configuration or a list of claims that holds such
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from aoe import AoeError
@@ -18,14 +20,14 @@ MERGE = "tag:yaml.org,2002:merge"
 class _RefusedError(Exception):
     """What is valid YAML for PyYAML, and is refused here all the same."""
 
-    def __init__(self, node, sentence):
+    def __init__(self, node: yaml.Node, sentence: str) -> None:
         super().__init__(f", line {node.start_mark.line + 1}: {sentence}.")
 
 
 class _AmbiguousError(_RefusedError):
     """A number that YAML reads in another base than people do."""
 
-    def __init__(self, node, meaning, advice):
+    def __init__(self, node: yaml.ScalarNode, meaning: str, advice: str) -> None:
         text = node.value
         super().__init__(
             node, f"YAML reads {text} as {meaning}; {advice}, or put it in quotes, {text!r}, if it is text"
@@ -96,8 +98,8 @@ def _count(node, known):
     return total
 
 
-def read_yaml(path):
-    """The content of a YAML file; None if it is empty.
+def read_yaml(path: Path | str) -> Any:
+    """Return the content of a YAML file; None if it is empty.
 
     Raises AoeError, with the file and the line, if it is no YAML in UTF-8, gives a key twice, has octal or sexagesimal
     numbers, or has aliases without end.  Raises OSError if it cannot be read.
@@ -123,8 +125,8 @@ def _text(path):
     return Path(path).read_text(encoding="utf-8")
 
 
-def as_written(path, place, key=False):
-    """(text, line) of the value at a ``place`` of a YAML file, or of the key itself, as they stand in the file.
+def as_written(path: Path | str, place: Sequence[str | int], key: bool = False) -> tuple[str | None, int | None]:
+    """Return (text, line) of the value at a ``place`` of a YAML file, or of the key itself, as they stand in the file.
 
     place: keys and list positions from the top level down.  (None, None) if the file does not have the place itself.
     """
@@ -175,10 +177,10 @@ def _is_key(node, name):
         loader.dispose()
 
 
-def text_options(config, entries, schema):
-    """{key: text as written} of the options on Snakemake's command line that are text, and were read as something else.
+def text_options(config: Mapping[str, Any], entries: Iterable[str], schema: Mapping[str, Any]) -> dict[str, str]:
+    """Return {key: text as written} of the command line's options that are text and were read as something else.
 
-    config: what Snakemake made of them, ``study=0528`` to the number 528; entries: ``key=value`` as written, of which
+    config: what was made of them, ``study=0528`` to the number 528; entries: ``key=value`` as written, of which
     the last one of a key holds; schema: the configuration's, which says what is text.
     """
     written = dict(entry.partition("=")[::2] for entry in entries)

@@ -1,10 +1,11 @@
 """What Linux and its file systems offer beyond Python's files: room in advance, flushing, copies inside the kernel."""
 
-import contextlib
 import ctypes
 import errno
 import fcntl
 import os
+from pathlib import Path
+from typing import IO
 
 from aoe import AoeError
 
@@ -15,7 +16,7 @@ FICLONE = 0x40049409  # linux/fs.h
 SYSTEM = ctypes.CDLL(None, use_errno=True)
 
 
-def reserve(file, size):
+def reserve(file: IO[bytes], size: int) -> None:
     """Give an open file its size and, where the file system can, its place on the disk before the first byte.
 
     Python's posix_fallocate writes zeros where the file system cannot, so Linux is asked directly.
@@ -27,13 +28,13 @@ def reserve(file, size):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def start_flushing(file, start, size):
+def start_flushing(file: IO[bytes], start: int, size: int) -> None:
     """Let the system begin to write bytes to the disk while others are still being computed."""
     if hasattr(SYSTEM, "sync_file_range"):
         SYSTEM.sync_file_range(file.fileno(), ctypes.c_int64(start), ctypes.c_int64(size), SYNC_FILE_RANGE_WRITE)
 
 
-def flush(path):
+def flush(path: Path | str) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     file = os.open(path, os.O_RDONLY)
     try:
@@ -42,8 +43,8 @@ def flush(path):
         os.close(file)
 
 
-def share_blocks(original, target):
-    """Make ``target`` a copy of a file that shares its blocks; returns whether the file system can do that."""
+def share_blocks(original: Path, target: Path) -> bool:
+    """Make ``target`` a copy of a file that shares its blocks; return whether the file system can do that."""
     with open(original, "rb") as source, open(target, "wb") as copy:
         try:
             fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())
@@ -53,7 +54,7 @@ def share_blocks(original, target):
             return False
 
 
-def copy_range(source, start, target, position, length):
+def copy_range(source: IO[bytes], start: int, target: IO[bytes], position: int, length: int) -> None:
     """Copy ``length`` bytes between two open files, in the kernel where it can.  Raises AoeError if the source ends."""
     kernel = hasattr(os, "copy_file_range")
     while length:
@@ -71,21 +72,3 @@ def copy_range(source, start, target, position, length):
                 raise AoeError(f"{source.name} ends before its header says; fetch it again.")
             count = os.pwrite(target.fileno(), piece, position)
         start, position, length = start + count, position + count, length - count
-
-
-@contextlib.contextmanager
-def alone(path):
-    """Hold a lock, the file ``path``, which is gone afterwards; others that want it, too, wait here."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with contextlib.suppress(OSError):  # on a file system without locks nobody waits
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # whoever held it has deleted it, perhaps
-            if path.stat().st_ino == os.fstat(file).st_ino:
-                break
-        os.close(file)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(file)

@@ -3,8 +3,10 @@
 import difflib
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 from aoe import AoeError
@@ -14,8 +16,25 @@ LARGEST = 2**63 - 1  # that a number may be
 QUOTES = "\"'"  # around text in a YAML file
 
 
-def check_schema(content, schema, path):
-    """Raises AoeError that names the place of the first thing a JSON schema refuses, as it is written in the file.
+def with_registries(schema: Any, registries: Mapping[str, Callable[[], Any]]) -> Any:
+    """Return a copy of a JSON schema in which each ``{"registry": name}`` is what the registry of that name returns.
+
+    registries: name -> a function without arguments; it returns what stands in that place of the schema, such as the
+    list of names of an ``enum``.  Raises AoeError for a registry that there is not.
+    """
+    if isinstance(schema, list):
+        return [with_registries(item, registries) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.keys() == {"registry"} and isinstance(name := schema["registry"], str):
+        if name not in registries:
+            raise AoeError(f"A schema names the registry {name!r}; there are {', '.join(sorted(registries))}.")
+        return registries[name]()
+    return {key: with_registries(value, registries) for key, value in schema.items()}
+
+
+def check_schema(content: Any, schema: Mapping[str, Any], path: Path | str) -> None:
+    """Raise AoeError that names the place of the first thing a JSON schema refuses, as it is written in the file.
 
     Refuses, too, names that YAML makes numbers, dates, true, false or null, and numbers that are not finite.
     """
@@ -111,8 +130,8 @@ def _in_words(error, path):
     return error.message
 
 
-def of_another_type(value, wanted, file, place):
-    """What is wrong with a value of another type than ``wanted`` (as JSON schema calls it), and what to write."""
+def of_another_type(value: Any, wanted: str, file: Path | str, place: Sequence[str | int]) -> str:
+    """Say why a value is not of the type ``wanted`` (as JSON schema calls it), and what to write."""
     text, _ = as_written(file, place)
     message = f"{value!r} is not of type {wanted!r}"
     if value is None:
@@ -132,7 +151,12 @@ def of_another_type(value, wanted, file, place):
 
 def _kind(value, text):
     """What YAML has made of a text, in words."""
-    kinds = [(bool, "true or false"), ((int, float), "number"), (date, "date"), (type(None), "nothing")]
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "true or false"),
+        ((int, float), "number"),
+        (date, "date"),
+        (type(None), "nothing"),
+    ]
     kind = next((words for types, words in kinds if isinstance(value, types)), "something else than text")
     if kind not in ("number", "date"):
         return kind

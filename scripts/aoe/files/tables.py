@@ -6,6 +6,7 @@ as they are: a label that begins with ``=`` keeps it, as programs read these fil
 spreadsheet.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -32,8 +33,8 @@ TEXT = NAMES | ANSWERS | CLAIMS | OTHERS
 WHOLE = {"layer", "expert"}  # whole numbers, empty where a tensor has none
 
 
-def read_table(path, numbers=()):
-    """The data frame of a CSV or Parquet file that ``write_table`` wrote.
+def read_table(path: Path | str, numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the data frame of a CSV or Parquet file that ``write_table`` wrote.
 
     numbers: columns that hold numbers in this table, although TEXT lists them.  In a CSV, columns of TEXT are strings,
     ``layer`` and ``expert`` Int64; an empty cell of any other column is NaN.
@@ -49,7 +50,7 @@ def read_table(path, numbers=()):
     )
 
 
-def write_table(table, path, float_format=None):
+def write_table(table: pd.DataFrame, path: Path | str, float_format: str | None = None) -> None:
     """Write a data frame, without its index, to a CSV or Parquet file.
 
     float_format: of a CSV's numbers, such as ``%.6g``; without it, the shortest that gives the same number.  In a

@@ -1,23 +1,21 @@
-"""How much two checkpoints differ, tensor by tensor, in every space that a threshold δ may be meant in.
-
-The paper divides the Frobenius norm of a difference by the square root of the number of elements, n [paper, section 3];
-it does not say what the norm is taken of.  So all are measured:
-
-* ``normalized``: ||ΔW||/√n of the dequantized weights;
-* ``frobenius``: ||ΔW|| of the dequantized weights;
-* ``codes``: ||Δcodes||/√n of the stored values: FP8 codes without their scales, other dtypes as they are;
-* ``relative``: ||ΔW||/||W(1)|| of the dequantized weights (0 where both are 0).
+"""How much two checkpoints differ, tensor by tensor, in every norm of aoe.norms.
 
 Sums are taken in float64, slab by slab, of values that are not rounded in between.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture
+from aoe import AoeError, norms
+from aoe.checkpoints.architecture import Architecture, Place
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import COMBINABLE
+from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
-from aoe.numerics.slabs import slabs
+from aoe.numerics.kernels import Engine, Sums
+from aoe.numerics.slabs import Slab, slabs
 
 COLUMNS = {  # of a table of rows: pandas' dtypes
     "tensor": "str",
@@ -30,15 +28,14 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
     "elements": "int64",
     "identical": "bool",
     "norm": "float64",
-    "normalized": "float64",
-    "frobenius": "float64",
-    "codes": "float64",
-    "relative": "float64",
+    **dict.fromkeys(norms.names(), "float64"),
 }
 
 
-def shard_differences(base, other, file, threads=1, device=None):
-    """One row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
+def shard_differences(
+    base: Checkpoint, other: Checkpoint, file: str, threads: int = 1, device: str | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
     base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
     device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
@@ -56,20 +53,20 @@ def shard_differences(base, other, file, threads=1, device=None):
     return [row(base.stored(weight), architecture.place(weight), found[weight]) for weight in weights]
 
 
-def check_counterpart(base, other, weight):
-    """Raises AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
+def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
+    """Raise AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
     ours = base.stored(weight)
     theirs = other.stored(weight) if weight in other else None
     if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
-    if ours.dtype not in kernels.COMBINABLE:
+    if ours.dtype not in COMBINABLE:
         raise AoeError(f"The tensor {weight} has the dtype {ours.dtype}, whose differences cannot be measured.")
     for checkpoint in (base, other):
         checkpoint.check_scale(weight)
 
 
-def slab_difference(engine, base, other, slab):
-    """(whether the slab's bytes agree, its Sums)."""
+def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
+    """Return (whether the slab's bytes agree, its Sums)."""
     try:
         parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
         return alike(*parts), engine.difference(parts, slab.stored.dtype)
@@ -79,11 +76,10 @@ def slab_difference(engine, base, other, slab):
         raise AoeError(f"The tensor {slab.stored.name} holds values too large to be squared.") from error
 
 
-def row(stored, place, found):
-    """The row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
+def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
-    size, change, code_change = (math.sqrt(math.fsum(column)) for column in columns)
-    root = math.sqrt(max(stored.elements, 1))
+    sums = kernels.Sums(*map(math.fsum, columns))
     return {
         "tensor": stored.name,
         "group": str(place.group),
@@ -94,9 +90,6 @@ def row(stored, place, found):
         "rows": stored.shape[0] if stored.shape else 1,
         "elements": stored.elements,
         "identical": all(alike for alike, _ in found),
-        "norm": size,
-        "normalized": change / root,
-        "frobenius": change,
-        "codes": code_change / root,
-        "relative": change / size if size else 0.0 if not change else math.inf,
+        "norm": math.sqrt(sums.size),
+        **norms.measured(sums, stored.elements),
     }

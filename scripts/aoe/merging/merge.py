@@ -6,19 +6,28 @@ order of the plan, and rounded once into the stored format (FP8 blocks get new s
 same recipe gives the same bytes on CPU and GPU, with any number of threads, written to files or served.
 """
 
+from __future__ import annotations
+
 import math
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import DTYPES, SCALED, scale_shape
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import FORMATS, SCALED, scale_shape
+from aoe.merging.plan import Plan
 from aoe.numerics import kernels
-from aoe.numerics.kernels import FP8, cpu
-from aoe.numerics.slabs import slabs
+from aoe.numerics.kernels import FP8, Array, Engine, Part, cpu
+from aoe.numerics.slabs import Slab, slabs
 
-HEAD = 4096  # bytes of a weight that are compared before all of them
-AHEAD = 256 << 20  # bytes of output weights that are in work before they are asked for
+if TYPE_CHECKING:
+    import torch
+
+COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
+BYTES_AHEAD = 256 << 20  # of output weights that are in work before they are asked for
 
 
 class Merge:
@@ -28,7 +37,9 @@ class Merge:
     Combining raises AoeError for NaN or Inf in a parent or in the result, naming the tensor.
     """
 
-    def __init__(self, plan, checkpoints, device=None, threads=1):
+    def __init__(
+        self, plan: Plan, checkpoints: Mapping[str, Checkpoint], device: str | None = None, threads: int = 1
+    ) -> None:
         for parent in plan.parents:
             if parent not in checkpoints:
                 raise AoeError(f"The plan reads the parent {parent!r}, whose checkpoint was not given.")
@@ -40,12 +51,12 @@ class Merge:
         self._sources = {}
 
     @cached_property
-    def engine(self):
+    def engine(self) -> Engine:
         """The module of aoe.numerics.kernels that does the arithmetic."""
         return kernels.for_device(self._device)
 
-    def source(self, weight):
-        """The checkpoint that a weight's bytes are copied from, or None if it is combined.
+    def source(self, weight: str) -> Checkpoint | None:
+        """Return the checkpoint that a weight's bytes are copied from, or None if it is combined.
 
         Parents that agree in every byte are copied: their difference is 0, which exceeds no δ [paper, equation 1].
         """
@@ -75,11 +86,11 @@ class Merge:
                         "plan was made for other files."
                     )
 
-    def parents(self, weight):
-        """The checkpoints that a combined weight is made of, in the order of the plan."""
+    def parents(self, weight: str) -> list[Checkpoint]:
+        """Return the checkpoints that a combined weight is made of, in the order of the plan."""
         return [self.checkpoints[parent] for parent in self.plan.weights(weight)]
 
-    def combine(self, slab, out, out_scale=None):
+    def combine(self, slab: Slab, out: Array, out_scale: Array | None = None) -> None:
         """Combine a slab's parents into arrays of the engine: ``out``, of the slab's shape, and ``out_scale``."""
         weight, dtype = slab.stored.name, slab.stored.dtype
         mixture = self.plan.weights(weight)
@@ -91,7 +102,7 @@ class Merge:
                 check_finite(self.engine, parent, slab)
             raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
-    def outputs(self, weights):
+    def outputs(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
         """Yield (weight, tensor, scale or None) of output weights, torch's, while later ones are in work.
 
         tensor: dtype and shape as in the base's file; scale: float32, that of FP8 codes.  What is copied comes on the
@@ -99,7 +110,7 @@ class Merge:
         """
         yield from self._pipeline(weights, self._begin)
 
-    def values(self, weights):
+    def values(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (weight, tensor) as a server without FP8 computes with them: FP8 as float32, others as stored; CPU."""
         for weight, tensor, _ in self._pipeline(weights, self._begin_value):
             yield weight, tensor
@@ -118,7 +129,7 @@ class Merge:
             try:
                 for weight in weights:
                     size = self.base.stored(weight).size
-                    while pending and ahead + size > AHEAD:
+                    while pending and ahead + size > BYTES_AHEAD:
                         ahead -= self.base.stored(pending[0][0]).size
                         yield finish()
                     pending.append((weight, *begin(weight, pool)))
@@ -171,7 +182,7 @@ class Merge:
             codes, scale = self.engine.host(codes), self.engine.host(scale)
         cpu.dequantize(codes, scale, out)
 
-    def run(self, tasks):
+    def run(self, tasks: Iterable[Callable[[], object]]) -> None:
         """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""
         pending = deque()
         with kernels.threads(self.engine, self.threads) as pool:
@@ -187,25 +198,26 @@ class Merge:
                     future.cancel()
 
 
-def agree(one, other, weight):
-    """Whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
+def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
+    """Return whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
     # where parents differ, they do so at once: what is combined is not read a second time for it
-    head = min(HEAD, one.stored(weight).size)
-    if not np.array_equal(*(parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))):
+    head = min(COMPARED_FIRST_BYTES, one.stored(weight).size)
+    ours, theirs = (parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))
+    if not np.array_equal(ours, theirs):
         return False
     return all(alike(slab.read(one, place=0), slab.read(other, place=1)) for slab in slabs(one.stored(weight)))
 
 
-def alike(one, other):
-    """Whether two parents' parts of a slab are the same bytes."""
+def alike(one: Part, other: Part) -> bool:
+    """Return whether two parents' parts of a slab are the same bytes."""
     return all(
-        ours is None or cpu.alike(ours.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8))
+        ours is None or theirs is None or cpu.alike(ours.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8))
         for ours, theirs in zip(one, other, strict=True)
     )
 
 
-def check_finite(engine, checkpoint, slab):
-    """Raises AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
+def check_finite(engine: Engine, checkpoint: Checkpoint, slab: Slab) -> None:
+    """Raise AoeError, naming the tensor, if a checkpoint's part of a slab holds NaN or Inf."""
     part = slab.read(checkpoint, engine)
     try:
         engine.difference([part, part], slab.stored.dtype)
@@ -218,4 +230,4 @@ def _tensor(array, stored=None):
     import torch  # not needed to write files on the CPU
 
     tensor = torch.as_tensor(array)
-    return tensor if stored is None else tensor.view(getattr(torch, DTYPES[stored.dtype][0])).reshape(stored.shape)
+    return tensor if stored is None else tensor.view(getattr(torch, FORMATS[stored.dtype].torch)).reshape(stored.shape)

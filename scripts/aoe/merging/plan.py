@@ -5,15 +5,19 @@ A plan says for every output tensor which weights λ it has; a single λ of 1 me
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
-from aoe.merging.recipe import Subset
+from aoe.checkpoints.formats import COMBINABLE
+from aoe.files.replacing import replace_text
+from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
-from aoe.numerics.kernels import COMBINABLE
 
 
 @dataclass(frozen=True)
@@ -22,29 +26,29 @@ class Plan:
     ``beside``: what the result has beside its weights that is not the base's (see ``beside``)."""
 
     base: str
-    mixtures: tuple
-    tensors: dict
-    beside: dict = field(default_factory=dict)
+    mixtures: tuple[dict[str, float], ...]
+    tensors: dict[str, int]
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def parents(self):
+    def parents(self) -> list[str]:
         """The names of the models that the plan reads, the base (whose names and format the output has) first."""
         return list(dict.fromkeys([self.base, *(parent for mixture in self.mixtures for parent in mixture)]))
 
-    def weights(self, tensor):
-        """{parent: λ} of an output tensor."""
+    def weights(self, tensor: str) -> dict[str, float]:
+        """Return {parent: λ} of an output tensor."""
         if tensor not in self.tensors:
             raise AoeError(f"The plan has no tensor {tensor}; it was made for other files.")
         return self.mixtures[self.tensors[tensor]]
 
-    def source(self, tensor):
-        """The parent that the tensor is copied from, or None if it is combined."""
+    def source(self, tensor: str) -> str | None:
+        """Return the parent that the tensor is copied from, or None if it is combined."""
         mixture = self.weights(tensor)
         (parent, weight), *others = mixture.items()
         return parent if not others and weight == 1 else None
 
-    def describe(self):
-        """One line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+    def describe(self) -> list[str]:
+        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ."""
         counts = Counter(self.tensors.values())
         lines = []
         for index, mixture in enumerate(self.mixtures):
@@ -52,16 +56,14 @@ class Plan:
             lines.append(f"{counts[index]} tensors = {text}")
         return lines
 
-    def save(self, path):
-        partial = Path(f"{path}.partial")
+    def save(self, path: Path | str) -> None:
         content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, json.dumps(content))
 
     @classmethod
-    def load(cls, path):
-        """The Plan in a file.  Raises AoeError if it is none."""
+    def load(cls, path: Path | str) -> Self:
+        """Return the Plan in a file.  Raises AoeError if it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"], content.get("beside", {}))
@@ -72,13 +74,15 @@ class Plan:
         return plan
 
 
-def copy_plan(checkpoint):
-    """The plan that copies every tensor of one checkpoint."""
+def copy_plan(checkpoint: Checkpoint) -> Plan:
+    """Return the plan that copies every tensor of one checkpoint."""
     return Plan(checkpoint.name, ({checkpoint.name: 1.0},), dict.fromkeys(checkpoint.files, 0))
 
 
-def make_plan(recipe, parents, norms=None):
-    """The Plan of a recipe.
+def make_plan(
+    recipe: Recipe, parents: Mapping[str, Checkpoint], norms: Mapping[str, Mapping[str, float]] | None = None
+) -> Plan:
+    """Return the Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
     space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
@@ -107,8 +111,8 @@ def make_plan(recipe, parents, norms=None):
     )
 
 
-def beside(recipe, parents, combined):
-    """What a recipe's model has beside its weights that is not its base's, for Plan.beside.
+def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool) -> dict[str, Any]:
+    """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
     generation_config.json it has}, each only if it is another one.  combined: whether weights are combined.
@@ -119,7 +123,7 @@ def beside(recipe, parents, combined):
         config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
     config = true_config(parents[base], config | recipe.config, combined)
     generation = recipe.tokenizer_from or recipe.config_from or base
-    found = {"config": config} if config != parents[base].config else {}
+    found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     return found | ({"generation": generation} if generation != base else {})
 
@@ -132,8 +136,8 @@ def _exceeds(recipe, norms, weight):
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
 
 
-def check_equal(weight, parents):
-    """Raises AoeError unless all parents store a weight that cannot be combined in the same bytes."""
+def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
+    """Raise AoeError unless all parents store a weight that cannot be combined in the same bytes."""
     first, *others = parents
     for other in others:
         names = filter(None, (weight, first.scale(weight)))
@@ -144,15 +148,15 @@ def check_equal(weight, parents):
             )
 
 
-def check_places(checkpoint):
-    """Raises AoeError if a tensor of a checkpoint has no place in its architecture."""
+def check_places(checkpoint: Checkpoint) -> None:
+    """Raise AoeError if a tensor of a checkpoint has no place in its architecture."""
     architecture = Architecture(checkpoint.config)
     for tensor in checkpoint.files:
         architecture.place(tensor)
 
 
-def check_compatible(base, others):
-    """Raises AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
+def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
+    """Raise AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
     base.check_scales()
     for other in others:
         for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):

@@ -6,19 +6,28 @@
 import json
 import re
 import shutil
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import yaml
 from aoe import AoeError, __version__
 from aoe.acquiring.lock import belonging, names_beside
-from aoe.checkpoints.checkpoint import INDEX
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.checkpoints.vocabulary import FILES, GENERATION
+from aoe.files.replacing import replace_text
 
 TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
 
-def complete_checkpoint(base, directory, provenance, beside=None, parents=None):
+def complete_checkpoint(
+    base: Checkpoint,
+    directory: Path | str,
+    provenance: Mapping[str, Any],
+    beside: Mapping[str, Any] | None = None,
+    parents: Mapping[str, Path | str] | None = None,
+) -> None:
     """Put everything but the shards into a merged checkpoint's directory; ``recipe.json`` comes last.
 
     base: the Checkpoint whose names and format the output has.  beside: of aoe.merging.plan.beside; parents: name ->
@@ -32,18 +41,22 @@ def complete_checkpoint(base, directory, provenance, beside=None, parents=None):
     lay_beside(base.directory, directory, shutil.copyfile, beside, parents)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
-    partial = directory / "recipe.json.partial"
-    partial.write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(directory / "recipe.json")
+    replace_text(directory / "recipe.json", json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
 
 
-def lay_beside(base, directory, put, beside=None, parents=None):
+def lay_beside(
+    base: Path | str,
+    directory: Path,
+    put: Callable[[Path, Path], object],
+    beside: Mapping[str, Any] | None = None,
+    parents: Mapping[str, Path | str] | None = None,
+) -> None:
     """Put what belongs to a model beside its shards into a directory.
 
     base: the folder of the model that it is from; put: copies or links a file to a path; beside, parents: as for
     complete_checkpoint.
     """
-    beside, files = beside or {}, _files_beside(Path(base))
+    beside, parents, files = beside or {}, parents or {}, _files_beside(Path(base))
     if "tokenizer" in beside:
         other = _files_beside(Path(parents[beside["tokenizer"]]))
         files = {name: path for name, path in files.items() if not _is_of_tokenizer(name)}
@@ -72,8 +85,8 @@ def _is_of_tokenizer(name):
     return any(fnmatch(name, pattern) for pattern in (*FILES, *TEMPLATES)) and name != GENERATION
 
 
-def model_card(provenance):
-    """The model card of a variant, Markdown with the Hub's metadata in front."""
+def model_card(provenance: Mapping[str, Any]) -> str:
+    """Return the model card of a variant, Markdown with the Hub's metadata in front."""
     recipe, parents = provenance["recipe"], provenance["parents"]
     metadata = {
         "library_name": "transformers",

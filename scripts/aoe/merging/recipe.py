@@ -6,16 +6,19 @@ A recipe names the base W(1), the weights λ of the parents, the subset S, the t
 is measured in, and, if wanted, other λ for parts of S.
 """
 
+from __future__ import annotations
+
 import fnmatch
 import math
 import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from aoe import AoeError
-from aoe.checkpoints.architecture import TensorGroup
+from aoe import AoeError, norms
+from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.checkpoints.configs import STORED
 
-SPACES = ("normalized", "frobenius", "codes", "relative")
 SUM_TOLERANCE = 1e-9
 LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
 LAST_LAYER = 9999  # no model has as many
@@ -29,12 +32,12 @@ class Subset:
     ranges: the layers as they are written, (first, last) of each item.
     """
 
-    groups: tuple = ()
-    layers: tuple = ()
-    names: tuple = ()
-    ranges: tuple = field(default=(), compare=False)
+    groups: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
-    def __contains__(self, tensor_and_place):
+    def __contains__(self, tensor_and_place: tuple[str, Place]) -> bool:
         tensor, place = tensor_and_place
         return (
             (not self.groups or place.group in self.groups)
@@ -42,15 +45,15 @@ class Subset:
             and (not self.names or any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.names))
         )
 
-    def describe(self):
-        """The conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
+    def describe(self) -> str:
+        """Return the conditions in words: ``routed_experts, shared_experts; layers 3-5, 7``, or ``all``."""
         conditions = [", ".join(self.groups), ", ".join(self.names)]
         if self.layers:
             conditions.insert(1, f"layers {', '.join(_ranges(self.layers))}")
         return "; ".join(filter(None, conditions)) or "all"
 
-    def parts(self):
-        """(what it is, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
+    def parts(self) -> Iterator[tuple[str, Subset]]:
+        """Yield (name, Subset) of every group, range of layers and name pattern alone, with the other conditions."""
         for group in self.groups:
             yield f"the group {group}", replace(self, groups=(group,))
         for first, last in self.ranges:
@@ -59,8 +62,8 @@ class Subset:
         for pattern in self.names:
             yield f"the name pattern {pattern!r}", replace(self, names=(pattern,))
 
-    def meets(self, group, layers):
-        """Whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
+    def meets(self, group: str, layers: Collection[int]) -> bool:
+        """Return whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
         in_layers = not self.layers or any(layer in self.layers for layer in layers)
         return (not self.groups or group in self.groups) and in_layers
 
@@ -83,18 +86,18 @@ class Recipe:
     """
 
     base: str
-    weights: dict
+    weights: dict[str, float]
     subset: Subset = Subset()
     threshold: Threshold = Threshold()
-    overrides: tuple = ()
+    overrides: tuple[tuple[Subset, dict[str, float]], ...] = ()
     convex: bool = True
     publish: bool = field(default=False, compare=False)
     config_from: str | None = None
-    config: dict = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
     tokenizer_from: str | None = None
 
     @property
-    def parents(self):
+    def parents(self) -> list[str]:
         """The names of all models that the recipe reads, the base first."""
         names = [self.base, *self.weights]
         for _, weights in self.overrides:
@@ -102,18 +105,18 @@ class Recipe:
         return list(dict.fromkeys(names))
 
     @property
-    def selects_by_names(self):
+    def selects_by_names(self) -> bool:
         """Whether S or an override has a pattern on tensor names."""
         return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
 
-    def describe(self):
-        """The recipe in a table's cells: λ, S (its groups) and δ."""
+    def describe(self) -> dict[str, Any]:
+        """Return the recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
 
-    def canonical(self):
-        """A value that two recipes share if they assemble the same model, whatever way they are written."""
+    def canonical(self) -> Any:
+        """Return a value that two recipes share if they assemble the same model, whatever way they are written."""
         weights = tuple(sorted((parent, weight) for parent, weight in self.weights.items() if weight != 0))
         everything = self.subset == Subset() and self.threshold.delta == 0 and not self.overrides
         copied = None
@@ -133,8 +136,8 @@ class Recipe:
         threshold = self.threshold if self.threshold.delta else Threshold()
         return self.base, weights, self.subset, threshold, overrides
 
-    def reads(self, parent, holds):
-        """Whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
+    def reads(self, parent: str, holds: Mapping[str, Collection[int]]) -> bool:
+        """Return whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
 
         A base is needed whole, and with a threshold every parent is, for its differences; of the others, the tensors
         of S where their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
@@ -148,8 +151,8 @@ class Recipe:
             for subset, weights in mixtures
         )
 
-    def weights_for(self, tensor, place):
-        """{parent: λ} for a tensor without regard to δ: the base alone outside S."""
+    def weights_for(self, tensor: str, place: Place) -> Mapping[str, float]:
+        """Return {parent: λ} for a tensor without regard to δ: the base alone outside S."""
         if (tensor, place) not in self.subset:
             return {self.base: 1.0}
         for subset, weights in self.overrides:
@@ -169,8 +172,8 @@ def _ranges(numbers):
     return [str(first) if first == last else f"{first}-{last}" for first, last in found]
 
 
-def read_recipe(name, entry, models):
-    """The Recipe of a study file's entry (a dict, already valid against the schema).
+def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) -> Recipe:
+    """Return the Recipe of a study file's entry (a dict, already valid against the schema).
 
     models: the study's model names.  Raises AoeError with the variant's name for an unknown parent, λ that don't sum to
     1 or (if convex) are negative, an unknown group, a bad layer range or an unknown norm space.
@@ -212,13 +215,14 @@ def read_recipe(name, entry, models):
             raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
     if not 0 <= recipe.threshold.delta < math.inf:
         raise AoeError(f"{where} has the threshold δ {recipe.threshold.delta}; write a number from 0 on.")
-    if recipe.threshold.space not in SPACES:
-        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({', '.join(SPACES)}).")
+    if recipe.threshold.space not in norms.names():
+        known = ", ".join(norms.names())
+        raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({known}).")
     return recipe
 
 
-def read_subset(where, entry):
-    """A Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
+def read_subset(where: str, entry: Mapping[str, Any]) -> Subset:
+    """Return a Subset from {groups: […], layers: [3, "10-20"], names: ["*.gate_proj.*"]}."""
     groups = entry.get("groups", [])
     for group in groups:
         if group not in list(TensorGroup):

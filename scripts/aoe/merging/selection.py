@@ -4,19 +4,24 @@ A part that selects nothing is a mistake: the study means a layer, an expert or 
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
-from aoe.acquiring.lock import UNKNOWN
+from aoe.acquiring.lock import UNKNOWN, Locked
 from aoe.checkpoints.architecture import Architecture, Place, TensorGroup
-from aoe.checkpoints.checkpoint import Checkpoint, weight_of
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import weight_of
 from aoe.checkpoints.inventory import inventory
-from aoe.merging.recipe import Subset, read_subset
+from aoe.merging.recipe import Recipe, Subset, read_subset
+
+Tensors = list[tuple[str | None, Place]]  # weights with their places; a name is None where only its place is known
 
 
-def check_recipe(where, recipe, tensors):
-    """Raises AoeError, beginning with ``where``, if S, an override, or a part of one selects no tensor of the base.
+def check_recipe(where: str, recipe: Recipe, tensors: Tensors) -> None:
+    """Raise AoeError, beginning with ``where``, if S, an override, or a part of one selects no tensor of the base.
 
     tensors: [(name, Place)] of the base's weights; a name is None where only its place is known, and then no name
     pattern is looked at.  An override has to select within S, and what no override before it has.
@@ -35,8 +40,8 @@ def check_recipe(where, recipe, tensors):
             left = [tensor for tensor in left if tensor not in taken]
 
 
-def check_subset(what, subset, tensors, model):
-    """The tensors, of [(name or None, Place)], that a subset selects.  Raises AoeError for a part that selects none."""
+def check_subset(what: str, subset: Subset, tensors: Tensors, model: str) -> Tensors:
+    """Return the tensors that a subset selects.  Raises AoeError for a part that selects none."""
     selected = _selected(subset, tensors)
     if not selected:
         raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_layers_of(subset, tensors)}.")
@@ -70,8 +75,8 @@ def _selected(subset, tensors):
     return [(name, place) for name, place in tensors if (name, place) in (subset if name is not None else anywhere)]
 
 
-def check_selections(study, locked, directories):
-    """Raises AoeError if a subset of a Study's variants, sweeps or audits has a part that selects nothing.
+def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
+    """Raise AoeError if a subset of a Study's variants, sweeps or audits has a part that selects nothing.
 
     locked: name -> Locked; directories: name -> folder.  Tensor names are read of models that lie there, and follow
     from the config that a study expects of the others; where they are not known, name patterns are not looked at.
@@ -97,8 +102,8 @@ def check_selections(study, locked, directories):
             check_subset(f"audits.{audit}.checks.{check} is of weights", subset, there, entry["parents"][0])
 
 
-def read_check(where, settings):
-    """The Subset of an audit's named claim, {"from", "groups", "layers", "names"}."""
+def read_check(where: str, settings: Mapping[str, Any]) -> Subset:
+    """Return the Subset of an audit's named claim, {"from", "groups", "layers", "names"}."""
     return read_subset(where, {key: value for key, value in settings.items() if key != "from"})
 
 
@@ -119,7 +124,7 @@ def _named(model, directory):
     try:
         if "expected" in model:
             config = json.loads(Path(model["expected"]["config"]).read_text(encoding="utf-8"))
-            names = inventory(config)
+            names: Iterable[str] = inventory(config)
         else:
             checkpoint = Checkpoint(directory)
             config, names = checkpoint.config, checkpoint.files
@@ -128,9 +133,9 @@ def _named(model, directory):
         return []  # what is wrong with the model's files is told where they are read
 
 
-def places(architecture, tensors):
-    """[(name, Place)] of weights, without their scales; what has no place in the architecture is left out."""
-    found = []
+def places(architecture: Architecture, tensors: Iterable[str]) -> Tensors:
+    """Return [(name, Place)] of weights, without their scales; what has no place in the architecture is left out."""
+    found: Tensors = []
     for tensor in tensors:
         if weight_of(tensor) == tensor:
             try:

@@ -5,7 +5,6 @@ goes from file to file inside the kernel, and a shard that is one parent's is co
 share blocks do at no cost.
 """
 
-import contextlib
 import os
 import shutil
 from functools import partial
@@ -13,14 +12,16 @@ from pathlib import Path
 
 from aoe import AoeError
 from aoe.files.disk import copy_range, reserve, start_flushing
+from aoe.files.replacing import replacing
+from aoe.merging.merge import Merge
 from aoe.numerics.kernels import FP8
 from aoe.numerics.slabs import slabs
 
-PIECE = 64 << 20  # bytes that are copied at a time
-WRITTEN = 256 << 10  # bytes at a time; ext4 is several times slower with megabytes
+COPIED_BYTES = 64 << 20  # at a time
+WRITTEN_BYTES = 256 << 10  # at a time; ext4 is several times slower with megabytes
 
 
-def write_shard(merge, file, target):
+def write_shard(merge: Merge, file: str, target: Path | str) -> None:
     """Write the shard ``file`` of a merged checkpoint to ``target``, through a temporary name beside it.
 
     A file under its own name is complete and on the disk.  Raises AoeError if the space does not suffice, and what
@@ -31,7 +32,6 @@ def write_shard(merge, file, target):
     for tensor in shard.tensors:
         if merge.base.files.get(tensor) != file:
             raise AoeError(f"{merge.base.name}: {file} holds the tensor {tensor}, but the index does not put it there.")
-    partial_file = Path(f"{target}.partial")
     header = shard.written_header
     shift = len(header) - len(shard.header)
     size = shard.size + shift
@@ -39,7 +39,7 @@ def write_shard(merge, file, target):
         free = shutil.disk_usage(target.parent).free
         if free < size:
             raise AoeError(f"{target.parent} has {free:,} bytes left, but {file} takes {size:,}; free some.")
-        with open(partial_file, "wb", buffering=0) as out:
+        with replacing(target, flushed=True) as partial_file, open(partial_file, "wb", buffering=0) as out:
             reserve(out, size)
             whole = _whole_source(merge, shard, header)
             if whole is not None:
@@ -47,15 +47,9 @@ def write_shard(merge, file, target):
             else:
                 os.pwrite(out.fileno(), header, 0)
                 merge.run(_tasks(merge, shard, out, shift))
-            os.fsync(out.fileno())
-        partial_file.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial_file.unlink()
-        if isinstance(error, OSError):
-            sentence = f"{target} could not be written: {error.strerror}; it takes {size:,} bytes."
-            raise AoeError(sentence) from error
-        raise
+    except OSError as error:
+        sentence = f"{target} could not be written: {error.strerror}; it takes {size:,} bytes."
+        raise AoeError(sentence) from error
 
 
 def _whole_source(merge, shard, header):
@@ -80,8 +74,8 @@ def _tasks(merge, shard, out, shift):
         if source is not None:
             origin = source.shard_of(tensor)
             start = origin.tensors[tensor].begin
-            for done in range(0, stored.size, PIECE):
-                length = min(PIECE, stored.size - done)
+            for done in range(0, stored.size, COPIED_BYTES):
+                length = min(COPIED_BYTES, stored.size - done)
                 yield partial(copy_range, origin.file, start + done, out, stored.begin + shift + done, length)
         elif tensor == weight or weight not in shard.tensors:  # a scale is made with its weight
             for slab in slabs(merge.base.stored(weight), merge.engine):
@@ -109,6 +103,6 @@ def _write_combined(merge, shard, slab, out, shift):
 def _write(out, array, position):
     view, start = memoryview(array).cast("B"), position
     while view:
-        count = os.pwrite(out.fileno(), view[:WRITTEN], position)
+        count = os.pwrite(out.fileno(), view[:WRITTEN_BYTES], position)
         view, position = view[count:], position + count
     start_flushing(out, start, position - start)

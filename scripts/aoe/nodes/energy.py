@@ -7,7 +7,7 @@ import time
 class Meter:
     """The energy of the GPUs that this process may use; ``joules()`` is None where there are none, or no counters."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._gpus = []
         try:
             import pynvml
@@ -26,21 +26,22 @@ class Meter:
             return self._nvml.nvmlDeviceGetHandleByIndex(name)
         return self._nvml.nvmlDeviceGetHandleByUUID(name)
 
-    def joules(self):
-        """Since the driver was loaded, of all these GPUs together."""
+    def joules(self) -> float | None:
+        """Return the energy since the driver was loaded, of all these GPUs together."""
         if not self._gpus:
             return None
         return sum(self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in self._gpus) / 1000
 
-    def watts(self, seconds):
-        """The mean power over the next ``seconds``."""
+    def watts(self, seconds: float) -> float | None:
+        """Return the mean power over the next ``seconds``."""
         before, start = self.joules(), time.perf_counter()
         time.sleep(seconds)
-        return None if before is None else (self.joules() - before) / (time.perf_counter() - start)
+        after = self.joules()
+        return None if before is None or after is None else (after - before) / (time.perf_counter() - start)
 
 
-def visible(count, named=None):
-    """Numbers or UUIDs of the GPUs that CUDA would use on a machine with ``count``, as NVML knows them.
+def visible(count: int, named: str | None = None) -> list[int | str]:
+    """Return numbers or UUIDs of the GPUs that CUDA would use on a machine with ``count``, as NVML knows them.
 
     named: what the environment variable CUDA_VISIBLE_DEVICES holds; as with CUDA, an unknown number ends the list.
     """

@@ -8,13 +8,15 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.nodes import gpus as node_gpus
 from aoe.nodes.gpus import GIB
-from aoe.nodes.probing import probe
+from aoe.nodes.probing import Node, probe
 
 ROCM_GLIBC = (2, 35)  # of vLLM's wheels for ROCm, whose tags do not say it
 LONGEST_SOCKET_FOLDER = 70  # bytes: a socket's path has at most 107, of which vLLM's name takes 37
@@ -36,21 +38,21 @@ class Wanted:
 
     flavour: str
     gpus: int = 0
-    options: dict = field(default_factory=dict)
-    environment: dict = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 1
     mem_mb: int = 0
     gpu_model: str | None = None
     fp8: bool = False
 
     @property
-    def workers(self):
+    def workers(self) -> int:
         """Processes that compute together on one node."""
         sizes = (int(self.options.get(f"{kind}-parallel-size", 1)) for kind in ("tensor", "pipeline", "data"))
         return max(1, math.prod(sizes) // self.nodes)
 
-    def is_on(self, variable, default="1"):
-        """Whether a switch of vLLM's is on."""
+    def is_on(self, variable: str, default: str = "1") -> bool:
+        """Return whether a switch of vLLM's is on."""
         return str(self.environment.get(variable, default)).lower() not in OFF
 
 
@@ -62,7 +64,7 @@ class Finding:
     fatal: bool
 
 
-def check(wanted, patience=SECOND_LOOK):
+def check(wanted: Wanted, patience: float = SECOND_LOOK) -> None:
     """Print what this node has, and warnings.  Raises AoeError with everything that keeps the server from starting."""
     node, found = look(wanted, patience)
     print("\n".join(described(node)))
@@ -72,8 +74,8 @@ def check(wanted, patience=SECOND_LOOK):
         raise AoeError(f"The node {node.host} cannot serve: {' '.join(problems)}")
 
 
-def look(wanted, patience=SECOND_LOOK):
-    """(the Node, its Findings); a node with a problem is looked at once more, after so many seconds."""
+def look(wanted: Wanted, patience: float = SECOND_LOOK) -> tuple[Node, list[Finding]]:
+    """Return (the Node, its Findings); a node with a problem is looked at once more, after so many seconds."""
     wanted = replace(wanted, environment={**os.environ, **wanted.environment})
     node = probe(wanted.environment, wanted.flavour)
     found = findings(node, wanted)
@@ -84,15 +86,15 @@ def look(wanted, patience=SECOND_LOOK):
     return node, found
 
 
-def findings(node, wanted):
-    """All Findings on a Node for what is Wanted, problems first."""
+def findings(node: Node, wanted: Wanted) -> list[Finding]:
+    """Return all Findings on a Node for what is Wanted, problems first."""
     rules = [*(() if wanted.flavour == "cpu" else node_gpus.RULES), _memory, _glibc, _folders, _limits, _shared_memory]
     found = [Finding(*finding) for rule in rules for finding in rule(node, wanted)]
     return sorted(found, key=lambda finding: not finding.fatal)
 
 
-def described(node):
-    """A Node in lines for a log."""
+def described(node: Node) -> Iterator[str]:
+    """Yield a Node in lines for a log."""
     gpus = "not listed" if node.gpus is None else ", ".join(map(_of_gpu, node.gpus)) or "none"
     built_for = f"CUDA {node.cuda}" if node.cuda else f"ROCm {node.hip}" if node.hip else "CPUs"
     yield f"Node {node.host}: GPUs {gpus}; driver {node.driver or 'none'}; PyTorch for {built_for}"
@@ -104,8 +106,8 @@ def described(node):
         yield f"{name} {path}: {'not writable' if free is None else f'{free} MiB free'}"
 
 
-def served_in_fp8(checkpoint, options):
-    """Whether vLLM computes a checkpoint (a folder) in FP8: its config says so, and no option overrides that."""
+def served_in_fp8(checkpoint: Path | str, options: Mapping[str, Any]) -> bool:
+    """Return whether vLLM computes a checkpoint (a folder) in FP8: its config says so, and no option overrides that."""
     overrides = options.get("hf-overrides") or {}
     try:
         overrides = json.loads(overrides) if isinstance(overrides, str) else overrides

@@ -3,7 +3,15 @@
 Every rule takes a Node and what is Wanted, and yields (sentence, whether no server can start).
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aoe.nodes.fitness import Wanted
+    from aoe.nodes.probing import Node
 
 GIB = 1024  # MiB
 OLDEST_DRIVER = {13: 580, 12: 525, 11: 450}  # major release of CUDA -> of the driver [CUDA's release notes, table 2]
@@ -13,8 +21,8 @@ HOPPER = 9.0
 UTILIZATION = 0.9  # vLLM's gpu-memory-utilization where the study does not say; later releases take a little more
 
 
-def driver(node, wanted):
-    """A driver, and one that is new enough for the PyTorch that is installed."""
+def driver(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for a driver that is new enough for the installed PyTorch."""
     if wanted.flavour == "rocm":
         yield from _amd(node)
         return
@@ -47,8 +55,8 @@ def _amd(node):
         yield "PyTorch is not built for ROCm; make the environment envs/serving_rocm.yaml anew.", True
 
 
-def number(node, wanted):
-    """As many GPUs as the server wants, of the kind that the study was sized for."""
+def number(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for as many GPUs as the server wants, of the kind that the study was sized for."""
     if node.gpus is None:
         if node.driver:
             yield "GPUs cannot be listed, as nvidia-smi is missing or fails; they were not checked.", False
@@ -71,8 +79,8 @@ def number(node, wanted):
         )
 
 
-def memory(node, wanted):
-    """As much free memory as vLLM is about to claim, which it checks itself, after minutes."""
+def memory(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for as much free memory as vLLM is about to claim, which it checks itself after minutes."""
     share = float(wanted.options.get("gpu-memory-utilization", UTILIZATION))
     for place, gpu in enumerate((node.gpus or ())[: wanted.workers]):
         if gpu.free is not None and gpu.total and gpu.free < share * gpu.total:
@@ -84,8 +92,8 @@ def memory(node, wanted):
             )
 
 
-def capability(node, wanted):
-    """A GPU that PyTorch has kernels for, and that computes with FP8 itself."""
+def capability(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for a GPU that PyTorch has kernels for, and that computes with FP8 itself."""
     least = _capability(node)
     if least is None or not node.cuda:
         return
@@ -100,8 +108,8 @@ def capability(node, wanted):
         )
 
 
-def c_compiler(node, wanted):
-    """Triton compiles what launches its kernels, unless it has done so before."""
+def c_compiler(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for a C compiler: Triton compiles what launches its kernels, unless it has done so before."""
     if node.compiler is None:
         yield (
             "Triton finds no C compiler; install gcc, load the cluster's module for it, or let CC name one.",
@@ -109,8 +117,8 @@ def c_compiler(node, wanted):
         )
 
 
-def nvcc(node, wanted):
-    """What compiles kernels while the server starts: for long, and not at all without CUDA's compiler."""
+def nvcc(node: Node, wanted: Wanted) -> Iterator[tuple[str, bool]]:
+    """Ask for CUDA's compiler where a server's start compiles kernels; warn of compilations that take long."""
     if wanted.flavour != "cuda":
         return
     toolkit = "load the cluster's module for CUDA, or"
@@ -149,7 +157,7 @@ def _capability(node):
 
 
 def _leading(release):
-    return int(re.match(r"\d+", release)[0])
+    return int(re.split(r"\D", release, maxsplit=1)[0])
 
 
 def _alike(name, model):

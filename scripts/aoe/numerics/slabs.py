@@ -4,8 +4,10 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from aoe.checkpoints.checkpoint import BLOCK, DTYPES, StoredTensor
-from aoe.numerics.kernels import FP8, cpu
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import BLOCK, FORMATS
+from aoe.checkpoints.shard import StoredTensor
+from aoe.numerics.kernels import FP8, Engine, Part, cpu
 
 
 @dataclass(frozen=True)
@@ -17,62 +19,66 @@ class Slab:
     end: int
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Of the numbers: (m, n) for FP8, (n,) for others."""
         count = self.end - self.begin
         return (count, self.stored.shape[1]) if self.stored.dtype == FP8 else (count,)
 
     @property
-    def block_rows(self):
+    def block_rows(self) -> slice:
         """The rows of the scale tensor that belong to the slab."""
         return slice(self.begin // BLOCK, -(-self.end // BLOCK))
 
     @property
-    def bytes(self):
+    def bytes(self) -> tuple[int, int]:
         """The byte range of the numbers in their tensor."""
         width = self.stored.shape[1] if self.stored.dtype == FP8 else 1
-        return tuple(place * width * DTYPES[self.stored.dtype][1] for place in (self.begin, self.end))
+        width *= FORMATS[self.stored.dtype].bytes
+        return self.begin * width, self.end * width
 
     @property
-    def scale_bytes(self):
+    def scale_bytes(self) -> tuple[int, int]:
         """The byte range of the scales in theirs."""
         width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
         return self.block_rows.start * width, self.block_rows.stop * width
 
-    def read(self, checkpoint, engine=cpu, place=0):
-        """A parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
+    def read(self, checkpoint: Checkpoint, engine: Engine = cpu, place: int = 0) -> Part:
+        """Return a parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
 
         The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
         """
         weight, (begin, end) = self.stored.name, self.bytes
         numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
         if self.stored.dtype != FP8:
-            return numbers.view(np.float32 if self.stored.dtype == "F32" else f"u{DTYPES[self.stored.dtype][1]}"), None
-        begin, end = self.scale_bytes
-        scale = checkpoint.read(checkpoint.scale(weight), begin, _memory(engine, place, "scale", size=end - begin))
+            unsigned = f"u{FORMATS[self.stored.dtype].bytes}"
+            return numbers.view(np.float32 if self.stored.dtype == "F32" else unsigned), None
+        (begin, end), scale_name = self.scale_bytes, checkpoint.scale(weight)
+        assert scale_name is not None  # FP8 has one
+        scale = checkpoint.read(scale_name, begin, _memory(engine, place, "scale", size=end - begin))
         return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
-    def prefetch(self, checkpoint):
+    def prefetch(self, checkpoint: Checkpoint) -> None:
+        """Ask the system to read a parent's part of the slab ahead."""
         checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
 
 
-def slabs(stored, engine=cpu):
-    """The Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
+def slabs(stored: StoredTensor, engine: Engine = cpu) -> list[Slab]:
+    """Return the Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
     if stored.dtype == FP8:
         total, columns = stored.shape
         step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
     else:
-        total, step = stored.elements, max(engine.SLAB // DTYPES[stored.dtype][1], 1)
+        total, step = stored.elements, max(engine.SLAB // FORMATS[stored.dtype].bytes, 1)
     return [Slab(stored, begin, min(begin + step, total)) for begin in range(0, total, step) if stored.elements]
 
 
 class _Memories(threading.local):
     """What a thread reads into, again and again: fresh memory costs more than what is done in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.held = {}
 
-    def __call__(self, engine, *place, size):
+    def __call__(self, engine: Engine, *place: int | str, size: int) -> np.ndarray:
         key = (engine.__name__, *place)
         if key not in self.held or len(self.held[key]) < size:
             self.held[key] = engine.memory(size)

@@ -1,12 +1,14 @@
-"""Intervals for shares and means, and fits of transitions; every interval is a 95 % one.
+"""Intervals for shares and means, and fits of transitions; every interval has a confidence of 95 %.
 
 Questions are the unit of resampling: the turns of a dialogue belong together, and variants are compared on the same
 questions.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 LEVEL = 0.95
@@ -22,16 +24,18 @@ class Estimate:
     high: float
 
 
-def share(successes, trials):
-    """The share of successes among ``trials`` questions with its Wilson interval (never of width 0)."""
+def share(successes: float, trials: int) -> Estimate:
+    """Return the share of successes among ``trials`` questions, with its Wilson interval (never of width 0)."""
     # a question with two turns may count by halves; the interval is that of the nearest whole number
     interval = stats.binomtest(round(successes), trials).proportion_ci(LEVEL, method="wilson")
     value = successes / trials
     return Estimate(value, min(value, interval.low), max(value, interval.high))
 
 
-def bootstrap(statistic, samples, resamples, seed):
-    """A statistic of several independent sets of questions, with its percentile interval.
+def bootstrap(
+    statistic: Callable[[list[np.ndarray]], float], samples: Sequence[np.ndarray], resamples: int, seed: int
+) -> Estimate:
+    """Return a statistic of several independent sets of questions, with its percentile interval.
 
     samples: list of arrays, each (questions, …); every set is resampled by itself, rows together.  statistic: a
     function of that list that returns a float.
@@ -42,11 +46,11 @@ def bootstrap(statistic, samples, resamples, seed):
     ]
     tail = (1 - LEVEL) / 2 * 100
     low, high = np.percentile(drawn, [tail, 100 - tail])
-    return Estimate(float(statistic(samples)), float(low), float(high))
+    return Estimate(float(statistic(list(samples))), float(low), float(high))
 
 
-def mean_of_means(samples, resamples, seed):
-    """The mean of several independent sets' means, with its percentile interval.
+def mean_of_means(samples: Sequence[np.ndarray], resamples: int, seed: int) -> Estimate:
+    """Return the mean of several independent sets' means, with its percentile interval.
 
     samples: list of arrays (questions,); as ``bootstrap``, but all resamples of a set at once.
     """
@@ -57,10 +61,10 @@ def mean_of_means(samples, resamples, seed):
     return Estimate(float(np.mean([sample.mean() for sample in samples])), float(low), float(high))
 
 
-def paired_test(differences, resamples, seed):
-    """How probable a mean as far from 0 would be, in either direction, if every difference had either sign by chance.
+def paired_test(differences: np.ndarray, resamples: int, seed: int) -> float:
+    """Return the p-value of the mean: two-sided, if every difference had either sign by chance.
 
-    differences: array (questions,), of two variants' marks on the same questions, each with its weight.  Where there
+    differences: array (questions,), of two variants' grades on the same questions, each with its weight.  Where there
     are no more than ``resamples`` ways to choose the signs, all of them are looked at.
     """
     changed = differences[differences != 0]  # the others have no sign
@@ -78,8 +82,8 @@ def paired_test(differences, resamples, seed):
     return float(found.pvalue)
 
 
-def adjusted(p_values):
-    """p-values that keep the share of false discoveries among several tests (Benjamini and Hochberg)."""
+def adjusted(p_values: ArrayLike) -> np.ndarray:
+    """Adjust p-values so that they keep the share of false discoveries among tests (Benjamini and Hochberg)."""
     return stats.false_discovery_control(p_values)
 
 
@@ -92,14 +96,14 @@ class Transition:
     bottom: float
     top: float
 
-    def __call__(self, position):
+    def __call__(self, position: ArrayLike) -> np.ndarray:
         return self.bottom + (self.top - self.bottom) * special.expit(
             2 * (np.asarray(position) - self.midpoint) / self.width
         )
 
 
-def fit_share(positions, shares, start=None):
-    """The Transition from 0 to 1 that makes the observed shares most likely (binomial likelihood).
+def fit_share(positions: ArrayLike, shares: ArrayLike, start: Transition | None = None) -> Transition:
+    """Fit the Transition from 0 to 1 that makes the observed shares most likely (binomial likelihood).
 
     positions, shares: arrays of equal length, all shares from the same number of questions.  start: a Transition to
     begin from; without one, many midpoints are tried.
@@ -118,8 +122,8 @@ def fit_share(positions, shares, start=None):
     return Transition(float(best.x[0]), float(np.exp(best.x[1])), 0.0, 1.0)
 
 
-def fit_level(positions, values, start=None):
-    """The Transition with free bottom and top that fits the observed values best (least squares); start as above."""
+def fit_level(positions: ArrayLike, values: ArrayLike, start: Transition | None = None) -> Transition:
+    """Fit the Transition with free bottom and top by least squares; start: as in ``fit_share``."""
     positions, values = np.asarray(positions, float), np.asarray(values, float)
 
     def residuals(parameters):

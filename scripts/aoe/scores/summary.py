@@ -4,16 +4,29 @@ Intelligence is the mean of the benchmarks' percentages, cost the output tokens 
 same questions [paper, sections 4.1 and 4.2].
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from aoe import AoeError
-from aoe.scores.statistics import Estimate, adjusted, bootstrap, fit_level, fit_share, mean_of_means, paired_test, share
+from aoe.scores.statistics import (
+    Estimate,
+    Transition,
+    adjusted,
+    bootstrap,
+    fit_level,
+    fit_share,
+    mean_of_means,
+    paired_test,
+    share,
+)
 
 FIT_RESAMPLES = 400
 CURVE_POINTS = 101
 COMPARED = ["variant", "other", "measure", "difference", "difference_low", "difference_high", "p_value", "questions"]
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
-MEASURES = {"closing": fit_share, "cost": fit_level, "intelligence": fit_level}
+MEASURES: dict[str, Callable[..., Transition]] = {"closing": fit_share, "cost": fit_level, "intelligence": fit_level}
 
 
 class Answers:
@@ -24,7 +37,7 @@ class Answers:
     tokens of all turns, the share of closed turns, each the mean over the samples.
     """
 
-    def __init__(self, scores):
+    def __init__(self, scores: pd.DataFrame) -> None:
         self.benchmarks = list(scores.benchmark.unique())
         closed = scores.assign(closed=scores.closing_tags > 0)
         closed["digits"] = closed.question.astype(str).str.len()  # so that question 9 comes before question 10
@@ -37,36 +50,41 @@ class Answers:
             key: list(part.index.get_level_values("question"))
             for key, part in table.groupby(level=["variant", "benchmark"])
         }
-        self.cut_off = (scores.finish == "max_tokens").groupby(scores.variant).mean()
+        self.truncated = (scores.finish == "max_tokens").groupby(scores.variant).mean()
         self.per_answer = scores.tokens.groupby(scores.variant).mean()
 
-    def of(self, variant, benchmarks=None):
-        """One array (questions, 3) a benchmark."""
+    def of(self, variant: str, benchmarks: Iterable[str] | None = None) -> list[np.ndarray]:
+        """Return one array (questions, 3) a benchmark."""
         return [self._arrays[variant, benchmark] for benchmark in benchmarks or self.benchmarks]
 
-    def beside(self, variant, reference):
-        """One array (questions, 6) a benchmark: the variant's columns, then the reference's on the same questions."""
+    def beside(self, variant: str, reference: str) -> list[np.ndarray]:
+        """Return one array (questions, 6) a benchmark: the variant's columns, then the reference's.
+
+        Raises AoeError if the two were not asked the same questions.
+        """
         if any(self._questions[variant, b] != self._questions[reference, b] for b in self.benchmarks):
             raise AoeError(f"{variant} and {reference} were not asked the same questions.")
         pairs = zip(self.of(variant), self.of(reference), strict=True)
         return [np.concatenate([ours, theirs], axis=1) for ours, theirs in pairs]
 
 
-def percentage_right(samples):
-    """The mean of the benchmarks' percentages."""
+def percentage_right(samples: Sequence[np.ndarray]) -> float:
+    """Return the mean of the benchmarks' percentages; samples: arrays (questions, 3 or more) of ``Answers``."""
     return 100 * np.mean([sample[:, 0].mean() for sample in samples])
 
 
-def relative_cost(samples):
+def relative_cost(samples: Sequence[np.ndarray]) -> float:
+    """Divide the output tokens by the reference's; samples: arrays (questions, 6) of ``Answers.beside``."""
     return sum(sample[:, 1].sum() for sample in samples) / sum(sample[:, 4].sum() for sample in samples)
 
 
-def share_closed(samples):
+def share_closed(samples: Sequence[np.ndarray]) -> float:
+    """Return the share of closed turns, a mean over the questions of all benchmarks."""
     return np.concatenate([sample[:, 2] for sample in samples]).mean()
 
 
-def summarize(scores, variants, settings):
-    """One row a variant: its recipe, accuracies, intelligence, tokens, cost and closing tags, all with intervals.
+def summarize(scores: pd.DataFrame, variants: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row a variant: recipe, accuracies, intelligence, tokens, cost and closing tags, with intervals.
 
     variants: dicts with ``variant`` and descriptive columns, in the order wanted; settings: the study's ``scores``.
     """
@@ -86,29 +104,28 @@ def summarize(scores, variants, settings):
         row |= _columns("cost", bootstrap(relative_cost, answers.beside(variant, settings["reference"]), **repeat))
         closed = np.concatenate([sample[:, 2] for sample in answers.of(variant)])
         row |= _columns("closing", share(closed.sum(), len(closed)))
-        row["cut_off"] = answers.cut_off[variant]
+        row["cut_off"] = answers.truncated[variant]
         row["questions"] = len(closed)
         rows.append(row)
     return pd.DataFrame(rows).round(4)
 
 
-def compare(scores, pairs, settings):
-    """One row a pair of variants and measure: how much more the first one has on the same questions, and whether that
-    may be chance.
+def compare(scores: pd.DataFrame, pairs: Iterable[tuple[str, str]], settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row a pair of variants and measure: how much more the first one has, and whether that may be chance.
 
-    pairs: (variant, other) names.  The measures are each benchmark's marks and ``intelligence`` (both in percentage
-    points), and ``tokens`` (output tokens a question).  ``p_value`` is a paired permutation test's over questions,
-    ``p_adjusted`` the same for all pairs of a measure together.
+    pairs: (variant, other) names, compared on the same questions.  The measures are each benchmark's grades and
+    ``intelligence`` (both in percentage points), and ``tokens`` (output tokens a question).  ``p_value`` is a paired
+    permutation test's over questions, ``p_adjusted`` the same for all pairs of a measure together.
     """
     answers = Answers(scores)
     repeat = {"resamples": settings["resamples"], "seed": settings["seed"]}
     rows = []
     for variant, other in pairs:
         both = dict(zip(answers.benchmarks, answers.beside(variant, other), strict=True))
-        marks = {benchmark: _graded(100 * (rows[:, 0] - rows[:, 3])) for benchmark, rows in both.items()}
+        grades = {benchmark: _graded(100 * (rows[:, 0] - rows[:, 3])) for benchmark, rows in both.items()}
         tokens = np.concatenate([rows[:, 1] - rows[:, 4] for rows in both.values()])
-        measures = {benchmark: [found] for benchmark, found in marks.items()}
-        measures |= {"intelligence": [marks[name] for name in settings["intelligence"]], "tokens": [tokens]}
+        measures = {benchmark: [found] for benchmark, found in grades.items()}
+        measures |= {"intelligence": [grades[name] for name in settings["intelligence"]], "tokens": [tokens]}
         for measure, parts in measures.items():
             if not all(map(len, parts)):
                 continue
@@ -129,23 +146,26 @@ def compare(scores, pairs, settings):
     return table.round(4)
 
 
-def categories(scores):
-    """One row a variant, benchmark, category of questions and turn: the mean mark in percent (a tenth of it is
-    MT-Bench's score), how many answers there are, how many of them nobody could grade, and how many were cut off."""
+def categories(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a variant, benchmark, category of questions and turn.
+
+    It has the mean grade in percent (a tenth of it is MT-Bench's score), the number of answers, how many of them nobody
+    could grade, and how many were cut off at the token limit.
+    """
     places = ["variant", "benchmark", "category", "turn"]
-    marked = scores.assign(
+    graded = scores.assign(
         ungraded=scores.right.isna(), cut_off=scores.finish == "max_tokens", percent=100 * scores.right
     )
     counted = {"answers": ("right", "size"), "ungraded": ("ungraded", "sum"), "cut_off": ("cut_off", "sum")}
     return (
-        marked.groupby(places, sort=False, dropna=False)
+        graded.groupby(places, sort=False, dropna=False)
         .agg(percent=("percent", "mean"), **counted)
         .reset_index()
         .round(4)
     )
 
 
-def unreadable(scores):
+def unreadable(scores: pd.DataFrame) -> pd.DataFrame:
     """Return one row a variant and benchmark: its ``answers``, how many are ``unreadable``, and how many of these were
     ``cut_off`` at the token limit.
 
@@ -156,8 +176,10 @@ def unreadable(scores):
     return marked.groupby(["variant", "benchmark"], sort=False).agg(**counted).reset_index()
 
 
-def fit_transitions(scores, sweeps, settings):
-    """(transitions, curves): a fitted step for each sweep over λ2 and measure, and its drawn curve with a band.
+def fit_transitions(
+    scores: pd.DataFrame, sweeps: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (transitions, curves): a fitted step for each sweep over λ2 and measure, and its drawn curve with a band.
 
     sweeps: name -> list of dicts with ``lambda2`` and ``variant``.  The intervals come from resampled questions, the
     same ones for all variants of a sweep.
@@ -198,8 +220,10 @@ def fit_transitions(scores, sweeps, settings):
     return pd.DataFrame(fitted).round(4), pd.concat(curves).round(4)
 
 
-def resampled(answers, variants, settings, rng):
-    """{measure: value of each variant} on all questions, or, with an rng, on questions drawn again."""
+def resampled(
+    answers: Answers, variants: Sequence[str], settings: Mapping[str, Any], rng: np.random.Generator | None
+) -> dict[str, list[float]]:
+    """Return {measure: value of each variant} on all questions, or, with an rng, on questions drawn again."""
     reference = settings["reference"]
     chosen = [answers.benchmarks.index(benchmark) for benchmark in settings["intelligence"]]
     sizes = [len(sample) for sample in answers.of(reference)]
@@ -221,12 +245,12 @@ def _all_graded(samples, chosen):
     return [sample if len(sample) else np.full((1, 6), np.nan) for sample in kept]
 
 
-def _graded(marks):
-    return marks[~np.isnan(marks)]
+def _graded(grades):
+    return grades[~np.isnan(grades)]
 
 
 def _mean(right, repeat):
-    """The mean of questions' marks: where they are right or wrong (or half), as a share; of other marks, resampled."""
+    """The mean of questions' grades: a share where all are 0, ½ or 1, else resampled."""
     if not len(right):
         return UNKNOWN
     if set(right) <= {0, 0.5, 1}:

@@ -19,8 +19,8 @@ LINES = {
 }
 
 
-def backends_in(log):
-    """{what: [implementation, …]}, in the order in which the text of a server's log names them."""
+def backends_in(log: str) -> dict[str, list[str]]:
+    """Return {what: [implementation, …]}, in the order in which the text of a server's log names them."""
     found = {what: _named(patterns, log) for what, patterns in LINES.items()}
     return {what: names for what, names in found.items() if names}
 

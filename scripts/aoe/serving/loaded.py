@@ -5,21 +5,29 @@ they are stored (codes, scales, all others).  ``held`` is the digest of all tens
 vLLM's own conversions, such as another FP8 dialect on AMD's GPUs or the matrices that MLA absorbs.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
+from aoe.files.replacing import replace_text
+
+if TYPE_CHECKING:
+    import torch
 
 AHEAD = 1 << 30  # bytes of tensors that are kept until they are hashed
 NO_WEIGHTS = ("kv_cache", "vllm_config", "compilation_config")  # attributes of vLLM's layers
 DEEPEST = 12  # attributes of attributes that are looked into
 
 
-def digest_of(tensor):
-    """SHA-256, in hex, of a torch tensor's dtype, shape and bytes."""
+def digest_of(tensor: torch.Tensor) -> str:
+    """Return the SHA-256, in hex, of a torch tensor's dtype, shape and bytes."""
     import torch
 
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
@@ -27,8 +35,8 @@ def digest_of(tensor):
     return found.hexdigest()
 
 
-def digest_of_all(digests):
-    """SHA-256, in hex, of {name: digest}, in the order of the names."""
+def digest_of_all(digests: Mapping[str, str]) -> str:
+    """Return the SHA-256, in hex, of {name: digest}, in the order of the names."""
     return hashlib.sha256("".join(f"{name} {found}\n" for name, found in sorted(digests.items())).encode()).hexdigest()
 
 
@@ -39,12 +47,12 @@ class Handing:
     another execution of the plan, which runs beside; or None.
     """
 
-    def __init__(self, threads, reference=None):
+    def __init__(self, threads: int, reference: Iterator[tuple[str, list[torch.Tensor]]] | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads + 1)
         self._digests, self._shared, self._pending, self._ahead = {}, set(), deque(), 0
         self._expected = self._pool.submit(self._remade, reference) if reference else None
 
-    def add(self, weight, tensors, shared):
+    def add(self, weight: str, tensors: Sequence[torch.Tensor], shared: bool) -> None:
         """Note a weight's tensors (its scale the second); shared: other workers are handed the same ones."""
         self._shared |= {weight} if shared else set()
         self._digests[weight] = self._pool.submit(_digest_after, _event(tensors), tensors)
@@ -55,8 +63,8 @@ class Handing:
             self._digests[done].result()
             self._ahead -= size
 
-    def finish(self):
-        """{"tensors", "handed", "shared", "checked"}: how many weights, their digest, that of the shared ones, and how
+    def finish(self) -> dict[str, Any]:
+        """Return {"tensors", "handed", "shared", "checked"}: their number, their digest, the shared ones', and how
         many were made a second time.  Raises AoeError if one of these was handed over with other bytes."""
         digests = {weight: found.result() for weight, found in self._digests.items()}
         expected = self._expected.result() if self._expected else {}
@@ -92,8 +100,8 @@ def _digest_after(event, tensors):
     return "+".join(map(digest_of, tensors))
 
 
-def held_by(model, threads):
-    """{"held": digest, "held_tensors": number} of all tensors that are reachable from a torch module."""
+def held_by(model: torch.nn.Module, threads: int) -> dict[str, Any]:
+    """Return {"held": digest, "held_tensors": number} of all tensors that are reachable from a torch module."""
     found = dict(_tensors("", model, set(), 0))
     with ThreadPoolExecutor(threads) as pool:
         digests = dict(zip(found, pool.map(digest_of, found.values()), strict=True))
@@ -129,15 +137,13 @@ def _is_part_of_a_layer(value):
     return home.startswith("vllm.") and not home.startswith("vllm.config") and hasattr(value, "__dict__")
 
 
-def write_record(folder, name, record):
+def write_record(folder: Path | str, name: str, record: Mapping[str, Any]) -> None:
     """Write a worker's record to ``folder``/{name}.json, complete or not at all."""
-    partial = Path(folder) / f"{name}.partial"
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    partial.replace(Path(folder) / f"{name}.json")
+    replace_text(Path(folder) / f"{name}.json", json.dumps(record))
 
 
-def read_records(folder):
-    """The records of all workers of a server, in the order of their ranks.
+def read_records(folder: Path | str) -> list[dict[str, Any]]:
+    """Return the records of all workers of a server, in the order of their ranks.
 
     Raises AoeError if a worker was handed something else than another of what both were to be given.
     """
@@ -154,8 +160,10 @@ def read_records(folder):
     return records
 
 
-def check_same(before, now, what=("handed", "held")):
-    """Raises AoeError unless two servers of one variant, with the same options, were given and hold the same.
+def check_same(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], what: Sequence[str] = ("handed", "held")
+) -> None:
+    """Raise AoeError unless two servers of one variant, with the same options, were given and hold the same.
 
     before, now: their records; what: which digests have to agree.
     """

@@ -4,6 +4,9 @@ Another choice gives other answers (DeepGEMM rounds FP8 scales to powers of two,
 was merged), or compiles for an hour, or needs a compiler that nodes do not have (FlashInfer).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 CHOICES = ("attention-backend", "moe-backend")
 PINS = {
     "cpu": ((), ()),
@@ -12,13 +15,13 @@ PINS = {
 }
 
 
-def family_of(flavour):
-    """``cpu``, ``cuda`` or ``rocm``: what a flavour's GPUs are; cuda12 is vLLM for another CUDA."""
+def family_of(flavour: str) -> str:
+    """Return a flavour's kind of GPUs, ``cpu``, ``cuda`` or ``rocm``; cuda12 is vLLM for another CUDA."""
     return flavour.rstrip("0123456789")
 
 
-def unpinned(serving):
-    """The first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
+def unpinned(serving: Mapping[str, Any]) -> str | None:
+    """Return the first key of a study's section ``serving`` that is missing, as the study would write it, or None."""
     options, variables = PINS[family_of(serving["flavour"])]
     given = dict(serving["options"])
     if given.get("attention-config", {}).get("backend"):

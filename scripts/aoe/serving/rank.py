@@ -7,9 +7,13 @@ a part of, for all.
 """
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architecture import Architecture, Place
+from aoe.checkpoints.architectures import definitions
+from aoe.merging.merge import Merge
 
 
 @dataclass(frozen=True)
@@ -22,20 +26,22 @@ class Rank:
 
     place: int = 0
     peers: int = 1
-    layers: frozenset | None = None
-    experts: dict = field(default_factory=dict)
-    elsewhere: tuple = ()
+    layers: frozenset[int] | None = None
+    experts: dict[int, frozenset[int]] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
-    def needs(self, weight, place):
-        """Whether the rank holds a weight, or a part of it; place: the weight's aoe.checkpoints.architecture.Place."""
+    def needs(self, weight: str, place: Place) -> bool:
+        """Return whether the rank holds a weight, or a part of it, by the weight's name and Place."""
         if weight.startswith(self.elsewhere):
             return False
-        if None not in (place.layer, self.layers) and place.layer not in self.layers:
+        if place.layer is None:
+            return True
+        if self.layers is not None and place.layer not in self.layers:
             return False
         return place.expert is None or place.expert in self.experts.get(place.layer, [place.expert])
 
-    def shares(self, place):
-        """Whether all peers need a weight that this rank needs."""
+    def shares(self, place: Place) -> bool:
+        """Return whether all peers need a weight that this rank needs."""
         return place.expert is None or place.layer not in self.experts
 
 
@@ -44,17 +50,17 @@ class Share:
     """What a rank is given: ``weights``, in the order in which all peers are given theirs; ``makers``: the peer that
     makes a weight for all, of those that all need; ``own``: the weights that the rank makes itself."""
 
-    weights: list
-    makers: dict
-    own: list
+    weights: list[str]
+    makers: dict[str, int]
+    own: list[str]
 
-    def bytes(self, merge):
-        """Bytes that making the rank's own weights reads: of every parent of a weight, its numbers and scales."""
+    def bytes(self, merge: Merge) -> int:
+        """Return the bytes that making the rank's own weights reads: numbers and scales of every parent of a weight."""
         return sum(_bytes(merge, weight) for weight in self.own)
 
 
-def share_of(rank, merge):
-    """The Share of a Rank in a Merge's output weights.
+def share_of(rank: Rank, merge: Merge) -> Share:
+    """Return the Share of a Rank in a Merge's output weights.
 
     Weights that all peers need go to the peer that has to read least so far, so that all are done at about one time.
     """
@@ -72,13 +78,13 @@ def share_of(rank, merge):
     return Share(needed, makers, [weight for weight in needed if makers.get(weight, rank.place) == rank.place])
 
 
-def expert_ranks(config, peers):
-    """The Ranks of a server with as many ranks, over which layers are split and routed experts spread, no MTP served.
+def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
+    """Return the Ranks of a server: layers are split and routed experts spread over ``peers`` ranks, MTP is not served.
 
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
     """
     layers = range(config["num_hidden_layers"])
-    experts = config.get("n_routed_experts") or config["num_experts"]
+    experts = config[definitions()[config["model_type"]].experts]
     parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
     return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 

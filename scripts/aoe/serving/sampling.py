@@ -5,9 +5,12 @@ Servers are told not to (``NEUTRAL_OPTIONS``), so that only the study decides.
 """
 
 import json
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
+from aoe.benchmarks import benchmark
 
 NEUTRAL_OPTIONS = {
     "generation-config": "vllm"
@@ -24,31 +27,30 @@ NEUTRAL = {
 KEYS = ("temperature", "top_p", "max_tokens", *NEUTRAL)
 DEEPSEEK = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}  # as DeepSeek recommends for R1
 SMALL = {"temperature": 0.6, "top_p": 1.0, "max_tokens": 256}
-OTHER_DEFAULTS = {"arithmetic": SMALL, "dialogue": SMALL, "mt_bench": {**DEEPSEEK, "temperature": None}}
-BY_CATEGORY = "by category"  # MT-Bench's temperature
+BY_CATEGORY = "by category"  # where each question has a temperature of its own
 
 
-def defaults_of(benchmark):
-    """What a benchmark is sampled with if the study does not say: ``temperature`` (None: each question has its own),
+def defaults_of(name: str) -> dict[str, Any]:
+    """Return a benchmark's default parameters of sampling: ``temperature`` (None: each question has its own),
     ``top_p`` and ``max_tokens``."""
-    return OTHER_DEFAULTS.get(benchmark, DEEPSEEK)
+    return dict(benchmark(name).sampling)
 
 
-def sampled_with(benchmark, settings, options):
-    """Every parameter that a benchmark's answers are sampled with, by the names of vLLM.
+def sampled_with(name: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every parameter that a benchmark's answers are sampled with, by the names of vLLM.
 
     settings: the study's for this benchmark; options: vLLM's, of the server.  A parameter that the study does not state
     has its neutral value, or that of the option ``override-generation-config``.
     """
-    stated = defaults_of(benchmark) | {key: value for key, value in settings.items() if key in KEYS}
+    stated = defaults_of(name) | {key: value for key, value in settings.items() if key in KEYS}
     overrides = settings_in(options.get("override-generation-config"))
     found = NEUTRAL | {key: value for key, value in overrides.items() if key in NEUTRAL} | stated
     found["temperature"] = BY_CATEGORY if found["temperature"] is None else found["temperature"]
     return {key: found[key] for key in KEYS}
 
 
-def settings_in(option):
-    """The dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
+def settings_in(option: Any) -> dict[str, Any]:
+    """Return the dict that an option of vLLM holds, written as YAML or as JSON in a text; empty if it holds none."""
     try:
         found = json.loads(option) if isinstance(option, str) else option
     except ValueError:
@@ -56,8 +58,8 @@ def settings_in(option):
     return found if isinstance(found, dict) else {}
 
 
-def end_ids(files):
-    """The token ids at which any of several models ends an answer, sorted.
+def end_ids(files: Iterable[Path | str]) -> list[int]:
+    """Return the token ids at which any of several models ends an answer, sorted.
 
     files: of each model, the path of its ``generation_config.json``, or of its ``config.json`` if it has no such file:
     vLLM reads them in this order.  Raises AoeError if a file has something else than ids there.
@@ -75,7 +77,7 @@ def end_ids(files):
     return sorted(ids)
 
 
-def with_ends(settings, ids):
-    """A benchmark's settings whose answers also end at the token ids ``ids``."""
+def with_ends(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:
+    """Return a benchmark's settings whose answers also end at the token ids ``ids``."""
     stated = settings.get("stop_token_ids", [])
     return settings | {"stop_token_ids": sorted({*stated, *ids})} if ids else settings

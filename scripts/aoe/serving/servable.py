@@ -2,9 +2,13 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
+from aoe.acquiring.lock import Locked
+from aoe.benchmarks import JUDGE, benchmark, graded_by
 from aoe.serving.sampling import defaults_of, settings_in
 from aoe.serving.templates import END_THINK, foreseen, opening_of, template_of
 
@@ -15,11 +19,10 @@ LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
 HOTTEST = 2  # the highest temperature that vLLM takes
 VERDICT = 2048  # tokens of a judge's verdict, if the study does not say
-TWO_TURNS = ("mt_bench", "dialogue")
 
 
-def end_think_id(tokenizer):
-    """The token id of ``</think>`` in a tokenizer.json (its path).  Raises AoeError if it has no such token."""
+def end_think_id(tokenizer: Path | str) -> int:
+    """Return the token id of ``</think>`` in a tokenizer.json (its path).  Raises AoeError if it has no such token."""
     for token in json.loads(Path(tokenizer).read_text(encoding="utf-8")).get("added_tokens") or []:
         if token["content"] == END_THINK:
             return token["id"]
@@ -28,15 +31,15 @@ def end_think_id(tokenizer):
     )
 
 
-def servers(study):
-    """section -> options of vLLM of the servers that are started by it."""
+def servers(study: Any) -> dict[str, dict[str, Any]]:
+    """Return {section: vLLM's options of the servers that are started by it}."""
     own = study.content["serving"]["options"]
     measured = study.content.get("latency", {}).get("options")
     return {"serving": own} | ({"latency": own | measured} if measured else {})
 
 
-def check_settings(study):
-    """Raises AoeError for settings of a study that asks which no server can meet, whatever the models are."""
+def check_settings(study: Any) -> None:
+    """Raise AoeError for settings of a study that asks which no server can meet, whatever the models are."""
     for section, options in servers(study).items():
         _check_options(section, options, study)
     benchmarks, serving = study.content["benchmarks"], study.content["serving"]
@@ -50,7 +53,7 @@ def check_settings(study):
         wanted = (defaults_of(name) | benchmarks[name])["max_tokens"]
         _check_length(f"benchmarks.{name}.max_tokens", wanted, "latency", servers(study).get("latency", {}))
     judge = study.content.get("judge")
-    if judge and "mt_bench" in benchmarks and "endpoint" not in judge:
+    if judge and graded_by(benchmarks, JUDGE) and "endpoint" not in judge:
         _check_length("judge.max_tokens", judge.get("max_tokens", VERDICT), "serving", serving["options"])
     if serving["flavour"] != "cpu" and not serving["gpus"]:
         raise AoeError(f"serving.gpus: 0 is too few for the flavour {serving['flavour']}, which serves on GPUs.")
@@ -95,8 +98,8 @@ def _check_options(section, options, study):
         raise AoeError(f"{where}.max-num-batched-tokens: {batched} is less than max-num-seqs, {requests}.")
 
 
-def check_servable(study, locked, directories):
-    """Raises AoeError for a model that cannot be served as the study says, or a reference that cannot score.
+def check_servable(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
+    """Raise AoeError for a model that cannot be served as the study says, or a reference that cannot score.
 
     locked: name -> Locked; directories: name -> folder.  Files that are not there yet are looked at when they are.
     """
@@ -109,8 +112,8 @@ def check_servable(study, locked, directories):
             _check_config(name, study, section, options, _config(study, name, directories))
 
 
-def check_reference(study, locked, directories):
-    """Raises AoeError unless the study's reference has what its answers are scored by."""
+def check_reference(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
+    """Raise AoeError unless the study's reference has what its answers are scored by."""
     name = study.reference
     if TOKENIZER not in locked[name].files:
         raise AoeError(
@@ -130,8 +133,10 @@ def _check_tokenizer(name, files, folder, options):
         )
 
 
-def check_template(name, folder, options, benchmarks):
-    """Raises AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
+def check_template(
+    name: str, folder: Path | str, options: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise AoeError if a prompt of a model's chat template is wrong, as far as that can be told from its text.
 
     folder: the model's; options: vLLM's, of the server; benchmarks: name -> settings.
     """
@@ -147,7 +152,7 @@ def check_template(name, folder, options, benchmarks):
                 "no chat_template.jinja; name one in serving.options.chat-template."
             )
         return
-    turns = 2 if any(benchmark in TWO_TURNS for benchmark in benchmarks) else 1
+    turns = 2 if any(benchmark(name).turns > 1 for name in benchmarks) else 1
     openings = dict.fromkeys(opening_of(settings) for settings in benchmarks.values())
     if sentence := foreseen(name, template, openings, turns):
         raise AoeError(sentence)
@@ -167,17 +172,17 @@ def _check_config(name, study, section, options, config):
             f"{section}.options.max-model-len: {asked} is beyond the {most:.0f} tokens that {name} can have by its "
             "config.json (max_position_embeddings)."
         )
-    for benchmark, settings in study.content["benchmarks"].items():
-        wanted = settings.get("max_tokens", defaults_of(benchmark)["max_tokens"])
+    for asked_of, settings in study.content["benchmarks"].items():
+        wanted = settings.get("max_tokens", defaults_of(asked_of)["max_tokens"])
         if most and not asked and wanted > most:
             raise AoeError(
-                f"benchmarks.{benchmark}.max_tokens: {wanted} is beyond the {most:.0f} tokens that {name} can have by "
+                f"benchmarks.{asked_of}.max_tokens: {wanted} is beyond the {most:.0f} tokens that {name} can have by "
                 "its config.json (max_position_embeddings)."
             )
 
 
-def longest(config):
-    """The most tokens that vLLM lets a context have by a model's config, or None if that is not clear."""
+def longest(config: Mapping[str, Any]) -> float | None:
+    """Return the most tokens that vLLM lets a context have by a model's config, or None if that is not clear."""
     lengths = [config[key] for key in LENGTHS if isinstance(config.get(key), int)]
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
@@ -188,8 +193,8 @@ def longest(config):
     return max(*lengths, config.get("model_max_length") or 0, stretched)
 
 
-def tokens(length):
-    """A number of tokens as vLLM reads it (``40960``, ``"40k"``, ``"40K"``), or None for ``auto`` and the like."""
+def tokens(length: Any) -> int | None:
+    """Return a number of tokens as vLLM reads it (``40960``, ``"40k"``, ``"40K"``); None for ``auto`` and the like."""
     text = str(length).strip()
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
     try:

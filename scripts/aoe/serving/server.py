@@ -19,7 +19,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from aoe import AoeError
 from aoe.serving.backends import backends_in
@@ -33,8 +35,10 @@ LOG_LINES = 15  # of a dead server's log are shown
 CAUSE = re.compile(r"^(?:\([^)]*\) )?ERROR \S+ \S+ \[[^\]]*\] ([\w.]*(?:Error|Exception)\b.*)$", re.MULTILINE)
 OURS = f"{AoeError.__module__}.{AoeError.__name__}: "  # how a traceback ends in what we say ourselves
 # the options of vLLM that every server gets from here, its key among them, which is no option: it would be seen
-OWN_OPTIONS = ("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config")
-OWN_OPTIONS += ("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless", "model", "model-tag")
+OWN_OPTIONS = (
+    *("host", "port", "served-model-name", "load-format", "worker-extension-cls", "model-loader-extra-config"),
+    *("api-key", "nnodes", "node-rank", "master-addr", "master-port", "headless", "model", "model-tag"),
+)
 OWN_VARIABLES = ("VLLM_API_KEY", "PYTHONPATH", "AOE_PARENT", "AOE_NODES", "AOE_PORT")  # likewise, of the environment
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -52,20 +56,20 @@ class Server:
 
     def __init__(
         self,
-        name,
-        checkpoints,
-        plan,
-        log,
-        options,
-        environment,
-        nodes=1,
-        threads=1,
-        patience=3600,
-        check=False,
-        model=None,
-    ):
+        name: str,
+        checkpoints: Mapping[str, Path | str],
+        plan: Path | str | None,
+        log: Path | str,
+        options: Mapping[str, Any],
+        environment: Mapping[str, str],
+        nodes: int = 1,
+        threads: int = 1,
+        patience: float = 3600,
+        check: bool = False,
+        model: Path | str | None = None,
+    ) -> None:
         self.name, self.log, self.patience = name, Path(log), patience
-        self.settings = {"options": options, "environment": environment, "nodes": nodes}
+        self.settings: dict[str, Any] = {"options": options, "environment": environment, "nodes": nodes}
         self.records = self.log.with_suffix(".weights")
         loading = {"plan": plan, "checkpoints": checkpoints, "records": self.records.absolute(), "check": check}
         self.key = secrets.token_urlsafe(24)
@@ -76,7 +80,7 @@ class Server:
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.serving.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(loading, default=str)),
-            *command_line(NEUTRAL_OPTIONS | options),
+            *command_line({**NEUTRAL_OPTIONS, **options}),
         ]
         library = str(Path(__file__).resolve().parents[2])
         paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
@@ -95,10 +99,11 @@ class Server:
         }
 
     @property
-    def url(self):
+    def url(self) -> str:
+        """The address of the OpenAI-compatible interface."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         shutil.rmtree(self.records, ignore_errors=True)
         self.records.mkdir(parents=True)
         with open(self.log, "ab") as log:
@@ -119,7 +124,7 @@ class Server:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def _wait(self):
@@ -156,22 +161,22 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def loaded(self):
-        """What each of the server's workers was given and holds: the records of aoe.serving.loaded."""
+    def loaded(self) -> list[dict[str, Any]]:
+        """Return what each of the server's workers was given and holds: the records of aoe.serving.loaded."""
         return read_records(self.records)
 
-    def backends(self):
-        """{what: [implementation, …]} that vLLM computes with, as its log says (see aoe.serving.backends)."""
+    def backends(self) -> dict[str, list[str]]:
+        """Return {what: [implementation, …]} that vLLM computes with, as its log says (see aoe.serving.backends)."""
         return backends_in(self._text())
 
-    def has_ended(self):
-        """Whether the server has died, or is dying."""
+    def has_ended(self) -> bool:
+        """Return whether the server has died, or is dying."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(DYING_SECONDS)
         return self.process.poll() is not None
 
-    def tail(self):
-        """What the server's log says: the first error of one of its processes, then its last lines and where it is."""
+    def tail(self) -> str:
+        """Quote the server's log: the first error of one of its processes, then its last lines and where it is."""
         text = self._text()
         causes = CAUSE.findall(text)
         # what we say ourselves is the cause; other workers then miss the one that said it
@@ -183,21 +188,21 @@ class Server:
         return self.log.read_bytes()[self.logged_before :].decode(errors="replace")
 
 
-def one_task_a_node(nodes, threads):
-    """What starts a command on every node of the Slurm job that this process runs in, on ``threads`` cores of each."""
+def one_task_a_node(nodes: int, threads: int) -> list[str]:
+    """Return the words that start a command on ``threads`` cores of every node of this process's Slurm job."""
     tasks = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
     return ["srun", *tasks, "--kill-on-bad-exit=1"]
 
 
-def free_port():
-    """A TCP port on the loopback interface that nobody listens on at this moment."""
+def free_port() -> int:
+    """Return a TCP port on the loopback interface that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def command_line(options):
-    """{"max-model-len": 512, "enforce-eager": True} -> ["--max-model-len", "512", "--enforce-eager"]."""
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Return {"max-model-len": 512, "enforce-eager": True} -> ["--max-model-len", "512", "--enforce-eager"]."""
     words = []
     for option, value in options.items():
         if value is True:
@@ -207,8 +212,8 @@ def command_line(options):
     return words
 
 
-def end_with(parent, grace=STOP_SECONDS, interval=1):
-    """From now on, end this process group ``grace`` seconds after the process ``parent``, which has started it.
+def end_with(parent: int, grace: float = STOP_SECONDS, interval: float = 1) -> None:
+    """End this process group ``grace`` seconds after the process ``parent``, which has started it.
 
     SIGTERM, which Linux sends a server when its job is killed, may be lost while vLLM starts; it would then stay.
     """

@@ -7,9 +7,11 @@ far as the files are there; token ids when its server is up (benchmarks.prompts)
 
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.serving.sampling import settings_in
@@ -22,8 +24,8 @@ DATE = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")  # what templates 
 MARK = "CONTINUED HERE "  # stands behind an opening while it is rendered
 
 
-def opening_of(settings):
-    """What every answer to a benchmark begins with, by its settings: ``<think>`` and a new line, or nothing."""
+def opening_of(settings: Mapping[str, Any]) -> str:
+    """Return what every answer to a benchmark begins with, by its settings: ``<think>`` and a new line, or nothing."""
     return THINK if settings.get("force_think", True) else ""
 
 
@@ -33,11 +35,11 @@ class Template:
 
     place: str
     text: str
-    variables: dict = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
 
 
-def template_of(folder, options):
-    """The Template that a server uses for the checkpoint in ``folder``.
+def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
+    """Return the Template that a server uses for the checkpoint in ``folder``.
 
     options: vLLM's, of the server.  A file ``chat_template.jinja`` goes before the key in ``tokenizer_config.json``, as
     in transformers; of several named templates, ``default`` is used.  Raises AoeError if a file cannot be read.
@@ -71,8 +73,14 @@ def _read_json(path):
     return content
 
 
-def rendered(template, messages, opening="", begin=True, as_parts=False):
-    """The text of a prompt, as transformers renders it.
+def rendered(
+    template: Template,
+    messages: Sequence[Mapping[str, Any]],
+    opening: str = "",
+    begin: bool = True,
+    as_parts: bool = False,
+) -> str:
+    """Return the text of a prompt, as transformers renders it.
 
     opening: what the answer begins with; without one, the template begins the answer itself if ``begin``.  as_parts:
     give the contents as lists of parts, which some templates want.  Raises jinja2.TemplateError, or what else the
@@ -88,9 +96,11 @@ def rendered(template, messages, opening="", begin=True, as_parts=False):
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.filters["tojson"] = lambda value, **how: json.dumps(value, **{"ensure_ascii": False, **how})
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
-    asked = [*messages, {"role": "assistant", "content": opening + MARK}] if opening else messages
+    asked = list(messages)
+    if opening:
+        asked.append({"role": "assistant", "content": opening + MARK})
     if as_parts:
-        asked = [message | {"content": [{"type": "text", "text": message["content"]}]} for message in asked]
+        asked = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in asked]
     text = environment.from_string(template.text).render(
         messages=asked, add_generation_prompt=begin and not opening, tools=None, **template.variables
     )
@@ -107,12 +117,12 @@ class Prompt:
     """One prompt: its tokens as it is asked (``ids``), and its ``context``: the same conversation without the beginning
     of an answer, or None if the template refuses to render that."""
 
-    ids: list
-    context: list | None
+    ids: list[Any]
+    context: list[Any] | None
 
 
-def fault(prompt, opening, opening_ids, decode):
-    """What is wrong with a Prompt, as the end of a sentence, or None.
+def fault(prompt: Prompt, opening: str, opening_ids: list[Any], decode: Callable[[list[Any]], str]) -> str | None:
+    """Return what is wrong with a Prompt, as the end of a sentence, or None.
 
     opening: the text that answers are forced to begin with, or an empty one; opening_ids: its token ids; decode(ids)
     gives their text, special tokens included.  Of a text, the ids are its characters.
@@ -132,8 +142,10 @@ def fault(prompt, opening, opening_ids, decode):
     return None
 
 
-def opening_length(ids, opening, opening_ids, decode):
-    """The number of tokens at the end of ``ids`` that are the opening, or None if they are something else.
+def opening_length(
+    ids: list[Any], opening: str, opening_ids: list[Any], decode: Callable[[list[Any]], str]
+) -> int | None:
+    """Return the number of tokens at the end of ``ids`` that are the opening, or None if they are something else.
 
     Where the tokenizer has no token for the tag, the tokens before it decide how it is split: then its text counts.
     """
@@ -153,15 +165,15 @@ def _shared(one, other):
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def dates_in(template, text, now=None):
-    """The dates of today, as texts, that a template writes into the prompt ``text``."""
+def dates_in(template: Template, text: str, now: datetime | None = None) -> list[str]:
+    """Return the dates of today, as texts, that a template writes into the prompt ``text``."""
     now = now or datetime.now()
     written = {now.strftime(form) for _, form in DATE.findall(template.text)}
     return sorted(date for date in written if date and date in text)
 
 
-def refusal(where, template, found, opening):
-    """The sentence that says of a prompt what is wrong with it, and what to do; where: whose it is; found: a fault."""
+def refusal(where: str, template: Template, found: str, opening: str) -> str:
+    """Return the sentence on a wrong prompt: what is wrong and what to do; where: whose it is; found: a fault."""
     remedy = ", or say `force_think: false`" if opening else ""
     return (
         f"{where}: the prompt that the chat template {template.place} makes {found}; name another template in "
@@ -169,8 +181,8 @@ def refusal(where, template, found, opening):
     )
 
 
-def dated(where, template, date):
-    """The sentence on a prompt with today's date."""
+def dated(where: str, template: Template, date: str) -> str:
+    """Return the sentence on a prompt with today's date."""
     return (
         f"{where}: the chat template {template.place} writes today's date {date!r} into the prompt, so that answers "
         "depend on the day; fix it in serving.options.default-chat-template-kwargs (often `date_string`), or "
@@ -178,8 +190,8 @@ def dated(where, template, date):
     )
 
 
-def foreseen(where, template, openings, turns=1):
-    """The sentence on the first prompt of a template that is wrong as a text, or None.
+def foreseen(where: str, template: Template, openings: Iterable[str], turns: int = 1) -> str | None:
+    """Return the sentence on the first prompt of a template that is wrong as a text, or None.
 
     where: whose template it is; openings: those that benchmarks force; turns: of the longest conversation.  What cannot
     be rendered here, or is right with contents as lists of parts, is left to the server, whose tokens count.

@@ -19,6 +19,8 @@ import copy
 import os
 import re
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from vllm.config import get_current_vllm_config
@@ -29,12 +31,13 @@ from vllm.model_executor.model_loader import register_model_loader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
-from aoe.checkpoints.checkpoint import DTYPES, Checkpoint, scale_of, scale_shape
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import FORMATS, scale_of, scale_shape
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, copy_plan
 from aoe.numerics.kernels import FP8
 from aoe.serving.loaded import Handing, digest_of, held_by, write_record
-from aoe.serving.rank import Rank, share_of
+from aoe.serving.rank import Rank, Share, share_of
 
 MOST_THREADS = 8  # a worker; more do not read faster
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)(?:\.|$)")
@@ -45,8 +48,10 @@ logger = init_logger(f"vllm.{__name__}")
 class PlanLoading:
     """vLLM's hook into its workers: with this module it imports the load format that is registered below."""
 
-    def digests(self):
-        """name -> (dtype, shape, SHA-256 of dtype, shape and bytes) of every parameter and buffer of this worker."""
+    model_runner: Any  # of the worker, which becomes a subclass of this class
+
+    def digests(self) -> dict[str, tuple[str, list[int], str]]:
+        """Return {name: (dtype, shape, SHA-256 of dtype, shape and bytes)} of this worker's parameters and buffers."""
         model = self.model_runner.model
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         return {name: (str(t.dtype), list(t.shape), digest_of(t)) for name, t in sorted(tensors.items())}
@@ -56,7 +61,7 @@ class PlanLoading:
 class PlanLoader(DefaultModelLoader):
     """Yields a plan's output weights to vLLM, one at a time, in the base's order."""
 
-    def __init__(self, load_config):
+    def __init__(self, load_config: Any) -> None:
         load_config = copy.copy(load_config)
         extra = dict(load_config.model_loader_extra_config or {})
         self.checkpoints = {name: Checkpoint(path, name) for name, path in extra.pop("checkpoints").items()}
@@ -66,11 +71,11 @@ class PlanLoader(DefaultModelLoader):
         load_config.model_loader_extra_config = extra
         super().__init__(load_config)
 
-    def download_model(self, model_config):
-        """Nothing to download: the checkpoints are local."""
+    def download_model(self, model_config: Any) -> None:
+        """Do nothing: the checkpoints are local."""
 
-    def load_model(self, vllm_config, model_config, prefix=""):
-        """The model with its weights, as vLLM's kernels want them; its record is written."""
+    def load_model(self, vllm_config: Any, model_config: Any, prefix: str = "") -> torch.nn.Module:
+        """Return the model with its weights, as vLLM's kernels want them; its record is written."""
         start = time.perf_counter()
         model = super().load_model(vllm_config, model_config, prefix)
         if self.records is not None:
@@ -80,8 +85,8 @@ class PlanLoader(DefaultModelLoader):
             write_record(self.records, f"{record['model']}.rank-{record['rank']}", record)
         return model
 
-    def get_all_weights(self, model_config, model):
-        """(name, tensor) of every output weight that this worker needs and, for FP8, of its scales."""
+    def get_all_weights(self, model_config: Any, model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield (name, tensor) of every output weight that this worker needs and, for FP8, of its scales."""
         self.counter_before_loading_weights = time.perf_counter()
         parallel = get_current_vllm_config().parallel_config
         dequantized = model_config.quantization is None
@@ -112,8 +117,8 @@ class PlanLoader(DefaultModelLoader):
         return produced(Merge(self.plan, checkpoints, "cpu", self.threads), share.own, dequantized)
 
 
-def rank_of(model, parallel):
-    """The Rank of this worker, as vLLM has built its part of the model; parallel: vLLM's ParallelConfig."""
+def rank_of(model: torch.nn.Module, parallel: Any) -> Rank:
+    """Return the Rank of this worker, as vLLM has built its part of the model; parallel: vLLM's ParallelConfig."""
     layers, experts, elsewhere = set(), {}, []
     for name, module in model.named_modules():
         found = LAYER.search(name)
@@ -131,13 +136,13 @@ def rank_of(model, parallel):
     return Rank(group.rank_in_group, group.world_size, frozenset(layers) or None, experts, tuple(elsewhere))
 
 
-def threads_of(parallel):
-    """This worker's part of the node's cores."""
+def threads_of(parallel: Any) -> int:
+    """Return this worker's part of the node's cores."""
     workers = max(parallel.world_size // parallel.nnodes, 1)
     return max(min(len(os.sched_getaffinity(0)) // workers, MOST_THREADS), 1)
 
 
-def produced(merge, weights, dequantized):
+def produced(merge: Merge, weights: Iterable[str], dequantized: bool) -> Iterator[tuple[str, list[torch.Tensor]]]:
     """Yield (weight, [tensor] or [codes, scale]) of output weights; see Merge.outputs and Merge.values."""
     if dequantized:
         for weight, tensor in merge.values(weights):
@@ -147,7 +152,7 @@ def produced(merge, weights, dequantized):
         yield weight, [tensor] if scale is None else [tensor, scale]
 
 
-def given(share, rank, merge, dequantized):
+def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator[tuple[str, list[torch.Tensor]]]:
     """Yield (weight, tensors) of all weights of a Share: made here, or received from the peer that makes them."""
     own = produced(merge, share.own, dequantized)
     for weight in share.weights:
@@ -159,18 +164,18 @@ def given(share, rank, merge, dequantized):
         yield weight, [sent(tensor, maker) for tensor in tensors]
 
 
-def empty_tensors(merge, weight, dequantized):
-    """Room for what another worker makes: the tensor, and the scale of FP8 codes."""
+def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> list[torch.Tensor]:
+    """Return room for tensors that another worker makes: the tensor, and the scale of FP8 codes."""
     stored = merge.base.stored(weight)
     if stored.dtype != FP8 or dequantized:
-        dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, DTYPES[stored.dtype][0])
+        dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, FORMATS[stored.dtype].torch)
         return [torch.empty(stored.shape, dtype=dtype, device=current_platform.device_type)]
     codes = torch.empty(stored.shape, dtype=torch.float8_e4m3fn, device=current_platform.device_type)
     return [codes, torch.empty(scale_shape(*stored.shape), device=codes.device, dtype=torch.float32)]
 
 
-def sent(tensor, maker):
-    """The tensor as the peer ``maker`` has it, on the worker's device."""
+def sent(tensor: torch.Tensor, maker: int) -> torch.Tensor:
+    """Return the tensor as the peer ``maker`` has it, on the worker's device."""
     tensor = tensor.to(current_platform.device_type)
     if tensor.numel():
         get_tp_group().broadcast(tensor.reshape(-1).view(torch.uint8), maker)

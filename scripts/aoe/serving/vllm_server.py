@@ -16,14 +16,14 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from aoe.serving.server import end_with
 
 
-def part_of(nodes, rank, address, port):
-    """The options that make a server one node's part of a larger one, through vLLM's own multiprocessing."""
+def part_of(nodes: str, rank: str, address: str, port: str) -> list[str]:
+    """Return the options that make a server one node's part of a larger one, through vLLM's own multiprocessing."""
     words = ["--nnodes", nodes, "--node-rank", rank, "--master-addr", address, "--master-port", port]
     return words if rank == "0" else [*words, "--headless"]
 
 
-def own_address(first):
-    """The address that this node sends from to the ``first`` node of its server, which the others reach it by.
+def own_address(first: str) -> str | None:
+    """Return the address that this node sends from to the ``first`` node of its server, which the others reach it by.
 
     On a node without a default route, or with several networks, vLLM itself finds none, or another.  None, if the
     node's name leads to its loopback interface only, or to nothing: then vLLM has to look.
@@ -38,7 +38,7 @@ def own_address(first):
     return None
 
 
-def main(words):
+def main(words: list[str]) -> None:
     if os.environ.get("AOE_PARENT"):
         end_with(int(os.environ["AOE_PARENT"]))
     several = os.environ.get("AOE_NODES", "1") != "1"

@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NoReturn
 
 import jinja2
 from markupsafe import Markup, escape
@@ -34,18 +36,18 @@ TITLES = {
 }
 TEMPLATES = Path(__file__).parents[3] / "report"
 SCRIPT = Path(__file__).parents[2] / "preflight.py"
-WAITING = 60  # seconds between two lines on what is still under way
-LAST_LINES = 3  # of what Snakemake says when it fails
-LAST_WORDS = 60  # seconds in which Snakemake ends its jobs when it is interrupted
+PROGRESS_SECONDS = 60  # between two lines on the jobs that are still running
+ERROR_LINES = 3  # of Snakemake's or a command's output that are quoted when it fails
+INTERRUPT_SECONDS = 60  # in which an interrupted Snakemake ends its jobs
 
 
-def title_of(name):
-    """What people read of a check, or of an environment."""
+def title_of(name: str) -> str:
+    """Return the title of a check, or of an environment."""
     kind, _, stage = name.partition(":")
     return TITLES.get(name) or (f"What {stage} asks of the cluster" if kind == "cluster" else f"Environment {name}")
 
 
-def fly(plan):
+def fly(plan: dict[str, Any]) -> NoReturn:
     """Become this program; does not return.
 
     plan: {"study", "title", "folder", "command": the call of Snakemake, "conda": whether it makes environments,
@@ -60,8 +62,8 @@ def fly(plan):
     os.execvp(sys.executable, [sys.executable, str(SCRIPT), str(folder / "plan.json")])
 
 
-def with_targets(command, targets, *options):
-    """The call of Snakemake with other targets, and options before all others."""
+def with_targets(command: Sequence[str], targets: Sequence[str], *options: str) -> list[str]:
+    """Return the call of Snakemake with other targets, and options before all others."""
     place = next(number for number, word in enumerate(command) if Path(word).name == "snakemake") + 1
     rest = [target for word in command[place:] for target in (targets if word == "preflight" else [word])]
     return [*command[:place], *options, *rest]
@@ -70,29 +72,32 @@ def with_targets(command, targets, *options):
 class Flight:
     """One preflight: ``checks`` (name -> Check) become more as it goes on."""
 
-    def __init__(self, plan):
-        self.plan, self.folder, self.checks = plan, Path(plan["folder"]), {}
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan, self.folder = plan, Path(plan["folder"])
+        self.checks: dict[str, Check] = {}
         self.interrupted = False
-        self.refused = {}  # job -> why Slurm would not run it: it might wait for ever
+        self.refused: dict[str, str] = {}  # job -> why Slurm would not run it: it might wait for ever
         needed = {name for names in plan["stages"].values() for name in names or []}
         self.jobs = {name: needs for name, needs in plan["jobs"].items() if name in needed}
 
-    def add(self, name, check):
+    def add(self, name: str, check: Check) -> None:
+        """Keep a check, and print it."""
         self.checks[name] = check
         took = sum(check.seconds.values())
         print(f"{MARKS[check.status]} {check.title}{f', {took:.0f} s' if took >= 1 else ''}", flush=True)
         for sentence, fatal in check.findings:
             print(f"    {'' if fatal else 'Warning: '}{sentence}", flush=True)
 
-    def look_around(self):
-        """What the launcher sees by itself."""
+    def look_around(self) -> None:
+        """Check what the launcher sees by itself."""
         study = Check(title_of("study"), [(sentence, True) for sentence in self.plan["unready"]])
         self.add("study", study)
         self.add("disk", check_disk(self.plan["needed"]))
         if any(name.startswith("cluster:") for names in self.plan["stages"].values() for name in names or []):
             self.ask_cluster()
 
-    def ask_cluster(self):
+    def ask_cluster(self) -> None:
+        """Check whether Slurm would take the jobs of each stage."""
         refused = refusals(self.plan["asked"], self.plan["asked_last"])
         for rule, sentence in refused:
             if rule.startswith("preflight_"):  # `download` is an environment, and a rule of the study
@@ -103,25 +108,26 @@ class Flight:
                 found = [(sentence, True) for sentence in dict.fromkeys(of_stage)]
                 self.add(f"cluster:{stage}", Check(title_of(f"cluster:{stage}"), found))
 
-    def make_environments(self):
-        """All at once; if that fails, one by one, to see which."""
+    def make_environments(self) -> None:
+        """Make all environments at once; if that fails, one by one, to see which."""
         names = [name for name, needs in self.jobs.items() if needs == [name]]
         print(f"Making {len(names)} environments; what that says is in {self.folder}/environments.log", flush=True)
-        if not self.snakemake(names, "environments", "--conda-create-envs-only").returncode:
+        code, _ = self.snakemake(names, "environments", "--conda-create-envs-only")
+        if not code:
             return
         for name in names:
             with open(self.folder / "environments.log", "a", encoding="utf-8") as log:
                 print(f"\n{title_of(name)}", file=log)
-            made = self.snakemake([name], "environments", "--conda-create-envs-only")
+            code, said = self.snakemake([name], "environments", "--conda-create-envs-only")
             if self.interrupted:
                 return
-            if made.returncode:
+            if code:
                 check = Check(title_of(name), log=f"{self.folder}/environments.log")
-                check.problem(f"envs/{name}.yaml cannot be made: {reason_in(made.said)}")
+                check.problem(f"envs/{name}.yaml cannot be made: {reason_in(said)}")
                 self.add(name, check)
 
-    def run_jobs(self):
-        """All jobs whose environments there are; what they do not say themselves is said for them."""
+    def run_jobs(self) -> None:
+        """Run all jobs whose environments there are, and add a check for every job that leaves none."""
         failed = {name for name in self.jobs if name in self.checks}
         names = [name for name, needs in self.jobs.items() if not failed & set(needs) and name not in self.refused]
         for name, needs in self.jobs.items():
@@ -132,13 +138,14 @@ class Flight:
                 check.problem(f"{title_of(name)} was not tried: {why}")
                 self.add(name, check)
         if not names or self.interrupted:
-            return self.give_up(names)
+            self.give_up(names)
+            return
         print(f"Running {len(names)} jobs; what Snakemake says is in {self.folder}/jobs.log", flush=True)
-        run = self.snakemake(names, "jobs", "--keep-going", "--retries", "0", seen=self.arrived(names))
-        self.give_up(names, run.said)
+        _, said = self.snakemake(names, "jobs", "--keep-going", "--retries", "0", seen=self.arrived(names))
+        self.give_up(names, said)
 
-    def give_up(self, names, said=""):
-        """Say of all jobs that have not said anything why that is; said: what Snakemake said meanwhile."""
+    def give_up(self, names: Iterable[str], said: str = "") -> None:
+        """Add a check, with the reason, for every job that has left none; said: by Snakemake meanwhile."""
         for name in [name for name in names if name not in self.checks]:
             log = self.folder / f"{name}.log"
             check = Check(title_of(name), log=str(log if log.exists() else self.folder / "jobs.log"))
@@ -146,10 +153,10 @@ class Flight:
             check.problem(f"The job preflight_{name} did not come to its end: {why}")
             self.add(name, check)
 
-    def arrived(self, names):
-        """A function that takes what jobs have found since it was last called, and returns who is still under way."""
+    def arrived(self, names: Sequence[str]) -> Callable[[], list[str]]:
+        """Return a function that adds the checks which jobs have left since, and returns titles of the other jobs."""
 
-        def look():
+        def look() -> list[str]:
             for name in names:
                 path = self.folder / f"{name}.json"
                 if name not in self.checks and path.exists():
@@ -158,8 +165,14 @@ class Flight:
 
         return look
 
-    def snakemake(self, names, log, *options, seen=list):
-        """Call Snakemake for some jobs' files; the process, with all it ``said``."""
+    def snakemake(
+        self, names: Iterable[str], log: str, *options: str, seen: Callable[[], list[str]] = list
+    ) -> tuple[int, str]:
+        """Call Snakemake for some jobs' files; return its exit code, and all that it said.
+
+        log: the name of the file that gets it; seen: is called again and again, and returns the titles of jobs that are
+        still under way.
+        """
         targets = [f"{self.folder}/{name}.json" for name in names]
         with open(self.folder / f"{log}.log", "ab") as out:
             begin = out.tell()
@@ -170,22 +183,26 @@ class Flight:
                 while process.poll() is None:
                     time.sleep(0.2)
                     left = seen()
-                    if left and time.monotonic() - told > WAITING:
+                    if left and time.monotonic() - told > PROGRESS_SECONDS:
                         told = time.monotonic()
                         print(f"  waiting for: {', '.join(left)}", flush=True)
             except KeyboardInterrupt:  # Snakemake was interrupted as well, and ends its jobs
                 self.interrupted = True
                 print("Interrupted; the page says what was found until now.", flush=True)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(LAST_WORDS)
+                    process.wait(INTERRUPT_SECONDS)
             seen()
-        process.said = (self.folder / f"{log}.log").read_bytes()[begin:].decode(errors="replace")
-        return process
+        said = (self.folder / f"{log}.log").read_bytes()[begin:].decode(errors="replace")
+        return process.returncode, said
 
 
-def check_disk(needed):
-    """Is there room?  needed: folder -> bytes, or None if that is not known; a quota may be less than what is free."""
-    check, devices = Check(title_of("disk")), {}
+def check_disk(needed: Mapping[str, int | None]) -> Check:
+    """Check whether there is room; a quota may be less than what is free.
+
+    needed: folder -> bytes, or None if that is not known.
+    """
+    check = Check(title_of("disk"))
+    devices: dict[int, dict[str, Any]] = {}
     for folder, size in needed.items():
         free = free_mib(folder)
         if free is None:
@@ -208,31 +225,31 @@ def check_disk(needed):
     return check
 
 
-def reason_in(said):
-    """What Snakemake's last words say of why it failed, on one line: the end of a command's output, if one failed."""
+def reason_in(said: str) -> str:
+    """Return Snakemake's reason for failing, on one line: the end of a command's output, if one failed."""
     _, failed, output = said.rpartition("\nOutput:")
     lines = [line.strip() for line in (output if failed else said).splitlines() if line.strip()]
     if failed:
-        return " ".join(lines[-LAST_LINES:]) or "its command said nothing."
-    begin = next((number for number, line in enumerate(lines) if "Exception" in line), max(len(lines) - LAST_LINES, 0))
-    return " ".join(lines[begin:][:LAST_LINES]) or "Snakemake said nothing."
+        return " ".join(lines[-ERROR_LINES:]) or "its command said nothing."
+    begin = next((number for number, line in enumerate(lines) if "Exception" in line), max(len(lines) - ERROR_LINES, 0))
+    return " ".join(lines[begin:][:ERROR_LINES]) or "Snakemake said nothing."
 
 
-def reason_of(name, said):
-    """What Snakemake says of a job that failed, on one line."""
+def reason_of(name: str, said: str) -> str:
+    """Return Snakemake's reason for a job's failing, on one line."""
     blocks = re.findall(rf"Error in rule preflight_{name}\b[^\n]*\n(.*?)(?=\n\[|\nError in|\Z)", said, re.DOTALL)
     message = re.search(r"message: *(.*?)(?=\n +\w+: |\Z)", "\n".join(blocks), re.DOTALL)
     words = (message[1] if message else blocks[0] if blocks else "").partition("sbatch call:")[0]
     return " ".join(words.split())[:600] or reason_in(said)
 
 
-def in_code(sentence):
-    """HTML of a sentence, with what stands in backticks as code."""
+def in_code(sentence: str) -> Markup:
+    """Return the HTML of a sentence, with what stands in backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-def page(plan, checks, judged):
-    """The page for people."""
+def page(plan: Mapping[str, Any], checks: Mapping[str, Check], judged: Sequence[Any]) -> str:
+    """Return the page for people; judged: the stages, by aoe.nodes.readiness.judge."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -251,7 +268,8 @@ def page(plan, checks, judged):
     )
 
 
-def main(path):
+def main(path: str) -> int:
+    """Run the preflight of the plan at ``path``; return the exit code."""
     plan = json.loads(Path(path).read_text(encoding="utf-8"))
     flight = Flight(plan)
     print(f"Preflight of the study {plan['study']}", flush=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
 from aoe.studies.cost import estimate
-from launcher.preflight.stages import asked_by, checks_of, scripts_of
+from launcher.preflight.stages import checks_of, requested_by, scripts_of
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
@@ -39,7 +39,7 @@ class Trials:
     def judge_elsewhere(self) -> dict[str, Any] | None:
         """The judge's settings if it is an endpoint, which has to be reached."""
         judge = self.study.content.get("judge", {})
-        return judge if "mt_bench" in self.run.benchmarks and "endpoint" in judge else None
+        return judge if self.run.judged and "endpoint" in judge else None
 
     def inputs(self, wildcards: Any = None) -> dict[str, dict[str, Any]]:
         """name -> arguments of aoe.acquiring.access.check_access, of all that is fetched."""
@@ -70,8 +70,8 @@ def plan_of(workflow: Workflow, run: Run) -> dict[str, Any]:
         "command": sys.orig_argv,
         "conda": bool(workflow.deployment_settings.deployment_method),
         "stages": _stages(workflow, run),
-        "asked": asked_by(workflow, attempt=1),
-        "asked_last": asked_by(workflow, attempt=last),
+        "asked": requested_by(workflow, attempt=1),
+        "asked_last": requested_by(workflow, attempt=last),
         "unready": checked(run)[1],
         "jobs": _jobs(workflow, run),
         "needed": _needed(run),
@@ -92,7 +92,7 @@ def _jobs(workflow: Workflow, run: Run) -> dict[str, list[str]]:
     jobs = {name: [name] for name in scripts_of(workflow)} | {"node": ["tensors"], "network": ["download"]}
     if run.study.asks:
         jobs["server"] = [f"serving_{run.study.content['serving']['flavour']}"]
-    if "bigcodebench" in run.benchmarks:
+    if run.sandboxed:
         jobs["sandbox"] = ["benchmarks"]
     if Trials(run).judge_elsewhere():
         jobs["judge"] = ["download"]

@@ -1,41 +1,58 @@
 """The stages of a study and what each depends on, as its rules say: environments, jobs of some kind, the cluster."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aoe.document.figures import FIGURES
 from launcher.resources import members
+
+if TYPE_CHECKING:
+    from snakemake.rules import Rule
+    from snakemake.workflow import Workflow
 
 STAGES = ["lock", "fetch", "verify", "diff", "merge", "audit", "answer", "latency"]
 STAGES += ["judge", "programs", "score", "figures", "paper"]
 PREFLIGHT = "preflight"
 NAMED_OTHERWISE = {"serve": "answer", "crate": "paper"}  # files of rules -> stages
 # resources of a job that the cluster has to be able to give
-ASKED = ("runtime", "mem_mb", "gpu", "gpu_model", "gres", "nodes", "tasks", "slurm_partition", "slurm_account")
-IN_SANDBOX = ("solvable", "programs")
+REQUESTED_RESOURCES = (
+    "runtime",
+    "mem_mb",
+    "gpu",
+    "gpu_model",
+    "gres",
+    "nodes",
+    "tasks",
+    "slurm_partition",
+    "slurm_account",
+)
+SANDBOX_RULES = ("solvable", "programs")
 
 
-def stage_of(rule):
-    """The stage that one of Snakemake's rules belongs to, by the file that it stands in."""
+def stage_of(rule: Rule) -> str:
+    """Return the stage that one of Snakemake's rules belongs to, by the file that it stands in."""
     file = Path(rule.snakefile).stem
     if file == "download":
         return "lock" if rule.name == "lock" else "fetch"
     return NAMED_OTHERWISE.get(file, file)
 
 
-def rules_of(workflow):
-    """stage -> the rules with a script, of the stages that the study has; lock and fetch only if it fetches."""
+def rules_of(workflow: Workflow) -> dict[str, list[Rule]]:
+    """Return stage -> the rules with a script, of the stages that the study has; lock and fetch only if it fetches."""
     found = {stage: [rule for rule in workflow.rules if stage_of(rule) == stage and rule.script] for stage in STAGES}
     return {stage: rules for stage, rules in found.items() if rules}
 
 
-def environment_of(rule):
-    """The name of a rule's environment: the file's, without its ending."""
+def environment_of(rule: Rule) -> str:
+    """Return the name of a rule's environment: the file's, without its ending."""
     return Path(str(rule.conda_env)).stem
 
 
-def scripts_of(workflow):
-    """environment -> [paths of the scripts that run in it], of all stages."""
-    found = {}
+def scripts_of(workflow: Workflow) -> dict[str, list[str]]:
+    """Return environment -> [paths of the scripts that run in it], of all stages."""
+    found: dict[str, dict[str, None]] = {}
     for rules in rules_of(workflow).values():
         for rule in rules:
             paths = [(Path(rule.snakefile).parent / str(rule.script)).resolve()]
@@ -45,8 +62,8 @@ def scripts_of(workflow):
     return {environment: list(scripts) for environment, scripts in found.items()}
 
 
-def checks_of(workflow, slurm):
-    """stage -> names of the checks that it depends on, or None for one that the study does not have.
+def checks_of(workflow: Workflow, slurm: bool) -> dict[str, list[str] | None]:
+    """Return stage -> names of the checks that it depends on, or None for one that the study does not have.
 
     slurm: whether jobs are submitted; ``cluster:STAGE`` then is what the cluster has to give.
     """
@@ -63,7 +80,7 @@ def _checks(stage, rules, workflow, slurm):
         names["judge"] = None
     if served:
         names["server"] = None
-    if any(rule.name in IN_SANDBOX for rule in rules):
+    if any(rule.name in SANDBOX_RULES for rule in rules):
         names["sandbox"] = None
     # without a cluster Snakemake calls every rule local
     submitted = [rule for rule in rules if workflow.local_exec or not workflow.is_local(rule)]
@@ -76,8 +93,8 @@ def _checks(stage, rules, workflow, slurm):
     return [*names, "study"]
 
 
-def asked_by(workflow, attempt):
-    """{rule: {"stage", "cpus", resource: amount}} of every rule that is submitted, at its first or a later attempt.
+def requested_by(workflow: Workflow, attempt: int) -> dict[str, dict[str, Any]]:
+    """Return {rule: {"stage", "cpus", resource: amount}} of every rule that is submitted, at one of its attempts.
 
     The preflight's own jobs, which are not tried again, are of the stage PREFLIGHT.
     """
@@ -92,7 +109,7 @@ def asked_by(workflow, attempt):
 
 
 def _resources(rule, workflow, attempt):
-    amounts = {name: _amount(rule, name, attempt) for name in ASKED if name in rule.resources}
+    amounts = {name: _amount(rule, name, attempt) for name in REQUESTED_RESOURCES if name in rule.resources}
     cores = _amount(rule, "_cores", attempt) or 1
     if "runtime" in amounts:
         amounts["runtime"] *= members(workflow, rule.name)

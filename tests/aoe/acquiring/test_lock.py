@@ -23,9 +23,10 @@ from aoe.acquiring.sources import open_source
 from aoe.checkpoints.checkpoint import OUTLINE, Checkpoint
 from aoe.merging.recipe import read_recipe
 from aoe.studies.study import check_schema
+from launcher.schemas import read_schema
 from support.checkpoints import CONFIG, stored, weights
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "config/schemas/lock.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("lock")
 ONE, TWO = ({"size": 3, "sha256": digit * 64} for digit in "ab")
 
 

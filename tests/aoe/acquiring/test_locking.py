@@ -9,9 +9,10 @@ from aoe.acquiring.fetching import fetch, lock_all
 from aoe.acquiring.lock import format_lock, read_lock, resolved
 from aoe.acquiring.sources import open_source
 from aoe.studies.study import check_schema, read_study
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/lock.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("lock")
 
 
 def lock(kind="datasets", expected=None, **parts):
@@ -122,7 +123,7 @@ def test_branches_are_said_to_be_locked_as_commits(hub, family):
 @pytest.fixture
 def study(tmp_path):
     """Builds a study whose only dataset is as given."""
-    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+    schema = read_schema("study")
 
     def build(dataset):
         content = {
@@ -187,7 +188,7 @@ def test_what_is_expected_of_each_source_is_planned_with(mt_bench, study):
 @pytest.mark.parametrize("name", ["paper", "qwen3", "audit"])
 def test_shipped_studies_name_commits(name):
     """But for TNG's models, of which no public source names one."""
-    schema = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+    schema = read_schema("study")
     shipped = read_study(name, ROOT / "config/studies", schema)
     sources = [(input_, open_source(part["source"])) for input_, parts in shipped.sources.items() for part in parts]
     loose = {input_ for input_, source in sources if source.repo and not source.commit}

@@ -18,6 +18,7 @@ from aoe.merging.recipe import read_recipe
 from aoe.numerics import fp8
 from aoe.studies.study import read_study
 from job.server import served_folder
+from launcher.schemas import read_schema
 from support.checkpoints import write_checkpoint
 from support.clones import ROOT
 
@@ -257,7 +258,7 @@ def test_a_tokenizer_that_cannot_be_read_is_said(pair):
 
 
 def test_the_real_study_says_nothing_of_the_mini_family():
-    study = read_study("mini", ROOT / "config/studies", read(ROOT / "config/schemas/study.schema.json"))
+    study = read_study("mini", ROOT / "config/studies", read_schema("study"))
     assert check(study.unions(), {name: MINI / name for name in study.models}) == []
     assert all(not list(stored_told(Checkpoint(MINI / name, name))) for name in study.models)
 
@@ -442,7 +443,7 @@ def test_nothing_is_locked_of_parents_that_do_not_fit(kind, hub, pair, tmp_path)
 
 
 def test_what_is_mixed_audited_and_counted_is_compared(tmp_path):
-    schema = read(ROOT / "config/schemas/study.schema.json")
+    schema = read_schema("study")
     study = read_study("mini", ROOT / "config/studies", schema)
     whose = [union_["who"] for union_ in study.unions()]
     assert whose[0] == "The variant r1t"

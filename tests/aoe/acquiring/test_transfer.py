@@ -136,3 +136,32 @@ def test_attempts_that_bring_a_byte_each_are_given_up(monkeypatch):
     with pytest.raises(OSError, match="cut"):
         retried(attempt, lambda: len(there))
     assert len(there) == transfer.ATTEMPTS
+
+
+def test_waits_become_longer_and_begin_anew_after_progress(monkeypatch):
+    """A server's own wish comes first; an attempt that brought enough does not count."""
+    waits, there = [], [0]
+    monkeypatch.setattr(time, "sleep", waits.append)
+    outcomes = iter([0, 0, 10**9, 0, 0, 0, 0])
+
+    def attempt():
+        there[0] += next(outcomes)
+        raise OSError("cut")
+
+    with pytest.raises(OSError, match="cut"):
+        retried(attempt, lambda: there[0])
+    assert waits == [1, 2, 1, 2, 4, 8]
+    assert next(outcomes, None) is None
+
+
+def test_what_does_not_pass_is_tried_once(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+    tried = []
+
+    def attempt():
+        tried.append(1)
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        retried(attempt)
+    assert len(tried) == 1

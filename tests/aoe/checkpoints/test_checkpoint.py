@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import INDEX, Checkpoint, Shard
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.checkpoints.shard import Shard
 from support.checkpoints import stored, weights, write_checkpoint
 
 

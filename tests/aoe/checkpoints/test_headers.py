@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import Checkpoint, Shard
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.shard import Shard
 from aoe.merging.merge import Merge
 from aoe.merging.plan import copy_plan, make_plan
 from aoe.merging.recipe import read_recipe

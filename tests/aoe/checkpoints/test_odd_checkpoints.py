@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from aoe import AoeError
 from aoe.acquiring.verification import check_structure
-from aoe.checkpoints.checkpoint import INDEX, Checkpoint, Shard
+from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.checkpoints.shard import Shard
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, copy_plan, make_plan

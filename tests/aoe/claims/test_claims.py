@@ -11,14 +11,15 @@ from aoe import AoeError
 from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 from aoe.claims.evaluation import COLUMNS, evaluate, judge, measure, read_claims
 from aoe.claims.evidence import Evidence, NotRunError
-from aoe.claims.published import condition, first_source, limits, marks
+from aoe.claims.published import annotations_of, condition, first_source, limits
 from aoe.claims.quantities import QUANTITIES
+from aoe.files.schema import check_schema
 from aoe.scores.statistics import Estimate
-from aoe.studies.study import check_schema
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
-SCHEMA = json.loads((ROOT / "config/schemas/claims.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("claims")
 ARCHITECTURE = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 RULES = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
 
@@ -119,8 +120,8 @@ def test_conditions_in_words():
 
 
 def test_what_figures_show_as_published():
-    assert marks(CONTENT, "figure6") == [(0.504, "paper"), (0.544, "article")]
-    assert marks(CONTENT, "figure2") == []
+    assert annotations_of(CONTENT, "figure6") == [(0.504, "paper"), (0.544, "article")]
+    assert annotations_of(CONTENT, "figure2") == []
     assert first_source({"source": "article"}) == "article"
 
 

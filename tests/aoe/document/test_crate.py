@@ -9,8 +9,9 @@ import pytest
 import yaml
 from rocrate.rocrate import ROCrate
 from aoe import AoeError
-from aoe.document import crate
-from aoe.document.crate import HUB, write_crate
+from aoe.document import crate, crate_metadata
+from aoe.document.crate import write_crate
+from aoe.document.crate_metadata import HUB
 from support.crates import PROFILES, issues, save_contexts
 
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph")  # the validator's
@@ -180,7 +181,7 @@ def test_weights_are_named_but_not_inside(folder):
     ],
 )
 def test_files_of_several_sources_have_each_its_address(origin, address):
-    assert crate._address(origin, "data/a b.jsonl") == address
+    assert crate_metadata._address(origin, "data/a b.jsonl") == address
 
 
 def test_what_looks_like_a_key_is_left_out_and_named(folder, monkeypatch):

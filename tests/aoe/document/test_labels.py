@@ -1,6 +1,5 @@
 """Labels are any text: figures, documents and model cards show them as they are, or say what cannot be shown."""
 
-import json
 import re
 import runpy
 from pathlib import Path
@@ -15,6 +14,7 @@ from aoe.document import drawing, lettering
 from aoe.files.tables import write_table
 from aoe.merging.publishing import model_card
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 
 ROOT = Path(__file__).parents[3]
 LONG = "m" + "0123456789abcdef" * 15
@@ -225,7 +225,7 @@ audits: {{"1e3": {{model: "null", parents: [NA, "007"]}}}}
 
 def read(folder, title):
     (folder / "odd.yaml").write_text(STUDY.format(title=title), encoding="utf-8")
-    return read_study("odd", folder, json.loads((ROOT / "config/schemas/study.schema.json").read_text("utf-8")))
+    return read_study("odd", folder, read_schema("study"))
 
 
 def test_labels_are_on_one_line_and_never_empty(tmp_path):

@@ -9,9 +9,10 @@ from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_selections
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 STUDIES = ROOT / "config/studies"
 EXPERTS = {"groups": ["routed_experts"]}
 SENTENCES = [  # of layers 0 (dense), 1 to 3, and MTP's layer 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from aoe.checkpoints.checkpoint import scale_shape
+from aoe.checkpoints.formats import scale_shape
 from aoe.numerics import fp8, kernels
 from aoe.numerics.kernels import FP8
 

@@ -1,6 +1,5 @@
 """What vLLM would choose by itself is said by every study that needs a GPU, or the study is refused."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 from aoe.serving.pins import PINS, unpinned
 from aoe.studies.study import read_content, read_study
+from launcher.schemas import read_schema
 
 STUDIES = Path(__file__).parents[3] / "config/studies"
 SCHEMAS = Path(__file__).parents[3] / "config/schemas"
@@ -55,6 +55,5 @@ def test_a_study_is_refused_before_anything_starts(tmp_path):
     content = yaml.safe_load((tmp_path / "mini-gpu.yaml").read_text(encoding="utf-8"))
     del content["serving"]["options"]["moe-backend"]
     (tmp_path / "mini-gpu.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    schema = json.loads((SCHEMAS / "study.schema.json").read_text(encoding="utf-8"))
     with pytest.raises(Exception, match=r"serving\.options\.moe-backend is missing; vLLM would choose"):
-        read_study("mini-gpu", tmp_path, schema)
+        read_study("mini-gpu", tmp_path, read_schema("study"))

@@ -11,8 +11,8 @@ from aoe import AoeError
 from aoe.serving.loaded import read_records
 from aoe.serving.sampling import NEUTRAL
 from aoe.serving.server import Server
-from benchmarks.answering import CONTINUE
 from benchmarks.prompts import Renderer
+from benchmarks.solver import CONTINUE
 from mini_family import language
 from support.reference import transformers_model
 from support.served import MINI_FOLDERS, PROMPTS, answers, chat, half_of, in_bf16, loaded, prompt_logprobs, write

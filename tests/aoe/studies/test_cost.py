@@ -10,9 +10,10 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.inventory import count_parameters, expected_files, inventory, write_sparse_checkpoint
 from aoe.studies.cost import estimate
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 from support.clones import ROOT
 
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
 
 
@@ -30,7 +31,7 @@ def test_the_paper():
     cost = estimate(paper, expected_lock(paper))
     models = [size for name, size in cost.fetched.items() if name in paper.models]
     assert len(models) == 5 and all(688.5e9 < size < 688.7e9 for size in models)  # the Hub says 689 GB
-    assert cost.published.keys() == {"r1t", "r1t2"}
+    assert cost.exported.keys() == {"r1t", "r1t2"}
     assert cost.answers == {
         "mt_bench": 160,
         "aime2024": 120,
@@ -52,7 +53,7 @@ def test_a_study_that_assumes_nothing_has_no_hours():
     assert cost.fetched == {} and cost.answers == {"arithmetic": 256, "dialogue": 256}
     assert cost.tokens is None and cost.gpu_hours(cost.tokens) is None
     assert ("GPU hours", None, "h") in cost.rows()
-    assert 7e6 < cost.published["r1t"] < 9e6
+    assert 7e6 < cost.exported["r1t"] < 9e6
 
 
 def test_an_answer_counts_as_often_as_it_is_asked():

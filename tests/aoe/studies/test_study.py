@@ -10,9 +10,10 @@ import yaml
 from aoe import AoeError
 from aoe.acquiring.lock import Locked
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 MINI = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 
 
@@ -34,7 +35,7 @@ def test_the_mini_study_is_what_the_paper_needs():
     assert list(study.models) == ["v3-0324", "r1", "r1-0528"]
     assert {"r1t", "r1t2"} <= set(study.variants)
     assert len(study.sweeps["threshold"]) >= 5
-    assert study.published("r1t") and not study.published("full-0.5")
+    assert study.is_exported("r1t") and not study.is_exported("full-0.5")
 
 
 def test_where_inputs_lie_and_what_their_lock_must_be(changed, monkeypatch):

@@ -5,7 +5,7 @@ import json
 import pytest
 from aoe.nodes.readiness import PROBLEM, READY
 from cluster import limits as cluster_limits
-from cluster.limits import as_asked, refusals
+from cluster.limits import refusals, request_of
 from cluster.partitions import Nodes, Partition
 from launcher.preflight.flight import check_disk, reason_in, reason_of, with_targets
 
@@ -109,6 +109,6 @@ def test_an_account_that_is_none_is_refused(slurm):
 
 def test_a_server_over_two_nodes_asks_each_for_its_gpus():
     first = {"cpus": 16, "gpu": 0, "gres": "gpu:h200:8", "nodes": 2}
-    asked = as_asked("answer", first, first)
+    asked = request_of("answer", first, first)
     assert (asked.gpus, asked.gpu_model, asked.nodes) == (16, "h200", 2)
-    assert json.dumps(as_asked("merge", {"cpus": 1}, {"cpus": 1}).gpus) == "0"
+    assert json.dumps(request_of("merge", {"cpus": 1}, {"cpus": 1}).gpus) == "0"

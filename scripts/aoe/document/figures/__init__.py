@@ -19,7 +19,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
-from aoe.claims.published import marks
+from aoe.claims.published import annotations_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def settings_of(figure: Figure, study: Study, claims: Mapping[str, Any]) -> Sett
 
     claims: the content of ``config/claims.yaml``.
     """
-    return {**figure.settings(study), "paper_values": marks(claims, figure.name)}
+    return {**figure.settings(study), "paper_values": annotations_of(claims, figure.name)}
 
 
 def figures_of(study: Study) -> list[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aoe.checkpoints.architectures import projections
 from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import listed, number, plural
 
@@ -12,11 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
     from aoe.studies.study import Study
 
-PANELS = {
-    "routed_experts": ["gate_proj", "up_proj", "down_proj", "w1", "w3", "w2"],
-    "shared_experts": ["gate_proj", "up_proj", "down_proj"],
-    "attention": ["q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "k_proj", "v_proj", "o_proj"],
-}
+PANELS = ("routed_experts", "shared_experts", "attention")
 
 
 def compared(study: Study) -> Settings:
@@ -32,8 +29,9 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     rows = rows[(rows.base == settings["base"]) & (rows.other == settings["other"])]
     means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
     means = means[means.group.isin(PANELS)]
+    kinds_of = projections()
     kinds = {
-        group: [kind for kind in PANELS[group] if kind in set(means[means.group == group].kind)]
+        group: [kind for kind in kinds_of[group] if kind in set(means[means.group == group].kind)]
         for group in PANELS
         if group in set(means.group)  # not every architecture has shared experts
     }

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.figures.figure2 import compared
 from aoe.document.findings import fixed, listed, number, plural
+from aoe.norms import norm
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
-
-SMALLEST = 1e-3  # the paper shows tensors with a difference of at least this
 
 
 def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
@@ -23,7 +22,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     space, rows = settings["space"], tables["differences"]
     rows = rows[(rows.base == settings["base"]) & (rows.other == settings["other"])]
     rows = rows[rows.group.isin(drawing.GROUPS)]
-    smallest = SMALLEST if space in ("codes", "frobenius") else 0
+    smallest = norm(space).smallest_shown
     shown = rows[rows[space] >= smallest]
     bins = np.linspace(0, shown[space].max() * 1.05, 31)
     figure, (density, exceeding) = drawing.figure(3.4, nrows=2, sharex=True)

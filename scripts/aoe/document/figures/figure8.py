@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aoe.benchmarks import short_title_of, title_of
 from aoe.document.figures import Figure, Settings, Tables
-from aoe.document.findings import benchmark_name, fixed, listed
+from aoe.document.findings import fixed, listed
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
     from aoe.studies.study import Study
-
-NAMES = {
-    "aime2024": "AIME-\n2024",
-    "aime2025": "AIME-\n2025",
-    "gpqa_diamond": "GPQA-\nDiamond",
-    "bigcodebench": "BigCode-\nBench",
-    "mt_bench": "MT-\nBench",
-}
 
 
 def has_assembled(study: Study) -> bool:
@@ -46,7 +39,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     styles = [("white", ""), (drawing.SKY, "////"), (drawing.BLUE, "")]
     summary = tables["summary"].set_index("variant").loc[settings["variants"]]
     measures = [*(f"{name}_percent" for name in settings["benchmarks"]), "cost"]
-    names = [NAMES.get(name, name) for name in settings["benchmarks"]]
+    names = [short_title_of(name) for name in settings["benchmarks"]]
     figure, (scores, cost) = drawing.figure(2.5, ncols=2, gridspec_kw={"width_ratios": [len(measures) - 1, 1]})
     width = 0.8 / len(summary)
     for index, ((_, row), style) in enumerate(zip(summary.iterrows(), styles, strict=False)):
@@ -104,7 +97,7 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
         return f" ({found})" if others else ""
 
     parts = [
-        f"{benchmark_name(column.removesuffix('_percent'))} {fixed(row[column])} %{beside(column, 1)}"
+        f"{title_of(column.removesuffix('_percent'))} {fixed(row[column])} %{beside(column, 1)}"
         for column in table.columns
         if column.endswith("_percent")
     ]

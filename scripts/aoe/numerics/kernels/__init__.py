@@ -1,27 +1,23 @@
 """The arithmetic of assembling and comparing, on CPUs (numba) and on GPUs (Triton), with the same results.
 
-Both modules work on slabs: whole block rows of a tensor, taken from every parent.  A parent's part of a slab is a pair
-of numpy arrays as stored, (numbers, scale): FP8 codes as uint8 (m, n) with float32 (ceil(m / 128), ceil(n / 128)), or
-float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.  A module offers
-
-* ``here()`` and ``enter(here)``: a thread that helps another must enter where that one is (which of the GPUs);
-* ``SLAB``: how large slabs should be, in bytes of one parent's numbers, and ``memory(size)``: bytes to read them into;
-* ``empty(shape, dtype)``: an array on its device to put results into, ``host(array)``: the same for the processor;
-* ``combine(parts, dtype, weights, out, out_scale)``: dequantize, sum weights times values in the order given, in
-  float32 with every operation rounded on its own, and round once to the dtype (FP8: with new scales, see
-  aoe.numerics.fp8);
-* ``difference(parts, dtype)``: the Sums of two parents' parts.
-
-They raise NotFiniteError for NaN or Inf in a part or in the result.  dtypes are spelt as safetensors does.
+Both modules are an Engine.  They work on slabs: whole block rows of a tensor, taken from every parent.  dtypes are
+spelled as safetensors does.
 """
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 FP8 = "F8_E4M3"
-COMBINABLE = (FP8, "BF16", "F16", "F32")
+
+# A parent's part of a slab as stored, (numbers, scale): FP8 codes as uint8 (m, n) with float32 (ceil(m / 128),
+# ceil(n / 128)); or float32 (n,), or the bits of BF16 and F16 as uint16 (n,), with None.
+Part = tuple[np.ndarray, np.ndarray | None]
+Array = Any  # of the engine's device: numpy's on the CPU, torch's on the GPU
 
 
 class NotFiniteError(ValueError):
@@ -36,19 +32,56 @@ class Sums(NamedTuple):
     code_change: float
 
 
-def for_device(device=None):
-    """The module for "cpu" or "cuda"; without a name, for the GPU if there is one that torch can use."""
+class Engine(Protocol):
+    """What both modules offer; ``SLAB`` is how large slabs should be, in bytes of one parent's numbers."""
+
+    __name__: str
+    SLAB: int
+
+    def here(self) -> Any:
+        """Return the place of the calling thread: which of the GPUs."""
+
+    def enter(self, place: Any, /) -> None:
+        """Put a thread that helps another one where that one is."""
+
+    def memory(self, size: int) -> np.ndarray:
+        """Return ``size`` bytes (uint8) to read numbers into."""
+
+    def empty(self, shape: int | tuple[int, ...], dtype: str) -> Array:
+        """Return an array on the engine's device to put results into."""
+
+    def host(self, array: Array) -> np.ndarray:
+        """Return the same array for the processor."""
+
+    def combine(
+        self, parts: Sequence[Part], dtype: str, weights: Sequence[float], out: Array, out_scale: Array | None = None
+    ) -> None:
+        """Dequantize the parts, sum weights times values in the order given, and round once to the dtype.
+
+        All is float32 with every operation rounded on its own; FP8 gets new scales (see aoe.numerics.fp8).  out: (n,)
+        or (m, n); out_scale: (ceil(m / 128), ceil(n / 128)).  Raises NotFiniteError for NaN or Inf in a part or in the
+        result.
+        """
+
+    def difference(self, parts: Sequence[Part], dtype: str) -> Sums:
+        """Return the Sums of two parents' parts.  Raises NotFiniteError for NaN or Inf in a part or in the result."""
+
+
+def for_device(device: str | None = None) -> Engine:
+    """Return the module for "cpu" or "cuda"; without a name, for the GPU if there is one that torch can use."""
     if device is None:
         device = "cuda" if _has_gpu() else "cpu"
     if device == "cpu":
-        from aoe.numerics.kernels import cpu as module
-    else:
-        from aoe.numerics.kernels import cuda as module
-    return module
+        from aoe.numerics.kernels import cpu
+
+        return cpu
+    from aoe.numerics.kernels import cuda
+
+    return cuda
 
 
-def threads(module, count):
-    """A pool of threads that work where the caller does."""
+def threads(module: Engine, count: int) -> ThreadPoolExecutor:
+    """Return a pool of threads that work where the caller does."""
     return ThreadPoolExecutor(count, initializer=module.enter, initargs=(module.here(),))
 
 

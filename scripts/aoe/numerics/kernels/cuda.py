@@ -6,13 +6,15 @@ with the work on another.  Results are complete when a function returns.
 
 import math
 import threading
+from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
-from aoe.checkpoints.checkpoint import BLOCK
-from aoe.numerics.kernels import FP8, NotFiniteError, Sums
+from aoe.checkpoints.formats import BLOCK
+from aoe.numerics.kernels import FP8, NotFiniteError, Part, Sums
 
 SLAB = 32 << 20  # bytes; smaller pieces do not fill the way to the GPU
 TILE = 4096  # elements without blocks that a program combines
@@ -112,34 +114,43 @@ def _combine(values, weights, out, worst, size, parents: tl.constexpr, tile: tl.
 
 
 @cache
-def converts_fp8():
-    """Whether the GPU converts e4m3 itself: NVIDIA's since Ada and Hopper do, AMD's MI300 has another dialect."""
+def converts_fp8() -> bool:
+    """Return whether the GPU converts e4m3 itself.
+
+    NVIDIA's GPUs since Ada and Hopper do; AMD's MI300 has another dialect.
+    """
     return torch.version.hip is None and torch.cuda.get_device_capability() >= (8, 9)
 
 
-def here():
+def here() -> int:
     return torch.cuda.current_device()
 
 
-def enter(device):
+def enter(device: int) -> None:
     torch.cuda.set_device(device)
 
 
-def memory(size):
+def memory(size: int) -> np.ndarray:
     return torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy()
 
 
-def empty(shape, dtype):
+def empty(shape: int | tuple[int, ...], dtype: str) -> torch.Tensor:
     # the memory may have been another tensor's, which work in the caller's stream still reads; ours is in other streams
     torch.cuda.current_stream().synchronize()
     return torch.empty(shape, dtype=STORAGE[dtype], device="cuda")
 
 
-def host(array):
+def host(array: torch.Tensor) -> np.ndarray:
     return array.cpu().numpy()
 
 
-def combine(parts, dtype, weights, out, out_scale=None):
+def combine(
+    parts: Sequence[Part],
+    dtype: str,
+    weights: Sequence[float],
+    out: torch.Tensor,
+    out_scale: torch.Tensor | None = None,
+) -> None:
     with torch.cuda.stream(_stream()):
         numbers, scales = _on_device(parts)
         parents = len(parts)
@@ -155,13 +166,14 @@ def combine(parts, dtype, weights, out, out_scale=None):
         else:
             size = numbers.shape[1]
             values = numbers.view(VALUES[dtype])
-            grid = (triton.cdiv(size, TILE),)
-            _combine[grid](values, weights, out.view(VALUES[dtype]), worst, size, parents, TILE, **options)
+            _combine[(triton.cdiv(size, TILE),)](
+                values, weights, out.view(VALUES[dtype]), worst, size, parents, TILE, **options
+            )
         if worst.item() >= INFINITY:
             raise NotFiniteError
 
 
-def difference(parts, dtype):
+def difference(parts: Sequence[Part], dtype: str) -> Sums:
     with torch.cuda.stream(_stream()):
         numbers, scales = _on_device(parts)
         codes = numbers.view(VALUES[dtype]).double()

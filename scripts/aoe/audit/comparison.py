@@ -1,0 +1,236 @@
+"""One weight of the parents beside its counterpart in the published model, read slab by slab."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from aoe.audit import Weights
+from aoe.audit.counterparts import Published
+from aoe.audit.fitting.bounds import BF16, TIE, ULPS
+from aoe.audit.fitting.sampling import Sample
+from aoe.audit.storage import (
+    CONVERTED,
+    SAME,
+    Deviation,
+    SlabPart,
+    equal_values,
+    largest,
+    mixture,
+    ranges,
+    rebuild,
+    ways,
+)
+from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.merging.merge import alike
+from aoe.numerics.kernels import FP8, NotFiniteError, Sums, cpu
+from aoe.numerics.slabs import Slab
+
+GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """When two numbers count as close: |a - b| <= absolute + relative * |b|, as torch's ``allclose`` has it.
+
+    space: ``codes``, the stored numbers without their scales, or ``values``.
+    """
+
+    absolute: float = 1e-5
+    relative: float = 1e-5
+    space: str = "codes"
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well a mixture {parent: λ} explains a weight.
+
+    ``way``: of the storage; ``deviation``: of the published weight from the mixture; ``grade``: ``bytes`` are equal,
+    ``values`` are, or they differ by ``rounding`` alone; None if the mixture explains nothing.
+    """
+
+    weights: Weights
+    way: str
+    deviation: Deviation
+    grade: str | None
+
+
+class Comparison:
+    """One weight, called ``name``, of the parents, and its counterpart.
+
+    parents: name -> Checkpoint, the base first.  ``ours`` and ``theirs`` are the StoredTensors; a weight whose
+    counterpart is missing, or cannot be read, has no ``theirs``, and nothing of it can be compared.
+    """
+
+    def __init__(self, parents: Mapping[str, Checkpoint], published: Published, name: str) -> None:
+        self.parents, self.published, self.name = parents, published, name
+        self.names, self.base = list(parents), next(iter(parents.values()))
+        self.ours = self.base.stored(name)
+        self.part = published.parts.get(name)
+        if self.part and not self.part.problem:
+            self.theirs = published.stored(name)
+            self.ways = ways(self.ours.dtype, self.theirs.dtype)
+
+    def ranges(self) -> list[tuple[Slab, Slab]]:
+        """Return the pairs of Slabs, the parents' and the published model's, that the weight is compared in."""
+        return ranges(self.ours, self.theirs)
+
+    def read(self, parent: str, slab: Slab) -> SlabPart:
+        """Read a slab of a parent; the same memory is used for the parent's next one."""
+        return slab.read(self.parents[parent], cpu, self.names.index(parent))
+
+    def read_published(self, slab: Slab) -> SlabPart:
+        """Read a slab of the published model; the same memory is used for the next one."""
+        return slab.read(self.published, cpu, len(self.parents))
+
+    def copies_of(self, parent: str, other: str) -> Iterator[tuple[SlabPart, SlabPart | None]]:
+        """Yield, slab by slab, what is published, and what it would be if it were a parent's weight ``other``.
+
+        The latter is None for numbers that are not finite and cannot be converted.
+        """
+        for ours, theirs in ranges(self.base.stored(other), self.theirs):
+            yield self.read_published(theirs), self._converted(self.read(parent, ours), theirs.shape)
+
+    def _converted(self, part, shape):
+        try:
+            return rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0])
+        except NotFiniteError:
+            return None
+
+    def compare(self) -> tuple[list[str], list[list[str]], dict[str, list[tuple[bool, Sums]]]]:
+        """Return the parents that are the published weight's sources, which are alike, and their differences.
+
+        A source's bytes, or its values in the published format, are the published ones.  alike: lists of parents with
+        the same bytes.  differences: of each parent but the base from the base, in the parts that
+        aoe.merging.difference.row takes; NaN where numbers are not finite.
+        """
+        first, *others = self.names
+        sources = set(self.names)
+        sums: dict[str, list[tuple[bool, Sums]]] = {name: [] for name in others}
+        pairs = {(one, other) for i, one in enumerate(self.names) for other in self.names[i + 1 :]}
+        for ours, theirs in self.ranges():
+            parts = {parent: self.read(parent, ours) for parent in self.names}
+            published = self.read_published(theirs)
+            pairs = {(one, other) for one, other in pairs if alike(parts[one], parts[other])}
+            sources = {parent for parent in sources if self._is(published, parts[parent])}
+            for other in others:
+                sums[other].append((False, self._sums(parts[first], parts[other])))
+        return [parent for parent in self.names if parent in sources], _classes(self.names, pairs), sums
+
+    def _sums(self, one, other):
+        try:
+            return cpu.difference([one, other], self.ours.dtype)
+        except NotFiniteError:
+            return Sums(math.nan, math.nan, math.nan)
+
+    def _is(self, published, part):
+        """Whether a parent's part gives the published one, or the published one, converted back, the parent's."""
+        made = self._converted(part, published[0].shape)
+        if made is not None and alike(published, made):
+            return True
+        if not self.theirs.dtype == FP8 != self.ours.dtype:
+            return False
+        try:
+            return alike(part, rebuild([published], FP8, [1], self.ours.dtype, part[0].shape))
+        except NotFiniteError:
+            return False
+
+    def equal(self) -> list[str]:
+        """Return the parents whose values are the published ones, although their bytes are not."""
+        alive = list(self.names) if self.ours.dtype == FP8 else []
+        for ours, theirs in self.ranges():
+            published = self.read_published(theirs)
+            dtypes = self.theirs.dtype, self.ours.dtype
+            alive = [p for p in alive if equal_values(published, dtypes[0], self.read(p, ours), dtypes[1])]
+            if not alive:
+                break
+        return alive
+
+    def match(self, weights: Weights, way: str, share: float = 0.0) -> Match:
+        """Return the Match of a mixture {parent: λ}, all through the weight.
+
+        share: of the largest parent's magnitude, that the arithmetic may have lost.
+        """
+        found, shares, ours_dtype, dtype = Deviation(), list(weights.values()), self.ours.dtype, self.theirs.dtype
+        within = ULPS if dtype == "F32" else TIE
+        for ours, theirs in self.ranges():
+            parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
+            try:
+                expected = rebuild(parts, ours_dtype, shares, dtype, published[0].shape, way)
+            except NotFiniteError:  # no such mixture was ever stored
+                worst = Deviation(self.ours.elements, False, self.ours.elements, 0, math.inf, math.inf)
+                return Match(weights, way, worst, None)
+
+            def unrounded(parts=parts):
+                return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)
+
+            found.add(published, expected, dtype, unrounded, within)
+        copied = len(weights) == 1 and shares[0] == 1
+        if found.stored or not found.differing:
+            return Match(weights, way, found, BYTES if found.stored and self.ways == (SAME,) else VALUES)
+        # what was copied was not rounded; nor is it known how what was converted had been rounded before
+        explained = not (copied or found.outside or (way == CONVERTED and dtype != FP8))
+        return Match(weights, way, found, ROUNDING if explained else None)
+
+    def best_match(self, weights: Weights, way: str) -> Match:
+        """Return the Match of a mixture by the arithmetic that explains more: float32's, or BF16's before FP8."""
+        found = self.match(weights, way)
+        return self.match(weights, way, BF16) if found.deviation.outside else found
+
+    def reproduces(self, weights: Weights) -> bool:
+        """Tell whether a mixture {parent: λ} gives the published bytes, or values; reads on only while it does."""
+        return any(self._reproduces(weights, way) for way in self.ways)
+
+    def _reproduces(self, weights, way):
+        for ours, theirs in self.ranges():
+            parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
+            found, dtype = Deviation(), self.theirs.dtype
+            try:
+                expected = rebuild(parts, self.ours.dtype, list(weights.values()), dtype, published[0].shape, way)
+            except NotFiniteError:
+                return False
+            found.add(published, expected, dtype)
+            if found.differing:
+                return False
+        return True
+
+    def sample(self, different: Sequence[int]) -> Sample | None:
+        """Return a Sample of the weight; None if the parents do not differ.
+
+        different: indices of the parents that are not alike, the base first.
+        """
+        sample = Sample(self.ours.dtype, self.theirs.dtype, different)
+        for ours, theirs in self.ranges():
+            sample.add([self.read(parent, ours) for parent in self.names], self.read_published(theirs))
+            if sample.enough:
+                break
+        return sample if sample.pieces else None
+
+    def close(self, tolerance: Tolerance) -> list[str]:
+        """Return the parents that every number of the weight is close to."""
+        alive = list(self.names)
+        for ours, theirs in self.ranges():
+            published = _numbers(self.read_published(theirs), self.theirs.dtype, tolerance.space)
+            parts = {parent: _numbers(self.read(parent, ours), self.ours.dtype, tolerance.space) for parent in alive}
+            absolute, relative = tolerance.absolute, tolerance.relative
+            alive = [p for p in alive if np.allclose(published, parts[p], rtol=relative, atol=absolute)]
+            if not alive:
+                break
+        return alive
+
+
+def _numbers(part: SlabPart, dtype: str, space: str) -> NDArray[np.float32]:
+    """float32 (n,): the values of a part of a weight, or its numbers without their scale."""
+    if space == "codes" and part[1] is not None:
+        part = part[0], np.ones_like(part[1])
+    return cpu.values(part, dtype).reshape(-1)
+
+
+def _classes(names: list[str], pairs: set[tuple[str, str]]) -> list[list[str]]:
+    """[[names that are alike]], from the pairs that are."""
+    classes: list[list[str]] = []
+    for name in names:
+        kin = next((kin for kin in classes if (kin[0], name) in pairs), None)
+        classes.append([name]) if kin is None else kin.append(name)
+    return classes

@@ -1,0 +1,78 @@
+"""A part of a weight that is large enough to find its λ with, and small enough to be looked at many times."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from aoe.audit.fitting.bounds import Bounds, bounds_of
+from aoe.audit.storage import SlabPart, rebuild
+from aoe.checkpoints.formats import BLOCK
+from aoe.numerics.kernels import cpu
+
+ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab
+ENOUGH = 65_536  # elements of a sample, where the parents differ
+
+
+class Sample:
+    """Parts of a weight where its parents differ: what they and the published model store there.
+
+    dtype: of the parents; parents: the indices of those that are not alike, the base first.
+    """
+
+    def __init__(self, dtype: str, published_dtype: str, parents: Sequence[int]) -> None:
+        self.dtype, self.published_dtype = dtype, published_dtype
+        self.pieces: list[tuple[list[SlabPart], SlabPart]] = []  # ([every parent's part], the published part)
+        self.base, *others = parents
+        self.elements = dict.fromkeys(others, 0)  # parent -> those of pieces where it is not like the base
+
+    def add(self, parts: Sequence[SlabPart], published: SlabPart) -> None:
+        """Take some of a slab if parents differ there of whose differences there are not enough yet.
+
+        parts: of all parents.
+        """
+        shape = next((part[0].shape for part in [*parts, published] if part[1] is not None), None)
+        *taken, published = (_cut(part, shape) for part in [*parts, published])
+        values = [cpu.values(part, self.dtype) for part in taken]
+        differ = [parent for parent in self.elements if not np.array_equal(values[parent], values[self.base])]
+        if any(self.elements[parent] < ENOUGH for parent in differ):
+            self.pieces.append((taken, published))
+            for parent in differ:
+                self.elements[parent] += published[0].size
+
+    @property
+    def enough(self) -> bool:
+        """Whether every parent differs from the base in enough elements of the sample."""
+        return all(elements >= ENOUGH for elements in self.elements.values())
+
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (the parents' values, float64 (parents, n), the published ones (n,))."""
+        columns = zip(*(parts for parts, _ in self.pieces), strict=True)
+        published = _joined([published for _, published in self.pieces], self.published_dtype)
+        return np.stack([_joined(column, self.dtype) for column in columns]), published
+
+    def bounds(self, way: str) -> Bounds:
+        """Return the Bounds within which the published numbers have the mixture; way: see aoe.audit.storage."""
+        pieces = [(published, parts[0][0].shape) for parts, published in self.pieces]
+        return bounds_of(pieces, self.dtype, self.published_dtype, way)
+
+    def differing(self, chosen: Sequence[int], weights: Sequence[float], way: str) -> int:
+        """Count the stored numbers and scales that a mixture of ``chosen`` parents gets wrong."""
+        differing = 0
+        for parts, published in self.pieces:
+            chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
+            made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way)
+            differing += sum(int((a != b).sum()) for a, b in zip(made, published, strict=True) if a is not None)
+        return differing
+
+
+def _cut(part, shape):
+    """A copy of the first rows and columns of a part, whose numbers get the ``shape`` of blocks if there is one."""
+    numbers, scale = part
+    if shape is None:
+        return numbers[: ROWS * COLUMNS].copy(), None
+    scale = None if scale is None else np.ascontiguousarray(scale[: ROWS // BLOCK, : COLUMNS // BLOCK])
+    return np.ascontiguousarray(numbers.reshape(shape)[:ROWS, :COLUMNS]), scale
+
+
+def _joined(parts, dtype):
+    return np.concatenate([cpu.values(part, dtype).reshape(-1) for part in parts]).astype(np.float64)

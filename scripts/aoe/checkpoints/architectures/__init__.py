@@ -1,0 +1,38 @@
+"""The architectures: a file each, named after the ``model_type`` of config.json, with all of it in ``DEFINITION``."""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from aoe import AoeError
+from aoe.checkpoints.parts import Definition, TensorGroup
+
+
+@cache
+def definitions() -> dict[str, Definition]:
+    """Find all architectures: model_type -> Definition, by name.  Raises AoeError for a file that defines none."""
+    found: dict[str, Definition] = {}
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+        definition = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
+        if not isinstance(definition, Definition):
+            raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION of an architecture; see docs/how-to.")
+        found[name] = definition
+    return found
+
+
+def with_inventory() -> list[str]:
+    """Return the names of the architectures whose tensors follow from the config."""
+    return [name for name, definition in definitions().items() if definition.layer]
+
+
+def projections() -> dict[TensorGroup, list[str]]:
+    """Return the kinds of weight matrices of every group over all architectures; each one's keep their order."""
+    merged: dict[TensorGroup, list[str]] = {}
+    for definition in definitions().values():
+        for group, kinds in definition.projections.items():
+            known, place = merged.setdefault(group, []), len(merged[group])
+            for kind in reversed(kinds):
+                if kind not in known:
+                    known.insert(place, kind)
+                place = known.index(kind)
+    return merged

@@ -1,0 +1,54 @@
+"""Recipes that are recovered from a model's weights."""
+
+import pytest
+import torch
+from support.published import FULL, R1T, THREE, THRESHOLD, assembled, converted
+
+
+def test_a_threshold_is_recovered(audited, family):
+    found = audited(assembled(THRESHOLD, family))
+    assert not found.deviating
+    entry = found.recovered.entry
+    low, high = found.recovered.thresholds["codes"]
+    assert low <= 5 < high and entry["threshold"]["space"] == "codes" and low <= entry["threshold"]["delta"] < high
+    assert entry["weights"] == {"v3-0324": 0.5, "r1": 0.5} and "overrides" not in entry
+
+
+@pytest.mark.parametrize("entry", [R1T, FULL, THREE, THRESHOLD], ids=["copies", "full", "three", "threshold"])
+def test_a_recovered_recipe_builds_the_same_bytes(audited, family, entry):
+    tensors = assembled(entry, family)
+    rebuilt = assembled(audited(tensors).recovered.entry, family)
+    assert all(torch.equal(rebuilt[name].view(torch.uint8), tensors[name].view(torch.uint8)) for name in tensors)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"names": ["model.norm.weight"]}},
+        {"base": "v3-0324", "weights": {"v3-0324": 0.41, "r1": 0.259, "r1-0528": 0.331}, "subset": {"layers": ["0-2"]}},
+        {"base": "v3-0324", "weights": {"r1-0528": 0.5, "r1": 0.3, "v3-0324": 0.2}},
+        {**THRESHOLD, "threshold": {"delta": 0.01, "space": "normalized"}},
+        {"base": "r1-0528", "weights": {"r1": 1}, "subset": {"layers": ["2-3"]}},
+        {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.5}, "convex": False},
+        {"base": "v3-0324", "weights": {"v3-0324": 2 / 3, "r1": 1 / 3}},
+    ],
+    ids=["outside", "layers", "order", "normalized", "other base", "not convex", "thirds"],
+)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])
+def test_any_recipe_is_had_back(audited, family, entry, dtype):
+    tensors = assembled(entry, family)
+    found = audited(converted(tensors, dtype) if dtype else tensors)
+    assert not found.deviating
+    rebuilt = assembled(found.recovered.entry, family)
+    assert all(torch.equal(rebuilt[name].view(torch.uint8), tensors[name].view(torch.uint8)) for name in tensors)
+
+
+def test_a_layer_of_the_wrong_parent_is_found(audited, family, r1t):
+    wrong = [name for name in r1t if ".layers.2." in name and ".experts." not in name]
+    found = audited(dict(r1t) | {name: family["r1"].tensor(name) for name in wrong}, R1T)
+    expected = sorted(name for name in wrong if not name.endswith("_scale_inv"))
+    assert found.deviating == expected
+    assert all(found.rows[name]["sources"] == ["r1"] for name in expected)
+    entry = found.recovered.entry  # the whole of layer 2 is R1's
+    assert {"subset": {"layers": [2]}, "weights": {"r1": 1.0}} in entry["overrides"]
+    assert len(found.recovered.mixtures) == 221
