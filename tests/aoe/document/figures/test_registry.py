@@ -12,10 +12,11 @@ from aoe.document import paper
 from aoe.document.figures import FIGURES, FOLDER, Figure, ResultTables, discover, figures_of, settings_of
 from aoe.document.figures.__main__ import page
 from aoe.studies.study import read_study
+from launcher.schemas import read_schema
 from support.clones import ROOT, SMALL
 
 CLAIMS = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
-SCHEMA = json.loads((ROOT / "config/schemas/study.schema.json").read_text(encoding="utf-8"))
+SCHEMA = read_schema("study")
 NAMES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8", "figure9"]
 
 
