@@ -1,11 +1,13 @@
 """Figure 2: how much the parents differ, layer by layer and kind by kind."""
 
 from aoe.checkpoints.architectures import projections
+from aoe.checkpoints.parts import TensorGroup
 from aoe.document import drawing
 from aoe.files.tables import read_table
 from job.logging import logged
 
-PANELS = {group: projections()[group] for group in ("routed_experts", "shared_experts", "attention")}
+SHOWN = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION)
+PANELS = {str(group): projections()[group] for group in SHOWN}
 
 with logged(snakemake.log[0]):
     space = snakemake.params.space

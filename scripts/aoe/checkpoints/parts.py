@@ -10,6 +10,7 @@ from aoe.checkpoints.formats import scale_of, scale_shape
 Config = Mapping[str, Any]  # a model's config.json
 Shapes = dict[str, tuple[int, ...]]  # tensor name -> shape
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # tensor name -> (storage format, shape)
+Layer = Callable[[Config, int], Tensors]  # the tensors of a layer, by its number
 
 
 class TensorGroup(StrEnum):
@@ -26,6 +27,9 @@ class TensorGroup(StrEnum):
     MTP = "mtp"
 
 
+Kinds = dict[TensorGroup, tuple[str, ...]]  # group -> the kinds of its weight matrices
+
+
 @dataclass(frozen=True)
 class Definition:
     """An architecture; its name is the ``model_type`` of config.json, and the name of the file that it is defined in.
@@ -40,9 +44,9 @@ class Definition:
 
     title: str
     patterns: tuple[tuple[str, TensorGroup], ...]
-    projections: Mapping[TensorGroup, tuple[str, ...]]
+    projections: Kinds
     experts: str
-    layer: Callable[[Config, int], Tensors] | None = None
+    layer: Layer | None = None
 
 
 COMMON = (
@@ -57,12 +61,12 @@ EXPERTS_IN_MLP = (
     (r"\.mlp\.gate\.", TensorGroup.ROUTER_GATE),
     (r"\.mlp\.(gate|up|down)_proj\.", TensorGroup.DENSE_MLP),
 )
-GATED_EXPERTS = {
+GATED_EXPERTS: Kinds = {
     TensorGroup.ROUTED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
     TensorGroup.SHARED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
 }
-QUERIES_KEYS_VALUES = {TensorGroup.ATTENTION: ("q_proj", "k_proj", "v_proj", "o_proj")}
-LATENT_ATTENTION = {TensorGroup.ATTENTION: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")}
+QUERIES_KEYS_VALUES: Kinds = {TensorGroup.ATTENTION: ("q_proj", "k_proj", "v_proj", "o_proj")}
+LATENT_ATTENTION: Kinds = {TensorGroup.ATTENTION: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")}
 
 
 def in_bf16(shapes: Shapes) -> Tensors:

@@ -13,9 +13,10 @@ def definitions() -> dict[str, Definition]:
     """Find all architectures: model_type -> Definition, by name.  Raises AoeError for a file that defines none."""
     found = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        found[name] = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
-        if not isinstance(found[name], Definition):
-            raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION of an architecture; see docs/how-to.")
+        definition = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
+        if not isinstance(definition, Definition):
+            raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION; docs/how-to/add-an-architecture.md shows one.")
+        found[name] = definition
     return found
 
 
