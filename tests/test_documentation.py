@@ -631,7 +631,7 @@ def test_an_architecture_is_added_as_the_page_says(clone):
 
 @pytest.mark.workflow
 def test_a_norm_is_added_as_the_page_says(clone):
-    entry, test = blocks(page("add-a-norm"), "python")
+    (entry,), (test,) = (blocks(page("add-a-norm"), language) for language in ("text", "python"))
     (study,) = blocks(page("add-a-norm"), "yaml")
     last = "        of_sums=_relative,\n        audit_order=4,\n    ),\n"
     add_lines(clone.folder / "scripts/aoe/norms.py", last, entry, "    ")

@@ -5,6 +5,7 @@ aoe.numerics.kernels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SCALE_SUFFIX = "_scale_inv"
@@ -18,7 +19,7 @@ class StorageFormat:
     name: as safetensors spells it; torch: the name of torch's dtype; bytes: of a number;
     combines: whether kernels dequantize it, sum it and round to it;
     plain: whether a config.json names it as the dtype of weights that are not quantized;
-    fp8: what a ``quantization_config`` calls it (``fmt``), if its weights come with a scale a block, else None.
+    fp8: what a ``quantization_config`` calls it (``fmt``), if its weights come with a scale a block, else empty.
     """
 
     name: str
@@ -26,7 +27,7 @@ class StorageFormat:
     bytes: int
     combines: bool = False
     plain: bool = False
-    fp8: str | None = None
+    fp8: str = ""
 
 
 FORMATS = {
@@ -54,7 +55,7 @@ COMBINABLE = tuple(one.name for one in FORMATS.values() if one.combines)
 SCALED = tuple(one.name for one in FORMATS.values() if one.fp8)
 
 
-def size_of(dtype: str, shape: tuple[int, ...]) -> int:
+def size_of(dtype: str, shape: Sequence[int]) -> int:
     """Return the bytes of a tensor's numbers.  dtype: the name of a format; shape: of the tensor."""
     return math.prod(shape) * FORMATS[dtype].bytes
 

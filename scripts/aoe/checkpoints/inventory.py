@@ -25,11 +25,12 @@ def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]
     config: the config.json of a model as a dict.  Projections are FP8 with scales if it has a ``quantization_config``,
     else BF16.  Raises AoeError for an architecture without an inventory, or a key that is missing.
     """
-    if config.get("model_type") not in with_inventory():
+    definition = definitions().get(str(config.get("model_type")))
+    if definition is None or definition.layer is None:
         names = ", ".join(with_inventory())
         raise AoeError(f"No inventory is known of the architecture {config.get('model_type')!r}, only of {names}.")
     try:
-        tensors = _inventory(config, definitions()[config["model_type"]].layer)
+        tensors = _inventory(config, definition.layer)
     except KeyError as error:
         raise AoeError(f"The model's config.json lacks {error}, which its inventory is computed from.") from error
     except (TypeError, ValueError) as error:

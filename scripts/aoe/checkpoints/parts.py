@@ -11,6 +11,7 @@ Kinds = dict["TensorGroup", tuple[str, ...]]  # group -> kinds of its weight mat
 Config = Mapping[str, Any]  # a model's config.json
 Shapes = dict[str, tuple[int, ...]]  # tensor name -> shape
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # tensor name -> (storage format, shape)
+Layer = Callable[[Config, int], Tensors]  # the tensors of a layer, by its number
 
 
 class TensorGroup(StrEnum):
@@ -27,6 +28,9 @@ class TensorGroup(StrEnum):
     MTP = "mtp"
 
 
+Kinds = dict[TensorGroup, tuple[str, ...]]  # group -> the kinds of its weight matrices
+
+
 @dataclass(frozen=True)
 class Definition:
     """An architecture; its name is the ``model_type`` of config.json, and the name of the file that it is defined in.
@@ -41,9 +45,9 @@ class Definition:
 
     title: str
     patterns: tuple[tuple[str, TensorGroup], ...]
-    projections: Mapping[TensorGroup, tuple[str, ...]]
+    projections: Kinds
     experts: str
-    layer: Callable[[Config, int], Tensors] | None = None
+    layer: Layer | None = None
 
 
 COMMON = (

@@ -15,7 +15,7 @@ def definitions() -> dict[str, Definition]:
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
         definition = getattr(import_module(f"{__name__}.{name}"), "DEFINITION", None)
         if not isinstance(definition, Definition):
-            raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION of an architecture; see docs/how-to.")
+            raise AoeError(f"{__path__[0]}/{name}.py has no DEFINITION; docs/how-to/add-an-architecture.md shows one.")
         found[name] = definition
     return found
 

@@ -9,6 +9,6 @@ DEFINITION = Definition(
         (r"\.block_sparse_moe\.experts\.", TensorGroup.ROUTED_EXPERTS),
         (r"\.block_sparse_moe\.gate\.", TensorGroup.ROUTER_GATE),
     ),
-    projections={TensorGroup.ROUTED_EXPERTS: ("w1", "w3", "w2")} | QUERIES_KEYS_VALUES,
+    projections={TensorGroup.ROUTED_EXPERTS: ("w1", "w3", "w2"), **QUERIES_KEYS_VALUES},
     experts="num_local_experts",
 )
