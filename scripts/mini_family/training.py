@@ -107,7 +107,7 @@ class Examples(torch.utils.data.IterableDataset):
     ``pool`` batches are drawn at a time and sorted by length.
     """
 
-    def __init__(self, style: language.Style, batch: int, seed: int, pool: int = 8) -> None:
+    def __init__(self, style: language.Style, batch: int, seed: int | str, pool: int = 8) -> None:
         self.style, self.batch, self.seed, self.pool = style, batch, seed, pool
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -149,7 +149,7 @@ def train(
     learning_rate: float,
     body_factor: float,
     balance_speed: float,
-    seed: int,
+    seed: int | str,
 ) -> None:
     """Train in place with AdamW; everything but the routed experts learns at ``learning_rate * body_factor``.
 
