@@ -101,7 +101,9 @@ def test_a_judge_is_tried_on_every_turn():
 def test_snakemake_gets_the_registry_without_large_libraries():
     code = "import sys; from benchmarks import registry; registry.names(); print(*sys.modules)"
     paths = {"PYTHONPATH": str(ROOT / "scripts")}
-    loaded = subprocess.run([sys.executable, "-c", code], env=paths, check=True, capture_output=True, text=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=paths, check=True, capture_output=True, encoding="utf-8"
+    ).stdout
     assert not {"torch", "numpy", "pandas", "inspect_ai", "inspect_evals", "openai", "math_verify"} & set(
         loaded.split()
     )

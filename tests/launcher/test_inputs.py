@@ -6,7 +6,7 @@ from support.runs import flat, wildcards
 def test_params_are_plain(mini):
     """They are pickled into the environment of a rule's script, which may lack what the launcher has."""
     r1 = wildcards(name="r1", file="config.json")
-    for value in (mini.inputs.facts(r1), mini.inputs.needed_facts(r1), mini.inputs.directories(r1)):
+    for value in (mini.inputs.file_entry(r1), mini.inputs.needed_entries(r1), mini.inputs.directories(r1)):
         assert flat(value) == value
     variant = wildcards(variant="r1t")
     for function in ("parent_provenance", "parent_revisions", "parent_directories", "recipe"):

@@ -45,6 +45,8 @@ def test_every_registry_is_used():
 def test_reading_a_schema_imports_nothing_large():
     code = "import sys; from launcher.schemas import read_schema; read_schema('study'); print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8", check=True
+    )
     large = {"torch", "numpy", "pandas", "numba", "matplotlib", "vllm", "inspect_ai"}
     assert large & set(done.stdout.split()) == set()

@@ -35,7 +35,7 @@ def test_what_a_job_notes_is_read_while_its_results_are_there(job):
     results = job.folder / "results/mini"
     assert read_records(results) == []
     (job.folder / job.output[0]).parent.mkdir(parents=True)
-    (job.folder / job.output[0]).write_text("{}")
+    (job.folder / job.output[0]).write_text("{}", encoding="utf-8")
     (record,) = read_records(results)
     assert (record.rule, record.code, record.wildcards["variant"]) == ("answer", "a", "r1")
     assert outdated([record], lambda rules: "a") == {}
@@ -43,7 +43,7 @@ def test_what_a_job_notes_is_read_while_its_results_are_there(job):
     accepted = Record(**{**vars(record), "accepted": "b"})
     accepted.write()
     assert read_records(results) == [accepted] and outdated([accepted], lambda rules: "b") == {}
-    record.path.write_text("[")
+    record.path.write_text("[", encoding="utf-8")
     assert read_records(results) == []
 
 
@@ -54,7 +54,7 @@ def test_who_goes_on_with_what_other_code_began_says_so(job, recwarn):
     job.params.code["digest"] = "b"
     with pytest.warns(AoeWarning, match="answer: goes on with what an interrupted job left"):
         record_code(job, resumed=True)
-    assert json.loads((job.folder / job.params.code["record"]).read_text())["code"] == "b"
+    assert json.loads((job.folder / job.params.code["record"]).read_text(encoding="utf-8"))["code"] == "b"
 
 
 def test_definitions_that_only_have_another_name_are_not_named():
