@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from inspect_ai.log import read_eval_log
@@ -12,8 +13,8 @@ from aoe import AoeError
 from aoe.acquiring.hashing import sha256
 from aoe.files.tables import write_table
 from benchmarks.catalog import turns_of
-from benchmarks.judging import Judge, judge_all, unjudged
-from benchmarks.registry import benchmark, judged
+from benchmarks.judging import Judge, Verdict, judge_all, unjudged
+from benchmarks.registry import Messages, Scale, benchmark, judged
 from job.code import record_code
 from job.logging import logged
 from job.server import check_as_answered, server_of
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def at_work(judge, settings):
-    """(the Judge with its address, its key): elsewhere, or served here for as long as the block lasts."""
+def at_work(judge: Judge, settings: Mapping[str, Any]) -> Iterator[tuple[Judge, str]]:
+    """Yield (the Judge with its address, its key): elsewhere, or served here for as long as the block lasts."""
     if "endpoint" in settings:
         variable = settings.get("key_variable", "JUDGE_API_KEY")
         if variable not in os.environ:
@@ -36,16 +37,19 @@ def at_work(judge, settings):
         yield replace(judge, url=server.url), server.key
 
 
-def revision_of(settings):
-    """What the study says of a judge elsewhere; of its own, the locked revisions, and the plan if it is a merge."""
+def revision_of(settings: Mapping[str, Any]) -> str:
+    """Return the revision of a judge: of one elsewhere, what the study says.
+
+    Of the study's own, it is the locked revisions, and the plan's digest if the judge is a merge.
+    """
     if "endpoint" in settings:
         return settings["revision"]
     plan = snakemake.input.get("plan") or snakemake.input.get("merged")
     return " ".join([*snakemake.params.revisions.values(), *([sha256(Path(plan))[:12]] if plan else [])])
 
 
-def questions_about(name, settings):
-    """([which answer], [the judge's messages about it]) of every answer of every variant to a benchmark."""
+def questions_about(name: str, settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[Messages]]:
+    """Return ([which answer], [the judge's messages about it]) of every answer of every variant to a benchmark."""
     messages = judged(name).prompts(snakemake.params.datasets.get(settings.get("dataset")))
     places, questions = [], []
     for path in map(Path, snakemake.input.answers):
@@ -57,8 +61,8 @@ def questions_about(name, settings):
     return places, questions
 
 
-def judgements_of(places, verdicts, scale):
-    """One row an answer: the judge's rating, after how many attempts, its words, and the mark, 0 to 1."""
+def judgements_of(places: list[dict[str, Any]], verdicts: Sequence[Verdict], scale: Scale) -> pd.DataFrame:
+    """Return one row an answer: the judge's rating, after how many attempts, its words, and the mark, 0 to 1."""
     table = pd.DataFrame(places).assign(
         rating=[verdict.rating for verdict in verdicts],
         attempts=[verdict.attempts for verdict in verdicts],
@@ -69,8 +73,8 @@ def judgements_of(places, verdicts, scale):
     return table
 
 
-def judged_by(judge, table):
-    """One row a benchmark and variant: who judged, how many answers, and a warning if verdicts are missing."""
+def judged_by(judge: Judge, table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a benchmark and variant: who judged, how many answers, and a warning if verdicts are missing."""
     rows, several = [], table.benchmark.nunique() > 1
     for (name, variant), own in table.groupby(["benchmark", "variant"], sort=False):
         missing = int(own.rating.isna().sum())

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,15 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def imported(script):
+def imported(script: Path | str) -> Iterator[str]:
     """Yield the names of the modules that a script imports, wherever in it, except for those that only types need."""
-    nodes = [ast.parse(Path(script).read_text(encoding="utf-8"))]
+    nodes: list[ast.AST] = [ast.parse(Path(script).read_text(encoding="utf-8"))]
     while nodes:
         node = nodes.pop(0)
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
+            yield node.module or "."  # which cannot be imported, like all that is relative to a script
         elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             nodes += ast.iter_child_nodes(node)
 

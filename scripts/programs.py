@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def grades_of(path: Path, solvable: dict[str, bool]) -> pd.DataFrame:
-    """One row an answer to a benchmark: its mark, 1 or 0, or None where the task's own solution fails, too.
+    """Return one row an answer to a benchmark: its mark, 1 or 0, or None where the task's own solution fails, too.
 
     path: of the answers' log; solvable: the id of each task -> whether its own solution passes.
     """

@@ -6,8 +6,10 @@ Usage: python scripts/rehearse.py CONFIG   (a DeepSeek-V3 model's config.json; s
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.acquiring.expected import NOT_HASHED
@@ -18,7 +20,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.inventory import count_parameters, write_sparse_checkpoint
 from aoe.merging.plan import Plan, make_plan
 from aoe.numerics.slabs import slabs
-from aoe.studies.study import read_study
+from aoe.studies.study import Study, read_study
 from launcher.cost import planned_jobs
 from launcher.schemas import read_schema
 
@@ -28,21 +30,21 @@ END_THINK = {"added_tokens": [{"id": 128799, "content": "</think>"}]}  # of R1's
 
 
 @contextmanager
-def timed(step):
+def timed(step: str) -> Iterator[list[str]]:
     """Print a step's result, which the block appends to the list it is given, with its time."""
     start, lines = time.perf_counter(), []
     yield lines
     print(f"{time.perf_counter() - start:6.1f} s  {step}: {lines[0]}", *lines[1:], sep="\n            ", flush=True)
 
 
-def write_parents(study, config):
-    """Sparse checkpoints of the study's models, and their lock: true sizes, but nobody hashed 2 TB of zeros."""
+def write_parents(study: Study, config: Mapping[str, Any]) -> list[Locked]:
+    """Write sparse checkpoints of the study's models, and their lock: true sizes, but nobody hashed 2 TB of zeros."""
     locked = []
     for model, entry in study.models.items():
         folder = Path(entry["path"])
         write_sparse_checkpoint(config, folder, SHARDS)
         (folder / "tokenizer.json").write_text(json.dumps(END_THINK), encoding="utf-8")
-        files = {
+        files: dict[str, dict[str, Any]] = {
             f.name: {"size": f.stat().st_size, "sha256": NOT_HASHED} for f in sorted(folder.iterdir()) if f.is_file()
         }
         for file, holds in holdings(Checkpoint(folder, model)).items():
@@ -52,7 +54,8 @@ def write_parents(study, config):
     return locked
 
 
-def rehearse(config):
+def rehearse(config: Mapping[str, Any]) -> None:
+    """Take every step of the study that needs no arithmetic, and print its result and its time."""
     study = read_study(STUDY, "config/studies", read_schema("study"))
     with timed("parameters") as result:
         count = count_parameters(config)
@@ -81,12 +84,12 @@ def rehearse(config):
             weights = parents[base].weights
             pieces = sum(len(slabs(parents[base].stored(weight))) for weight in weights)
             result.append(f"{len(weights):,} weights of {base} and {other} in {pieces:,} slabs")
-    for name, entry in study.audits.items():
+    for name, section in study.audits.items():
         with timed(f"audit of {name}") as result:
             # a published variant has the names and format of its base
-            of_audit = {parent: parents[parent] for parent in entry["parents"]}
+            of_audit = {parent: parents[parent] for parent in section["parents"]}
             audit = Audit(
-                parents[study.variants[entry["model"]].base], of_audit, make_plan(study.variants[name], parents)
+                parents[study.variants[section["model"]].base], of_audit, make_plan(study.variants[name], parents)
             )
             weights = [w for file in audit.base.shard_names for w in audit.published.weights_in(file)]
             pieces = sum(len(audit.ranges(weight)) for weight in weights)

@@ -8,14 +8,15 @@ from inspect_ai.log import read_eval_log
 from aoe.files.tables import read_table, write_table
 from aoe.serving.servable import end_think_id
 from benchmarks.catalog import scored_rows
+from benchmarks.registry import Grades
 from job.logging import logged
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def marks_of(path, variant, benchmark):
-    """{(question, sample, turn): mark or None}, as a judge or the sandbox gave them."""
+def marks_of(path: Path | str, variant: str, benchmark: str) -> Grades:
+    """Return {(question, sample, turn): mark or None}, as a judge or the sandbox gave them."""
     table = read_table(path)
     for column, value in {"variant": variant, "benchmark": benchmark}.items():
         if column in table:  # tables of one benchmark do not name it

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def solvable_of(name: str, settings: dict[str, Any]) -> dict[str, bool]:
-    """{the id of each of a benchmark's tasks: whether its own solution passes here}."""
+    """Return {the id of each of a benchmark's tasks: whether its own solution passes here}."""
     tasks = benchmark(name).questions(settings, snakemake.params.datasets.get(settings.get("dataset")))
     passed = sandboxed(name).solvable([task.metadata for task in tasks], sandbox, limits, snakemake.threads)
-    return {task.id: solved for task, solved in zip(tasks, passed, strict=True)}
+    return {str(task.id): solved for task, solved in zip(tasks, passed, strict=True)}
 
 
 with logged(snakemake.log[0]):

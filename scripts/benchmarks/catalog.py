@@ -1,18 +1,22 @@
 """A study's benchmarks as Inspect tasks, and their logs as rows of scores."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from inspect_ai import Task
 from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog
 from aoe import AoeError
 from aoe.serving.sampling import KEYS
-from benchmarks.registry import Turn, benchmark
+from benchmarks.registry import Dataset, Grades, Turn, benchmark
 from benchmarks.solver import answers_of, make_task, visible
 
 ASKING = ("seed", "force_think", "answers", *KEYS)  # settings that say how a benchmark is asked
 
 
-def task_of(name, settings, dataset=None):
-    """The Inspect task of a benchmark, as the study's settings say.
+def task_of(name: str, settings: Mapping[str, Any], dataset: Dataset | None = None) -> Task:
+    """Return the Inspect task of a benchmark, as the study's settings say.
 
     dataset: (folder, file names) of the locked dataset.  With ``questions``, only that many, the first ones.  Raises
     AoeError if the files are not the benchmark's.
@@ -26,8 +30,10 @@ def task_of(name, settings, dataset=None):
     return make_task(name, samples, **{key: settings[key] for key in ASKING if key in settings})
 
 
-def check_dataset(name, settings, dataset):
-    """How many questions a benchmark has.  Raises AoeError if it, or who grades its answers, cannot read the dataset.
+def check_dataset(name: str, settings: Mapping[str, Any], dataset: Dataset) -> int:
+    """Return how many questions a benchmark has.
+
+    Raises AoeError if it, or who grades its answers, cannot read the dataset.
 
     settings: the study's; dataset: (folder, file names).
     """
@@ -42,8 +48,8 @@ def check_dataset(name, settings, dataset):
     raise AoeError(f"{name} cannot be asked with the dataset {settings['dataset']}: {reason}")
 
 
-def turns_of(log):
-    """(Turn, the raw answer) of every answer in an Inspect log."""
+def turns_of(log: EvalLog) -> Iterator[tuple[Turn, dict[str, Any]]]:
+    """Yield (Turn, the raw answer) of every answer in an Inspect log."""
     for sample in log.samples:
         raw = answers_of(sample)
         targets = [sample.target] if isinstance(sample.target, str) else sample.target
@@ -65,10 +71,12 @@ def turns_of(log):
             )
 
 
-def scored_rows(log, end_think, marks=None):
-    """One dict an answer of an Inspect log: benchmark, category, question, sample, turn, right (0 to 1, or None where
-    nobody can tell), unreadable (whether the grader found no result in it), tokens, closing_tags, finish (Inspect's
-    stop reason: ``max_tokens`` for an answer that was cut off), seconds, seconds_to_first (token), tokens_per_second.
+def scored_rows(log: EvalLog, end_think: int, marks: Grades | None = None) -> Iterator[dict[str, Any]]:
+    """Yield one dict an answer of an Inspect log.
+
+    It has benchmark, category, question, sample, turn, right (0 to 1, or None where nobody can tell), unreadable
+    (whether the grader found no result in it), tokens, closing_tags, finish (Inspect's stop reason: ``max_tokens`` for
+    an answer that was cut off), seconds, seconds_to_first (token), tokens_per_second.
 
     end_think: the token id of ``</think>``; marks: of a judge or the sandbox, for the benchmarks that need them.
     """

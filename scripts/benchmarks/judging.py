@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIE
 from aoe import AoeError
 from aoe.files.replacing import replace_text
 from benchmarks.reading import plain, undressed
-from benchmarks.registry import Scale
+from benchmarks.registry import Messages, Scale
 
 SCORE = r"\s*(?:rating\s*:\s*)?(\d+(?:\.\d*)?)\s*(?:(?:/|out of)\s*10\s*)?"
 MARKED = re.compile(rf"\brating\s*(?:is|of|:|=)*\s*[\"']?\[\[?{SCORE}\]?\]", re.IGNORECASE)  # FastChat takes [8], too
@@ -98,7 +99,7 @@ def _outside_fences(text):
     """The lines of a Markdown text that stand in no fence; one that is never closed ends with the text."""
     lines = text.split("\n")
     for token in MarkdownIt("commonmark").parse(text):
-        if token.type == "fence":
+        if token.type == "fence" and token.map:
             start, stop = token.map
             lines[start:stop] = [""] * (stop - start)
     return lines
@@ -112,8 +113,10 @@ def _valid(rating):
     return float(rating) if TEN_POINTS.lowest <= float(rating) <= TEN_POINTS.highest else None
 
 
-def judge_all(judge, key, questions, cache, scale=TEN_POINTS):
-    """A Verdict for each of several lists of messages, those in the folder ``cache`` without asking again.
+def judge_all(
+    judge: Judge, key: str, questions: Sequence[Messages], cache: Path | str, scale: Scale = TEN_POINTS
+) -> list[Verdict]:
+    """Return a Verdict for each of several lists of messages, those in the folder ``cache`` without asking again.
 
     key: the endpoint's, or ""; scale: the Scale of its ratings.  Raises AoeError if the judge cannot be reached, or
     refuses; the verdicts that it has given are kept.
@@ -121,8 +124,8 @@ def judge_all(judge, key, questions, cache, scale=TEN_POINTS):
     return asyncio.run(_judge_all(judge, key, questions, Path(cache), scale))
 
 
-def unjudged(judge, questions, cache, scale=TEN_POINTS):
-    """How many of several lists of messages the judge has given no verdict on."""
+def unjudged(judge: Judge, questions: Iterable[Messages], cache: Path | str, scale: Scale = TEN_POINTS) -> int:
+    """Return how many of several lists of messages the judge has given no verdict on."""
     return sum(_kept(judge, messages, Path(cache), scale) is None for messages in questions)
 
 
@@ -144,13 +147,15 @@ async def _judge_all(judge, key, questions, cache, scale):
             replace_text(_path(judge, messages, cache), json.dumps(kept))
             return verdict
 
-        verdicts = await asyncio.gather(*(one(messages) for messages in questions), return_exceptions=True)
-    for verdict in verdicts:
+        outcomes = await asyncio.gather(*(one(messages) for messages in questions), return_exceptions=True)
+    verdicts = []
+    for verdict in outcomes:
         if isinstance(verdict, (OpenAIError, json.JSONDecodeError)):
             reason = type(verdict).__name__ + (f", HTTP {s}" if (s := getattr(verdict, "status_code", None)) else "")
             raise AoeError(f"The judge {judge.model} did not answer ({reason}); what it has judged is kept.")
         if isinstance(verdict, BaseException):
             raise verdict
+        verdicts.append(verdict)
     if verdicts and all(verdict.refused for verdict in verdicts):
         raise AoeError(f"The judge {judge.model} refuses every question: {verdicts[0].text}")
     return verdicts

@@ -10,11 +10,13 @@ import asyncio
 import json
 import os
 import time
+from typing import Any
 
 import aiohttp
-from inspect_ai.hooks import Hooks, hooks
+from inspect_ai.hooks import Hooks, RunEnd, hooks
 from inspect_ai.model import (
     ChatCompletionChoice,
+    ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
     ModelAPI,
@@ -22,6 +24,7 @@ from inspect_ai.model import (
     ModelUsage,
     modelapi,
 )
+from inspect_ai.tool import ToolChoice, ToolInfo
 from aoe import AoeError
 
 NAME = "vllm-endpoint"
@@ -37,7 +40,7 @@ FINISHES = {"length": "max_tokens", "stop": "stop"}  # OpenAI's reason -> Inspec
 class EndpointError(Exception):
     """The server answered with an HTTP ``status`` (200: in the middle of an answer) and said what is wrong."""
 
-    def __init__(self, status, words):
+    def __init__(self, status: int, words: str) -> None:
         super().__init__(f"the server said, with HTTP status {status}: {words}")
         self.status = status
 
@@ -51,18 +54,22 @@ class VllmEndpoint(ModelAPI):
     carries at a fraction of a list's cost, and ``seconds_after_first``, from its first token to its end.
     """
 
-    def __init__(self, model_name, config=None, **_):
+    def __init__(self, model_name: str, config: GenerateConfig | None = None, **_: Any) -> None:
         super().__init__(model_name, config=config or GenerateConfig())
 
-    def should_retry(self, ex):
-        """After a hiccup, and when a connection was lost, but not if a server of one's own cannot be reached any more:
-        it has died, and to ask again would only hide that.
+    def should_retry(self, ex: BaseException) -> bool:
+        """Return whether to ask again: after a hiccup, and when a connection was lost.
+
+        If a server of one's own cannot be reached any more, it has died, and to ask again would only hide that.
         """
         if isinstance(ex, EndpointError):
             return ex.status in (200, 408, 429) or ex.status >= 500
         return isinstance(ex, (aiohttp.ClientError, TimeoutError)) and not isinstance(ex, aiohttp.ClientConnectorError)
 
-    async def generate(self, input, tools, tool_choice, config):
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """Return the answer to a conversation; raises EndpointError, or what aiohttp raises, without one."""
         request = {
             "model": self.model_name,
             "messages": [{"role": message.role, "content": message.text} for message in input],
@@ -115,7 +122,8 @@ class VllmEndpoint(ModelAPI):
 _clients = {}  # event loop -> HTTP client; every run of Inspect's has a loop of its own
 
 
-def client():
+def client() -> aiohttp.ClientSession:
+    """Return the HTTP client of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _clients:
         _clients[loop] = aiohttp.ClientSession(
@@ -127,12 +135,14 @@ def client():
     return _clients[loop]
 
 
-async def close_client():
+async def close_client() -> None:
+    """Close the HTTP client of the running event loop, if it has one."""
     if session := _clients.pop(asyncio.get_running_loop(), None):
         await session.close()
 
 
 @hooks(name=NAME, description="closes the connections at the end of a run")
 class Closing(Hooks):
-    async def on_run_end(self, data):
+    async def on_run_end(self, data: RunEnd) -> None:
+        """Close the client of the run that has ended."""
         await close_client()

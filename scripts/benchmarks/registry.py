@@ -17,7 +17,7 @@ from aoe.benchmarks import COMPARED, JUDGE, SANDBOX
 from aoe.serving.sampling import DEEPSEEK
 
 SUITE = "benchmarks.suite"
-Dataset = tuple[str, list[str]] | None  # folder and names of the files; None for a benchmark that reads none
+Dataset = tuple[str, list[str]]  # folder and names of the files
 Messages = list[dict[str, str]]  # of a chat: ``role`` and ``content``
 Grades = Mapping[tuple[str, int, int], float | None]  # (question, sample, turn) -> grade, of a judge or the sandbox
 
@@ -81,7 +81,7 @@ class Compared:
         """Return whether an answer gives a result at all."""
         return self.final_answer(turn.shown) is not None
 
-    def check(self, questions: list[Question], dataset: Dataset) -> None:
+    def check(self, questions: list[Question], dataset: Dataset | None) -> None:
         """All that grading needs is in the questions."""
 
 
@@ -118,7 +118,7 @@ class Judged:
     something is missing in the dataset.
     """
 
-    prompts: Callable[[Dataset], Callable[[Turn], Messages]]
+    prompts: Callable[[Any], Callable[[Turn], Messages]]  # of the Dataset, or None
     scale: Scale = Scale()
     by: ClassVar[str] = JUDGE
 
@@ -130,7 +130,7 @@ class Judged:
         """Return whether there is a verdict on an answer."""
         return grades.get(turn.place) is not None
 
-    def check(self, questions: list[Question], dataset: Dataset) -> None:
+    def check(self, questions: list[Question], dataset: Dataset | None) -> None:
         """Raise AoeError if a judge could not be asked about some turn of some question."""
         messages = self.prompts(dataset)
         for question in questions:
@@ -162,7 +162,7 @@ class Sandboxed:
         """Return whether an answer has a program."""
         return self.has_program(turn.shown, turn.metadata)
 
-    def check(self, questions: list[Question], dataset: Dataset) -> None:
+    def check(self, questions: list[Question], dataset: Dataset | None) -> None:
         """All that grading needs is in the questions."""
 
 
@@ -180,7 +180,7 @@ class Benchmark:
     name: str
     title: str
     summary: str
-    questions: Callable[[Mapping[str, Any], Dataset], list[Question]]
+    questions: Callable[[Mapping[str, Any], Any], list[Question]]  # of the Dataset, or None if it reads none
     grading: Compared | Judged | Sandboxed
     reads_dataset: bool = True
     turns: int = 1

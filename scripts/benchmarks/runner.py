@@ -2,9 +2,11 @@
 
 import gc
 import os
+from collections.abc import Collection
 from contextlib import contextmanager
+from pathlib import Path
 
-from inspect_ai import eval_set
+from inspect_ai import Task, eval_set
 from aoe import AoeError
 from benchmarks import provider
 
@@ -12,8 +14,10 @@ LONG = 4096  # tokens: an answer that may have as many is written to the disk at
 TOGETHER = 64
 
 
-def ask(tasks, model, url, key, connections, folder):
-    """{task name: path of its Inspect log} once all questions of several tasks are answered.
+def ask(
+    tasks: Collection[Task], model: str, url: str, key: str, connections: int, folder: Path | str
+) -> dict[str, str]:
+    """Return {task name: path of its Inspect log} once all questions of several tasks are answered.
 
     model: its name at the endpoint; url ends in /v1; connections: requests under way at once; folder: of nothing but
     this model's logs, in which a call goes on where the one before it was stopped.  Raises AoeError with the reason if

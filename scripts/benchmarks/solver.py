@@ -5,11 +5,14 @@ start of an assistant message that the server continues, and tags are counted by
 """
 
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 from inspect_ai import Task
-from inspect_ai.dataset import MemoryDataset
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
-from inspect_ai.solver import solver
+from inspect_ai.solver import Solver, solver
 from tenacity import RetryError
 from aoe import AoeError
 from aoe.serving.templates import END_THINK, THINK
@@ -18,8 +21,19 @@ RETRIES = 3  # of a request: enough for a hiccup, few enough to notice soon that
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
 
-def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_think=True, answers=1, **sampling):
-    """The Inspect task of a benchmark.
+def make_task(
+    name: str,
+    samples: Sequence[Sample],
+    *,
+    seed: int,
+    temperature: float | None,
+    top_p: float,
+    max_tokens: int,
+    force_think: bool = True,
+    answers: int = 1,
+    **sampling: Any,
+) -> Task:
+    """Return the Inspect task of a benchmark.
 
     samples: its questions; temperature: None if each sample's metadata says its own; force_think: begin every answer
     with ``<think>``; answers: how often each question is asked, every time with a seed of its own; max_tokens: of an
@@ -43,9 +57,10 @@ def make_task(name, samples, *, seed, temperature, top_p, max_tokens, force_thin
 
 
 @solver
-def answer_turns(opening, seed, by_question=False):
-    """Ask the sample's input and then its metadata's ``follow_ups``; keep the conversation as a reader sees it, and
-    with every answer, as its message's metadata, what was measured.
+def answer_turns(opening: str, seed: int, by_question: bool = False) -> Solver:
+    """Ask the sample's input and then its metadata's ``follow_ups``.
+
+    The conversation is kept as a reader sees it, and with every answer, as its message's metadata, what was measured.
 
     Each answer is sampled with its own seed, made from ``seed``, the sample's id, the turn and, from the second time
     that a question is asked, the epoch, so that it depends neither on the order of the requests nor on other questions.
@@ -82,19 +97,22 @@ def answer_turns(opening, seed, by_question=False):
     return solve
 
 
-def answers_of(sample):
-    """What was measured of every answer in a sample of an Inspect log: ``text`` (whole, with the ``opening`` that was
-    forced), ``token_ids`` (a list), ``finish`` (Inspect's stop reason), ``seconds`` and ``seconds_to_first``."""
+def answers_of(sample: EvalSample) -> list[dict[str, Any]]:
+    """Return what was measured of every answer in a sample of an Inspect log.
+
+    It is ``text`` (whole, with the ``opening`` that was forced), ``token_ids`` (a list), ``finish`` (Inspect's stop
+    reason), ``seconds`` and ``seconds_to_first``.
+    """
     found = [message.metadata for message in sample.messages if message.role == "assistant"]
     return [answer | {"token_ids": [int(id_) for id_ in answer["token_ids"].split()]} for answer in found]
 
 
-def answer_seed(seed, sample, turn, epoch=1):
-    """The seed of one answer, 0 to 2³¹ - 1."""
+def answer_seed(seed: int, sample: str | int, turn: int, epoch: int = 1) -> int:
+    """Return the seed of one answer, 0 to 2³¹ - 1."""
     place = f"{seed}/{sample}/{turn}" + (f"/{epoch}" if epoch > 1 else "")
     return zlib.crc32(place.encode()) & 0x7FFFFFFF
 
 
-def visible(text, opening=""):
-    """What a reader is shown of an answer: the text after the last closing tag, or, without it, all but the opening."""
+def visible(text: str, opening: str = "") -> str:
+    """Return what a reader is shown of an answer: the text after the last closing tag, else all but the opening."""
     return text.rsplit(END_THINK, 1)[-1].removeprefix(opening).strip()

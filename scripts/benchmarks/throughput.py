@@ -4,8 +4,10 @@ import asyncio
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inspect_ai import Task
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
 from benchmarks import provider
 from benchmarks.solver import CONTINUE, THINK, answer_seed
@@ -20,8 +22,8 @@ class Answered:
     seconds_to_first: float
 
 
-def put(task, seed, model, url, key, at_once):
-    """([Answered], seconds from the first request to the last answer) of the first turns of an Inspect task.
+def put(task: Task, seed: int, model: str, url: str, key: str, at_once: int) -> tuple[list[Answered], float]:
+    """Return ([Answered], seconds from the first request to the last answer) of the first turns of an Inspect task.
 
     The requests are those that benchmarks.runner sends: forced opening, seed of its own each, sampling as the task's.
     seed: the benchmark's; url ends in /v1; at_once: requests under way.  Raises what the endpoint's client raises.
@@ -30,10 +32,13 @@ def put(task, seed, model, url, key, at_once):
     return asyncio.run(_put(task, seed, model, at_once))
 
 
-def measures(answers, seconds):
-    """What ``put`` returned as means an answer (tokens; seconds from request to end), the median time to the first
-    token in seconds, tokens per second as the asker of one question sees them, and answers and tokens per second of all
-    questions together."""
+def measures(answers: Sequence[Answered], seconds: float) -> dict[str, float]:
+    """Sum up what ``put`` returned.
+
+    There are means an answer (tokens; seconds from request to end), the median time to the first token in seconds,
+    tokens per second as the asker of one question sees them, and answers and tokens per second of all questions
+    together.
+    """
     tokens, waited = sum(answer.tokens for answer in answers), sum(answer.seconds for answer in answers)
     return {
         "answers": len(answers),

@@ -4,6 +4,8 @@ The datasets differ in the names of their fields only; FIELDS says how the id, t
 """
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from aoe import AoeError
 from benchmarks.datasets import read_records
@@ -45,8 +47,8 @@ LONGEST_EXPRESSION = 200  # characters
 WRAPPED = (("(", ")"), ("[", "]"), ("{", "}"), ("\\{", "\\}"), ("\\(", "\\)"), ("\\[", "\\]"))
 
 
-def samples(folder, files):
-    """One Question a problem.  Raises AoeError if the files are no AIME dataset."""
+def samples(folder: Path | str, files: Iterable[str]) -> list[Question]:
+    """Return one Question a problem.  Raises AoeError if the files are no AIME dataset."""
     first = read_records(folder, files, [])[0]
     names = max(FIELDS, key=lambda names: len(first.keys() & set(names)))
     id_, problem, answer = names
@@ -60,13 +62,13 @@ def samples(folder, files):
     ]
 
 
-def is_right(shown, target):
-    """Whether the visible part of an answer gives the whole number ``target``."""
+def is_right(shown: str, target: str) -> bool:
+    """Return whether the visible part of an answer gives the whole number ``target``."""
     return final_answer(shown) == int(target)
 
 
-def final_answer(shown):
-    """The whole number that an answer concludes with, or None if there is none, or several at once.
+def final_answer(shown: str) -> int | None:
+    """Return the whole number that an answer concludes with, or None if there is none, or several at once.
 
     The last closed box counts, unless a line ``ANSWER: …`` comes after it.  Without a box, that line counts, else a
     last line that is nothing but a number.  An expression is worked out.
@@ -85,8 +87,8 @@ def final_answer(shown):
     return whole_number(last) if re.fullmatch(rf"[\s*_$`#\"]*{NUMBER}[\s*_$`.\"]*", last) else None
 
 
-def whole_number(text):
-    """The one whole number that a text gives, whatever its dress: an equation, a unit or a reason may be with it.
+def whole_number(text: str) -> int | None:
+    """Return the one whole number that a text gives; an equation, a unit or a reason may be with it.
 
     None for any other number, for several, and for what is no number.
     """

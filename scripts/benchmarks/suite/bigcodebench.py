@@ -1,15 +1,24 @@
 """BigCodeBench: programming tasks whose answers are run against tests, in a sandbox [paper, section 4.1]."""
 
+from __future__ import annotations
+
 import ast
 import re
 import secrets
 import textwrap
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets import read_records
 from benchmarks.registry import Benchmark, Question, Sandboxed
 
+if TYPE_CHECKING:
+    from benchmarks.sandbox import Limits, Sandbox
+
+Task = Mapping[str, Any]  # a question's metadata
 PROMPTS = {"complete": "complete_prompt", "instruct": "instruct_prompt"}
 FIELDS = ("task_id", *PROMPTS.values(), "code_prompt", "canonical_solution", "test", "entry_point")
 FENCE = re.compile(r"(?:(?:\s|>|[-*+]\s|\d+[.)]\s)*|[^`~\n]*[:.]\s*)(?P<fence>`{3,}|~{3,})(?P<label>[^`\n]*)")
@@ -62,8 +71,8 @@ if os.read(receive, 10) == b"passed":
 """
 
 
-def samples(folder, files, mode):
-    """One Question a task.
+def samples(folder: Path | str, files: Iterable[str], mode: str) -> list[Question]:
+    """Return one Question a task.
 
     mode: "complete" (the function's head and documentation are given) or "instruct" (a description in words).  Raises
     AoeError if the files are not BigCodeBench's.
@@ -85,7 +94,7 @@ def samples(folder, files, mode):
     ]
 
 
-def solvable(tasks, sandbox, limits, threads):
+def solvable(tasks: Sequence[Task], sandbox: Sandbox, limits: Limits | None, threads: int) -> list[bool]:
     """Return, of each task (a question's metadata), whether its own solution passes here.
 
     The sandbox may lack a library, and the tests may want a network.  Where the solution fails, nobody can tell whether
@@ -94,10 +103,13 @@ def solvable(tasks, sandbox, limits, threads):
     return _pass([task["solution"] for task in tasks], tasks, sandbox, limits, threads)
 
 
-def grade(shown, tasks, sandbox, limits, threads):
-    """Whether each answer's program passes its task's tests; the programs run in the sandbox, several at a time.
+def grade(
+    shown: Sequence[str], tasks: Sequence[Task], sandbox: Sandbox, limits: Limits | None, threads: int
+) -> list[bool]:
+    """Return whether each answer's program passes its task's tests.
 
-    shown: what is visible of the answers; tasks: the metadata of their questions.
+    The programs run in the sandbox, several at a time.  shown: what is visible of the answers; tasks: the metadata of
+    their questions.
     """
     return _pass(
         [code_of(a, entry_point_of(t)) for a, t in zip(shown, tasks, strict=True)], tasks, sandbox, limits, threads
@@ -127,10 +139,11 @@ def _passes(code, task, sandbox, limits):
     return result.passed and token in result.output.splitlines(), result.reason == OUT_OF_TIME
 
 
-def code_of(answer, entry_point="task_func"):
-    """The program in an answer: the last block that parses and defines ``entry_point``, with what it needs of others.
+def code_of(answer: str, entry_point: str = "task_func") -> str:
+    """Return the program in an answer.
 
-    Where no block does, it is the longest run of lines that does, else the first block, or, without blocks, the answer.
+    It is the last block that parses and defines ``entry_point``, with what it needs of others.  Where no
+    block does, it is the longest run of lines that does, else the first block, or, without blocks, the answer.
     """
     answer = answer.replace("\r\n", "\n")
     parts = list(_blocks(answer))
@@ -147,14 +160,14 @@ def code_of(answer, entry_point="task_func"):
     return fenced[0] if fenced else answer
 
 
-def has_program(answer, task):
-    """Whether an answer has a program that parses and defines the function of its task (a question's metadata)."""
+def has_program(answer: str, task: Task) -> bool:
+    """Return whether an answer has a program that parses and defines the function of its task."""
     tree = _tree(code_of(answer, entry_point_of(task)))
     return tree is not None and _defines(tree, entry_point_of(task))
 
 
-def entry_point_of(task):
-    """The function that a task asks for: the last one that its head begins."""
+def entry_point_of(task: Task) -> str:
+    """Return the function that a task asks for: the last one that its head begins."""
     return ["task_func", *re.findall(r"(?m)^(?:async +)?def +(\w+)", task["head"])][-1]
 
 
@@ -171,7 +184,8 @@ def _blocks(answer):
             place += 1
             continue
         yield _code(lines[start:place]), False
-        ends = [end for end in range(place + 1, len(lines)) if _closes(lines[end], opening["fence"])]
+        fence = opening["fence"]
+        ends = [end for end in range(place + 1, len(lines)) if _closes(lines[end], fence)]
         tried = ((end, _code(lines[place + 1 : end])) for end in ends[:MOST_ENDS])
         fallback = ends[0] if ends else len(lines)
         end = next((end for end, code in tried if code.strip() and _tree(code)), fallback)
@@ -187,7 +201,7 @@ def _blocks(answer):
 def _closes(line, fence):
     """Whether a line ends a block: a bare fence at least as long as the opening one, or the next labelled one."""
     found = FENCE.fullmatch(line)
-    return bool(found) and found["fence"][0] == fence[0] and len(found["fence"]) >= len(fence)
+    return found is not None and found["fence"][0] == fence[0] and len(found["fence"]) >= len(fence)
 
 
 def _labelled(line):
@@ -274,7 +288,7 @@ BIGCODEBENCH = Benchmark(
     name="bigcodebench",
     title="BigCodeBench",
     summary="programming tasks; the answers are run against the official tests in a [sandbox](#sandbox)",
-    questions=lambda settings, dataset: samples(*dataset, settings.get("mode", "instruct")),
+    questions=lambda settings, dataset: samples(dataset[0], dataset[1], settings.get("mode", "instruct")),
     grading=Sandboxed(solvable, grade, has_program),
     short_title="BigCode-\nBench",
 )

@@ -2,6 +2,8 @@
 
 import random
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from benchmarks.datasets import read_records
 from benchmarks.reading import LABEL, plain, undressed
@@ -53,8 +55,8 @@ QUESTION, RIGHT_CHOICE = "Question", "Correct Answer"
 WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
-def samples(folder, files, seed):
-    """One Question a record, its choices in an order that depends on the seed and the question alone.
+def samples(folder: Path | str, files: Iterable[str], seed: int) -> list[Question]:
+    """Return one Question a record, its choices in an order that depends on the seed and the question alone.
 
     Raises AoeError if the files are not GPQA's.
     """
@@ -73,8 +75,8 @@ def samples(folder, files, seed):
     return found
 
 
-def final_answer(shown):
-    """The letter, A to D, that an answer concludes with, or None if there is none, or several at once.
+def final_answer(shown: str) -> str | None:
+    """Return the letter, A to D, that an answer concludes with, or None if there is none, or several at once.
 
     The last of ``ANSWER: …``, ``the answer is …`` and boxes counts.  Without any, it is a last line such as ``(C)`` or
     ``option C is correct``.
@@ -140,7 +142,7 @@ GPQA_DIAMOND = Benchmark(
     name="gpqa_diamond",
     title="GPQA-Diamond",
     summary="four choices, shuffled with the seed; answered by `ANSWER: letter`",
-    questions=lambda settings, dataset: samples(*dataset, settings["seed"]),
+    questions=lambda settings, dataset: samples(dataset[0], dataset[1], settings["seed"]),
     grading=Compared(final_answer),
     short_title="GPQA-\nDiamond",
 )

@@ -11,8 +11,8 @@ from benchmarks.registry import Benchmark, Compared, Question
 from mini_family import language
 
 
-def arithmetic(questions, seed):
-    """One question with an integer answer: ``48+4*3=?``."""
+def arithmetic(questions: int, seed: int) -> list[Question]:
+    """Return so many questions with an integer answer: ``48+4*3=?``."""
     chains, _ = _draw("arithmetic", seed, questions, shortest=3, longest=6)
     return [
         Question(id=number, input=chain.question, target=str(chain.answer))
@@ -20,8 +20,11 @@ def arithmetic(questions, seed):
     ]
 
 
-def dialogue(questions, seed):
-    """Two turns; the second question (``now *3-2=?``) continues from the right answer to the first."""
+def dialogue(questions: int, seed: int) -> list[Question]:
+    """Return so many questions of two turns.
+
+    The second (``now *3-2=?``) continues from the right answer to the first.
+    """
     chains, rng = _draw("dialogue", seed, questions, shortest=2, longest=4)
     samples = []
     for number, chain in enumerate(chains, start=1):
@@ -41,13 +44,13 @@ def _draw(benchmark, seed, questions, shortest, longest):
     return list(chains.values()), rng
 
 
-def is_right(shown, target):
-    """Whether the visible part of an answer ends in the target integer."""
+def is_right(shown: str, target: str) -> bool:
+    """Return whether the visible part of an answer ends in the target integer."""
     return final_answer(shown) == int(target)
 
 
-def final_answer(shown):
-    """The integer that an answer ends in, or None."""
+def final_answer(shown: str) -> int | None:
+    """Return the integer that an answer ends in, or None."""
     found = re.findall(r"Answer: *(-?\d+)", shown)
     return int(found[-1]) if found else None
 

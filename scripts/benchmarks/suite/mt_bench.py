@@ -4,13 +4,15 @@ Questions, reference answers and the judge's prompts are files of the dataset, a
 reference_answer/*.jsonl and judge_prompts.jsonl.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.serving.sampling import DEEPSEEK
 from benchmarks.datasets import read_records
-from benchmarks.registry import Benchmark, Judged, Question
+from benchmarks.registry import Benchmark, Dataset, Judged, Messages, Question, Turn
 
 CATEGORIES = {  # and their temperatures, as LMSYS asks
     "math": 0.0,
@@ -26,10 +28,10 @@ WITH_REFERENCE = ("math", "reasoning", "coding")
 QUESTIONS, PROMPTS, REFERENCES = "question.jsonl", "judge_prompts.jsonl", "reference_answer"
 
 
-def samples(folder, files):
-    """One Question a record, whose second turn is its follow-up, with ``category`` and ``temperature`` in its metadata.
+def samples(folder: Path | str, files: Sequence[str]) -> list[Question]:
+    """Return one Question a record, whose second turn is its follow-up.
 
-    Raises AoeError if the files have no questions.
+    Its metadata has ``category`` and ``temperature``.  Raises AoeError if the files have no questions.
     """
     found = []
     for record in read_records(folder, _named(files, QUESTIONS), ["question_id", "category", "turns"]):
@@ -53,12 +55,12 @@ def _named(files, name):
 class Judging:
     """The published prompts and reference answers."""
 
-    prompts: dict
-    references: dict
+    prompts: dict[str, dict[str, Any]]
+    references: dict[str, list[str]]
 
     @classmethod
-    def read(cls, folder, files):
-        """Raises AoeError if a prompt is missing."""
+    def read(cls, folder: Path | str, files: Sequence[str]) -> "Judging":
+        """Read both from a dataset's files.  Raises AoeError if a prompt is missing."""
         records = read_records(folder, _named(files, PROMPTS), ["name", "system_prompt", "prompt_template"])
         prompts = {record["name"]: record for record in records}
         for name in ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn"):
@@ -68,8 +70,8 @@ class Judging:
         found = read_records(folder, answers, ["question_id", "choices"]) if answers else []
         return cls(prompts, {str(record["question_id"]): _turns(record) for record in found})
 
-    def messages(self, question, category, turns, answers):
-        """What the judge is asked about the last of some turns.
+    def messages(self, question: str, category: str, turns: Sequence[str], answers: Sequence[str]) -> Messages:
+        """Return what the judge is asked about the last of some turns.
 
         question: its id; turns: the user's words so far; answers: what the model was seen to say.  Raises AoeError if
         the category needs a reference answer that is not there.
@@ -93,7 +95,7 @@ class Judging:
         return [{"role": "system", "content": prompt["system_prompt"]}, {"role": "user", "content": filled}]
 
 
-def prompts(dataset):
+def prompts(dataset: Dataset) -> Callable[[Turn], Messages]:
     """Return the function that gives the judge's messages about a Turn.  Raises AoeError if a prompt is missing."""
     judging = Judging.read(*dataset)
     return lambda turn: judging.messages(turn.question, turn.metadata["category"], turn.asked, turn.answered)
