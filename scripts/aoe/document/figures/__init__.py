@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
@@ -95,7 +96,7 @@ class Figure:
     @property
     def module(self) -> Path:
         """The file that defines it."""
-        return FOLDER / f"{self.name.rstrip('abcdefghijklmnopqrstuvwxyz')}.py"
+        return FOLDER / f"{self.name.rstrip(ascii_lowercase)}.py"
 
     def described(self, settings: Settings) -> str:
         """The caption for Snakemake's report, with the settings filled in."""
@@ -142,8 +143,8 @@ def _defined_in(module: str, path: Path) -> list[Figure]:
 
 
 def _order(figure: Figure) -> tuple[int, str]:
-    digits, letter = re.fullmatch(r"(\d+)([a-z]?)", figure.number).groups()
-    return int(digits), letter
+    digits = figure.number.rstrip(ascii_lowercase)
+    return int(digits), figure.number.removeprefix(digits)
 
 
 FIGURES = discover()

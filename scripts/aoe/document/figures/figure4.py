@@ -45,7 +45,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     drawing.with_interval(axes, part, "cost", "intelligence", drawing.INK, "*", "models and recipes", xerr=errors, ms=7)
     drawing.paper_values(axes, settings["paper_values"])
     shown = lettering.distinct(part.label, 14, 2)
-    labels = [
+    texts = [
         axes.text(row.cost, row.intelligence, label, fontsize=7)
         for row, label in zip(part.itertuples(), shown, strict=True)
     ]
@@ -53,7 +53,8 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     axes.set_xlabel(lettering.wrapped(measured, drawing.ACROSS, 3))
     axes.set_ylabel("intelligence score (%)")
     axes.margins(x=0.14, y=0.1)
-    drawing.legend(figure, *axes.get_legend_handles_labels(), 24, axes=axes, loc="lower right")
+    handles, labels = axes.get_legend_handles_labels()
+    drawing.legend(figure, handles, labels, 24, axes=axes, loc="lower right")
     if summary.empty:
         axes.text(0.5, 0.5, "no variant has marks\nin every benchmark", transform=axes.transAxes, ha="center")
     lines = {"arrowstyle": "-", "color": drawing.INK, "lw": 0.5}
@@ -61,7 +62,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     figure.canvas.draw()
     # by steps, not by the clock: labels have to come to rest in the same places on any machine
     places = summary.cost.to_numpy(), summary.intelligence.to_numpy()
-    adjust_text(labels, *places, ax=axes, arrowprops=lines, iter_lim=STEPS)
+    adjust_text(texts, *places, ax=axes, arrowprops=lines, iter_lim=STEPS)
     return figure, summary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aoe.document.figures import Figure, Settings, Tables, sweep
-from aoe.document.findings import fixed, interval, listed, number, step_seen
+from aoe.document.findings import FittedStep, fixed, interval, listed, number, step_seen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     return " ".join(texts)
 
 
-def _of_sweep(fit: object, points: pd.DataFrame) -> str:
+def _of_sweep(fit: FittedStep, points: pd.DataFrame) -> str:
     if not step_seen(fit, points.lambda2):
         ends = listed(f"{fixed(100 * row.closing)} % at {row.lambda2:g}" for row in points.iloc[[0, -1]].itertuples())
         return f"In the sweep {fit.sweep}, there is no step: the tag is closed in {ends}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import fixed, listed
@@ -69,7 +69,7 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     return f"{what} is {said}; {base.label}, where nothing is merged, has {fixed(base[measure], places)}{unit}."
 
 
-SHARED = {
+SHARED: dict[str, Any] = {
     "needs": ("summary.csv",),
     "applies": has_threshold,
     "missing": "the study has no sweep over δ",

@@ -52,8 +52,17 @@ def _draw_panel(axis: Axes, part: pd.DataFrame, measure: str, power: int, refere
     from aoe.document import drawing
 
     errors = [part[measure] - part[f"{measure}_low"], part[f"{measure}_high"] - part[measure]]
-    style = {"color": drawing.SKY, "edgecolor": drawing.INK, "lw": 0.7, "error_kw": {"elinewidth": 0.8}}
-    axis.bar(range(len(part)), part[measure], 0.7, yerr=errors, capsize=2, **style)
+    axis.bar(
+        range(len(part)),
+        part[measure],
+        0.7,
+        yerr=errors,
+        capsize=2,
+        color=drawing.SKY,
+        edgecolor=drawing.INK,
+        lw=0.7,
+        error_kw={"elinewidth": 0.8},
+    )
     by_tokens = part[measure][reference] * (part.tokens_an_answer / part.tokens_an_answer[reference]) ** power
     ends = ([x + side for x in range(len(part))] for side in (-0.42, 0.42))
     return axis.hlines(by_tokens, *ends, color=drawing.RED, lw=1.4)

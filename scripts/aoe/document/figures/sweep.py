@@ -62,7 +62,8 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     drawing.paper_values(axes, settings["paper_values"])
     axes.set_xlim(table.lambda2.min() - 0.03, table.lambda2.max() + 0.03)
     _label_axes(axes, measure, settings["reference_label"])
-    drawing.legend(figure, *axes.get_legend_handles_labels(), 29, loc="outside upper center", ncols=1)
+    handles, labels = axes.get_legend_handles_labels()
+    drawing.legend(figure, handles, labels, 29, loc="outside upper center", ncols=1)
     return figure, pd.concat(shown)
 
 
