@@ -2,7 +2,9 @@
 
 import itertools
 import warnings
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from aoe import AoeWarning
@@ -14,7 +16,13 @@ from aoe.norms import NORMS
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 COLUMN = 3.4  # inches: the width of a column in a two-column paper
 FORMATS = ("svg", "pdf", "png")
@@ -38,8 +46,11 @@ GROUPS = {
 SPACES = {norm.name: norm.axis for norm in NORMS}
 
 
-def figure(height, columns=1, **subplots):
-    """(figure, axes) of column width and the given height in inches, in the common style."""
+def figure(height: float, columns: float = 1, **subplots: Any) -> tuple[Figure, Any]:
+    """Return (figure, axes) of the given height in inches, in the common style.
+
+    columns: how many columns of a paper it is wide; subplots: of ``plt.subplots``, which make ``axes`` one or an array.
+    """
     sns.set_theme(
         context="paper",
         style="ticks",
@@ -66,14 +77,14 @@ def figure(height, columns=1, **subplots):
     return plt.subplots(figsize=(COLUMN * columns, height), layout="constrained", **subplots)
 
 
-def save(drawing, data, paths):
+def save(drawing: Figure, data: pd.DataFrame, paths: Sequence[str | Path]) -> None:
     """Write a figure in every format of ``paths`` (.svg, .pdf, .png) and its data beside it (.csv).
 
     Warns with AoeWarning of letters that no font has.
     """
     if lacking := lettering.use_fonts(drawing):
         name = Path(paths[0]).with_suffix("")
-        warnings.warn(without_font(name, lacking), AoeWarning, stacklevel=2)
+        warnings.warn(without_font(str(name), lacking), AoeWarning, stacklevel=2)
     for path in map(Path, paths):
         if path.suffix == ".csv":
             write_table(data, path)
@@ -83,8 +94,8 @@ def save(drawing, data, paths):
     plt.close(drawing)
 
 
-def styles(names):
-    """[(name, (colour, marker, line))] of sweeps.
+def styles(names: Collection[str]) -> list[tuple[str, tuple[str, str, str]]]:
+    """Return [(name, (colour, marker, line))] of sweeps.
 
     Warns with AoeWarning if there are more sweeps than styles that can be told apart.
     """
@@ -95,42 +106,57 @@ def styles(names):
             AoeWarning,
             stacklevel=2,
         )
-    return list(zip(names, zip(*map(itertools.cycle, (COLORS, MARKERS, LINES)), strict=False), strict=False))
+    looks = zip(itertools.cycle(COLORS), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
+    return list(zip(names, looks, strict=False))
 
 
-def legend(drawing, handles, labels, width, lines=2, axes=None, **where):
-    """A legend whose labels fit: outside of the axes, or, while it has few rows, inside ``axes``.
+def legend(
+    drawing: Figure,
+    handles: Iterable[Artist],
+    labels: Iterable[str],
+    width: float,
+    lines: int = 2,
+    axes: Axes | None = None,
+    **where: Any,
+) -> Legend:
+    """Draw a legend whose labels fit: outside of the axes, or, while it has few rows, inside ``axes``.
 
-    width: of a label, in ems; lines: how many it may take.  The figure grows by rows that are too many.
+    width: of a label, in ems; lines: how many it may take; where: of matplotlib's ``legend``, such as ``loc``.  The
+    figure grows by rows that are too many.
     """
     labels = lettering.distinct(labels, width, lines)
     rows = sum(label.count("\n") + 1 for label in labels)
     if axes and rows <= FEW_ROWS:
         return axes.legend(handles, labels, **where)
-    rows /= where.get("ncols", 1)
-    if rows > FEW_ROWS:
-        drawing.set_figheight(drawing.get_figheight() + ROW * (rows - FEW_ROWS))
+    height = rows / where.get("ncols", 1)
+    if height > FEW_ROWS:
+        drawing.set_figheight(drawing.get_figheight() + ROW * (height - FEW_ROWS))
     return drawing.legend(handles, labels, **(where | {"loc": "outside upper center"} if axes else where))
 
 
-def of_reference(text, label):
-    """A vertical axis' text, with the reference's label in the place of ``{}``, in lines that fit."""
+def of_reference(text: str, label: str) -> str:
+    """Return a vertical axis' text, with the reference's label in the place of ``{}``, in lines that fit."""
     *first, last = text.split("\n")
     return "\n".join([*first, lettering.wrapped(last.replace("{}", lettering.shortened(label, 24)), UPRIGHT, 3)])
 
 
-def paper_values(axes, values, up=1.0):
-    """Thin grey lines at the values that were published: a list of (position, whose), on the x axis.
+def paper_values(axes: Axes, values: Iterable[tuple[float, str]], up: float = 1.0) -> None:
+    """Draw thin grey lines at the values that were published.
 
-    up: how far up they reach, as a share of the axes' height.
+    values: (position on the x axis, whose value it is); up: how far up the lines reach, as a share of the axes' height.
     """
     for (position, whose), line in zip(values, itertools.cycle(PAPER_LINES), strict=False):
         label = f"published: {position:g} ({whose})"
         axes.axvline(position, ymax=up, color=GREY, lw=0.9, ls=line, label=label, zorder=0.5)
 
 
-def with_interval(axes, table, x, y, color, marker, label, **more):
-    """Points with the intervals that the columns ``y``_low and ``y``_high hold."""
+def with_interval(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, color: str, marker: str, label: str | None, **more: Any
+) -> ErrorbarContainer:
+    """Draw points with the intervals that the columns ``y``_low and ``y``_high hold.
+
+    table: one row a point, with the columns ``x`` and ``y``; more: of matplotlib's ``errorbar``.
+    """
     errors = [table[y] - table[f"{y}_low"], table[f"{y}_high"] - table[y]]
     return axes.errorbar(
         table[x],

@@ -5,7 +5,9 @@ A document's template holds sentences and no numbers; ``facts`` puts together wh
 
 import json
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from aoe.benchmarks import title_of
@@ -31,7 +33,7 @@ ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "m
 
 
 def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[str, str]]:
-    """One dict a figure of the document: name, number, title, caption, data (path), or the reason why it is missing.
+    """Return a dict a figure of the document: name, number, title, caption, data (path), or why it is ``missing``.
 
     folder: results/{study}; drawn: name -> settings of the figures that the study has; asks: whether the study asks its
     variants anything.
@@ -49,8 +51,8 @@ def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[s
     return entries
 
 
-def variants(summary):
-    """One row a variant as texts: label, recipe, S, δ, intelligence, tokens, cost, share of closed tags."""
+def variants(summary: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a variant as texts: label, recipe, S, δ, intelligence, tokens, cost, share of closed tags."""
     return [
         {
             "label": row.label,
@@ -60,16 +62,14 @@ def variants(summary):
             "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, fixed),
             "tokens": number(row.tokens_per_answer),
             "cost": interval(row.cost, row.cost_low, row.cost_high, lambda value: fixed(value, 2)),
-            "closing": interval(
-                *(100 * value for value in (row.closing, row.closing_low, row.closing_high)), show=fixed
-            ),
+            "closing": interval(100 * row.closing, 100 * row.closing_low, 100 * row.closing_high, fixed),
         }
         for row in summary.itertuples()
     ]
 
 
-def transitions(table):
-    """One row a sweep and measure as texts."""
+def transitions(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a sweep and measure as texts."""
     return [
         {
             "sweep": row.sweep,
@@ -83,13 +83,13 @@ def transitions(table):
     ]
 
 
-def plain(value):
-    """A number for people; whole ones, such as counts and shares of all, without decimals."""
+def plain(value: float) -> str:
+    """Write a number for people; whole ones, such as counts and shares of all, without decimals."""
     return f"{value:,.0f}".replace("-", "−") if value and float(value).is_integer() else number(value)
 
 
-def claims(table):
-    """(one row a claim as texts, {kind: {verdict: how many}})."""
+def claims(table: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str, dict[str, int]]]:
+    """Return (one row a claim as texts, {kind: {verdict: how many}})."""
     counts = {kind: dict(Counter(part.verdict)) for kind, part in table.groupby("kind", sort=False)}
     rows = [
         {
@@ -104,15 +104,15 @@ def claims(table):
     return rows, counts
 
 
-def _measured(row):
-    """A claim's value with its interval and unit."""
+def _measured(row: Any) -> str:
+    """Write a claim's value with its interval and unit."""
     if pd.isna(row.value):
         return ""
     return interval(row.value, row.low, row.high, plain) + (f" {row.unit}" if row.unit else "")
 
 
-def norms(table):
-    """(the δ, one row a space and group as texts): the shares of tensors above each δ."""
+def norms(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return (the δ, one row a space and group as texts): the shares of tensors above each δ."""
     columns = [column for column in table.columns if column.startswith("above_")]
     rows = [
         {
@@ -128,22 +128,26 @@ def norms(table):
     return [column.removeprefix("above_") for column in columns], rows
 
 
-def latencies(table, labels):
-    """One row a variant and queue: label, queue, and of every column of LATENCIES [median, "(lowest–highest)"]."""
+def latencies(table: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return a row a variant and queue: label, queue, and of every column of LATENCIES [median, "(lowest–highest)"]."""
     return [
-        {"label": labels[row["variant"]], "at_once": f"{row['at_once']:,}"}
-        | {
-            "values": [
-                interval(*(times * row[f"{name}{end}"] for end in ("", "_low", "_high"))).split(" ", 1)
-                for name, times in LATENCIES.values()
-            ]
+        {
+            "label": labels[row["variant"]],
+            "at_once": f"{row['at_once']:,}",
+            "values": [_with_range(row, name, times) for name, times in LATENCIES.values()],
         }
         for row in table.sort_values("at_once", kind="stable").to_dict("records")
     ]
 
 
-def token_rates(table):
-    """Tokens per second after the first token, with the fewest questions at once: (slowest, fastest) variant's.
+def _with_range(row: Mapping[str, Any], column: str, times: int) -> list[str]:
+    """Write [median, "(lowest–highest)"] of a column, times so many; the median alone if it has no range."""
+    median, low, high = (times * row[f"{column}{end}"] for end in ("", "_low", "_high"))
+    return interval(median, low, high).split(" ", 1)
+
+
+def token_rates(table: pd.DataFrame) -> tuple[str, str]:
+    """Return tokens per second after the first one, with the fewest questions at once: (slowest, fastest) variant's.
 
     Variants of one study are of one shape, so that the two differ by no more than their servers and machines do.
     """
@@ -152,8 +156,11 @@ def token_rates(table):
     return number(rates.min()), number(rates.max())
 
 
-def audits(folder, entries, labels):
-    """One dict an audit: model, parents, verdict, sentences, recovered recipe.  entries: of the study's ``audits``."""
+def audits(folder: Path, entries: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return a dict an audit: model, parents, verdict, sentences, recovered recipe.
+
+    folder: results/{study}; entries: of the study's ``audits``; labels: {variant: label}.
+    """
     found = []
     for name, entry in entries.items():
         audit = json.loads((folder / f"audits/{name}/audit.json").read_text(encoding="utf-8"))
@@ -171,9 +178,9 @@ def audits(folder, entries, labels):
     return found
 
 
-def machines(records):
-    """One dict a kind of machine: words, software, jobs, commits.  records: what the answer jobs wrote, as dicts."""
-    kinds = {}
+def machines(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a dict a kind of machine: words, software, jobs, commits.  records: what the answer jobs wrote."""
+    kinds: dict[tuple[str, str], dict[str, Any]] = {}
     for record in records:
         software = ", ".join(f"{name} {release}" for name, release in record["software"].items())
         kind = kinds.setdefault((in_words(record["machine"]), software), {"jobs": 0, "commits": []})
@@ -182,8 +189,8 @@ def machines(records):
     return [{"machine": words, "software": software, **kind} for (words, software), kind in kinds.items()]
 
 
-def benchmarks(settings, scores):
-    """One row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
+def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
 
     settings: the study's; scores: one row an answer.
     """
@@ -207,7 +214,7 @@ def benchmarks(settings, scores):
     return rows
 
 
-def unreadable(table, labels):
+def unreadable(table: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return how many answers could not be read, in all and by variant and benchmark, as the pages show it.
 
     table: unreadable.csv; labels: {variant: label}.  ``rows`` has the variants with such answers: the label, one cell a
@@ -224,8 +231,8 @@ def unreadable(table, labels):
     return {**totals, "benchmarks": [title_of(name) for name in benchmarks], "rows": rows}
 
 
-def missing(entries, settings, table):
-    """Sentences on what the document lacks: figures, the paper's benchmarks, marks.
+def missing(entries: Iterable[Mapping[str, str]], settings: Collection[str], table: pd.DataFrame) -> list[str]:
+    """Return sentences on what the document lacks: figures, the paper's benchmarks, marks.
 
     entries: of ``figures``; settings: the study's benchmarks; table: the claims.
     """
@@ -239,13 +246,23 @@ def missing(entries, settings, table):
     return lacking
 
 
-def key_figures(summary, fitted, curves, settings, models):
-    """What the abstract tells: how many variants, the assembled model beside the reference, where the tag appears.
+def key_figures(
+    summary: pd.DataFrame,
+    fitted: pd.DataFrame,
+    curves: pd.DataFrame,
+    settings: Mapping[str, str],
+    models: Collection[str],
+) -> dict[str, Any]:
+    """Return what the abstract tells: how many variants, the assembled model and the reference, where the tag appears.
 
     summary, fitted, curves: of the study; settings: {reference, assembled}; models: those that nobody assembled.
     """
     table = summary.set_index("variant")
-    found = {"variants": len(table), "merges": len(table) - len(models), "questions": int(table.questions.max())}
+    found: dict[str, Any] = {
+        "variants": len(table),
+        "merges": len(table) - len(models),
+        "questions": int(table.questions.max()),
+    }
     assembled, reference = settings.get("assembled"), settings["reference"]
     if assembled and table.intelligence[[assembled, reference]].notna().all():
         ours, theirs = table.loc[assembled], table.loc[reference]
@@ -257,11 +274,16 @@ def key_figures(summary, fitted, curves, settings, models):
             "of": fixed(theirs.intelligence),
             "tokens": f"{fixed(abs(less), 0)} % {'fewer' if less >= 0 else 'more'}",
         }
-    places = curves.groupby("sweep").lambda2.agg(["min", "max"]) if len(curves) else None
-    steps = fitted[fitted.measure == "closing"] if len(fitted) else fitted
-    found["steps"] = [
+    return found | {"steps": _steps_seen(fitted, curves)}
+
+
+def _steps_seen(fitted: pd.DataFrame, curves: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the sweeps in which the closing tag appears within the λ2 that were looked at, and where."""
+    if fitted.empty or curves.empty:  # a study without sweeps: tables without columns
+        return []
+    places = curves.groupby("sweep").lambda2.agg(["min", "max"])
+    return [
         {"sweep": row.sweep, "midpoint": interval(row.midpoint, row.midpoint_low, row.midpoint_high)}
-        for row in steps.itertuples()
+        for row in fitted[fitted.measure == "closing"].itertuples()
         if step_seen(row, places.loc[row.sweep])
     ]
-    return found

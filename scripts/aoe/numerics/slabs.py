@@ -2,12 +2,24 @@
 
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS
 from aoe.checkpoints.shard import StoredTensor
 from aoe.numerics.kernels import FP8, Engine, Part, cpu
+
+
+class Source(Protocol):
+    """What slabs are read from: a Checkpoint, or what gives its tensors under the names and in the form of one's."""
+
+    def read(self, tensor: str, begin: int, out: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Fill ``out`` with bytes of a tensor from ``begin`` on, and return it."""
+
+    def scale(self, weight: str) -> str | None:
+        """Return the name of the scale of an FP8 weight, or None for another dtype."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Slab:
         width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
         return self.block_rows.start * width, self.block_rows.stop * width
 
-    def read(self, checkpoint: Checkpoint, engine: Engine = cpu, place: int = 0) -> Part:
+    def read(self, checkpoint: Source, engine: Engine = cpu, place: int = 0) -> Part:
         """Return a parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
 
         The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.

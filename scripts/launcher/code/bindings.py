@@ -1,13 +1,34 @@
 """Which names Python binds where: in a statement, in a function, by an import."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 OWN_SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, *COMPREHENSIONS)
+LOOKS_AT_NAMES = {"locals", "vars", "eval", "exec", "globals", "dir"}  # a function: at those of its local variables
 
 Reference = tuple[str, tuple[str, ...]]  # (module, names after it); module "" is the statement's own
+
+
+class Scope:
+    """Names of a function or a class.
+
+    bound: names that are numbered in the text; kept: names that stay in it; imports: name -> Reference;
+    reads_types: whether something may read the annotations of a class.
+    """
+
+    def __init__(
+        self,
+        bound: Iterable[str] = (),
+        kept: Iterable[str] = (),
+        imports: Mapping[str, Reference] | None = None,
+        is_class: bool = False,
+        reads_types: bool = False,
+    ) -> None:
+        self.bound, self.kept, self.imports = set(bound), set(kept), imports or {}
+        self.is_class, self.reads_types = is_class, reads_types
+        self.numbers: dict[str, str] = {}
 
 
 def last_name(node: ast.expr) -> str:
@@ -85,3 +106,21 @@ def imported(node: ast.AST, package: str) -> dict[str, Reference]:
         return {}
     ((module, _),) = import_targets(node, package)
     return {alias.asname or alias.name: (module, (alias.name,)) for alias in node.names}
+
+
+def scope_of(body: list[ast.AST], parameters: set[str], package: str) -> Scope:
+    """Return the Scope of a function; package: that its module is in, from which relative imports start."""
+    nodes = [inner for part in body for inner in in_scope(part)]
+    elsewhere = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    binders: dict[str, list[ast.AST]] = {}
+    for node in nodes:
+        for name in names_bound_by(node):
+            binders.setdefault(name, []).append(node)
+    imports = {
+        name: imported(binding[0], package)[name]
+        for name, binding in binders.items()
+        if len(binding) == 1 and isinstance(binding[0], ast.Import | ast.ImportFrom)
+    }
+    used = {inner.id for part in body for inner in ast.walk(part) if isinstance(inner, ast.Name)}
+    names = set(binders) - elsewhere
+    return Scope((), names | parameters, imports) if used & LOOKS_AT_NAMES else Scope(names, parameters, imports)

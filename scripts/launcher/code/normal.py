@@ -9,11 +9,12 @@ functions, and classes with bases.  Docstrings do not count; all other strings d
 import ast
 import hashlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from launcher.code.bindings import (
     FUNCTIONS,
     Reference,
+    Scope,
     bound_in,
     executed,
     import_targets,
@@ -21,6 +22,7 @@ from launcher.code.bindings import (
     in_scope,
     last_name,
     names_bound_by,
+    scope_of,
     without_docstring,
 )
 
@@ -28,7 +30,6 @@ from launcher.code.bindings import (
 PURE_DECORATORS = {"cache", "lru_cache", "cached_property", "property", "staticmethod", "classmethod", "contextmanager"}
 PURE_DECORATORS |= {"dataclass", "wraps", "setter", "abstractmethod", "override"}
 COMPILERS = {"njit", "jit"}  # which may read annotations, but register nothing
-LOOKS_AT_NAMES = {"locals", "vars", "eval", "exec", "globals", "dir"}  # a function: at those of its local variables
 DISCOVERS = ("pkgutil.", "importlib.import_module", "importlib.__import__", "__import__")
 READS_FIELD_TYPES = re.compile(r"ClassVar|InitVar|KW_ONLY")
 MODULE_NAME = re.compile(r"[a-zA-Z_]\w*(\.\w+)+|([a-zA-Z_]\w*\.)+")
@@ -81,7 +82,14 @@ def form_of(source: str, module: str, is_package: bool, packages: frozenset[str]
     return Form([_statement(node, package, packages, bound, imports, keep) for node in body], imports)
 
 
-def _statement(node, package, packages, bound, imports, keeps_docstrings) -> Statement:
+def _statement(
+    node: ast.stmt,
+    package: str,
+    packages: frozenset[str],
+    bound: set[str],
+    imports: dict[str, Reference],
+    keeps_docstrings: bool,
+) -> Statement:
     names = bound_in(node)
     writer = _Writer(package, packages, set(bound) - set(imports), imports, names, keeps_docstrings)
     is_import = isinstance(node, ast.Import | ast.ImportFrom)
@@ -115,23 +123,18 @@ def _has_effect(node: ast.stmt, writer: "_Writer") -> bool:
     return not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-class _Scope:
-    """Names of a function or a class.
-
-    bound: names that are numbered in the text; kept: names that stay in it; imports: name -> Reference;
-    reads_types: whether something may read the annotations of a class.
-    """
-
-    def __init__(self, bound=(), kept=(), imports=None, is_class=False, reads_types=False):
-        self.bound, self.kept, self.imports = set(bound), set(kept), imports or {}
-        self.is_class, self.reads_types = is_class, reads_types
-        self.numbers: dict[str, str] = {}
-
-
 class _Writer:
     """Writes one top-level statement: text, references, imports."""
 
-    def __init__(self, package, packages, module_names, imports, own_names, keeps_docstrings):
+    def __init__(
+        self,
+        package: str,
+        packages: frozenset[str],
+        module_names: set[str],
+        imports: dict[str, Reference],
+        own_names: list[str],
+        keeps_docstrings: bool,
+    ) -> None:
         self.package, self.packages, self.module_names, self.module_imports = package, packages, module_names, imports
         self.own = {name: f"self{place}" for place, name in enumerate(own_names)}
         self.keeps_docstrings = keeps_docstrings
@@ -139,11 +142,14 @@ class _Writer:
         self.references: list[Reference] = []
         self.imports: set[str] = set()
         self.discovers = self.reads_files = False
-        self.scopes: list[_Scope] = []
+        self.scopes: list[Scope] = []
         self.count = 0
 
-    def find(self, name: str):
-        """(kind, value) of a name where it stands: local, import, own, global or builtin."""
+    def find(self, name: str) -> tuple[str, Any]:
+        """Return (kind, value) of a name where it stands: local, import, own, global or builtin.
+
+        The value of an import is a Reference, that of another kind a text.
+        """
         for depth, scope in enumerate(reversed(self.scopes)):
             if scope.is_class and depth:
                 continue  # functions do not see the names of the class around them
@@ -203,7 +209,8 @@ class _Writer:
                 self.imports |= {f"{module}.{name}" for name in names}
                 self.references += [(module, ())] if "*" in names else []
 
-    def write(self, node) -> None:
+    def write(self, node: object) -> None:
+        """Write a node, a list of nodes, or a field's plain value."""
         if isinstance(node, list):
             self.text.append("[")
             for part in executed(node):
@@ -214,7 +221,7 @@ class _Writer:
         else:
             getattr(self, f"write_{type(node).__name__.lower()}", self.write_fields)(node)
 
-    def write_fields(self, node, *skipped: str) -> None:
+    def write_fields(self, node: ast.AST, *skipped: str) -> None:
         self.text.append(f"({type(node).__name__}")
         for field in node._fields:
             value = getattr(node, field, None)
@@ -223,7 +230,7 @@ class _Writer:
                 self.write(value)
         self.text.append(")")
 
-    def write_import(self, node) -> None:
+    def write_import(self, node: ast.Import | ast.ImportFrom) -> None:
         self.note_import(node)
         for name, (module, names) in imported(node, self.package).items():
             if self.find(name)[0] == "local":  # one name for several modules: whichever it is, it counts whole
@@ -233,10 +240,10 @@ class _Writer:
 
     write_importfrom = write_import
 
-    def write_name(self, node) -> None:
+    def write_name(self, node: ast.Name) -> None:
         self.name(node.id)
 
-    def write_attribute(self, node) -> None:
+    def write_attribute(self, node: ast.Attribute) -> None:
         names, inner = [node.attr], node.value
         while isinstance(inner, ast.Attribute):
             names.append(inner.attr)
@@ -247,7 +254,7 @@ class _Writer:
         self.write(inner)
         self.text.append("." + ".".join(reversed(names)))
 
-    def write_constant(self, node) -> None:
+    def write_constant(self, node: ast.Constant) -> None:
         value = node.value
         if isinstance(value, str) and MODULE_NAME.fullmatch(value) and self.in_library(value):
             # a module that another process runs or loads; what ends with a dot is the beginning of its name
@@ -256,41 +263,40 @@ class _Writer:
             return
         self.text.append(f"{type(value).__name__} {value!r}")
 
-    def write_excepthandler(self, node) -> None:
+    def write_excepthandler(self, node: ast.ExceptHandler) -> None:
         self.text.append("except")
         self.write(node.type)
         if node.name:
             self.name(node.name)
         self.write(node.body)
 
-    def write_annassign(self, node) -> None:
+    def write_annassign(self, node: ast.AnnAssign) -> None:
         """Write an assignment; without its annotation, unless something may read that."""
         in_class = bool(self.scopes) and self.scopes[-1].is_class
-        if node.value is None and not in_class:
-            return
-        if not in_class:
+        if in_class:
+            typed = self.scopes[-1].reads_types or READS_FIELD_TYPES.search(ast.unparse(node.annotation))
+            self.write_fields(node, *([] if typed else ["annotation"]))
+        elif node.value is not None:
             self.write_fields(ast.Assign(targets=[node.target], value=node.value))
-            return
-        typed = self.scopes[-1].reads_types or READS_FIELD_TYPES.search(ast.unparse(node.annotation))
-        self.write_fields(node, *([] if typed else ["annotation"]))
 
-    def write_functiondef(self, node) -> None:
+    def write_functiondef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         effects = [one for one in node.decorator_list if last_name(one) not in PURE_DECORATORS]
         self.write(node.decorator_list)
         in_class = bool(self.scopes) and self.scopes[-1].is_class
         self.text.append(type(node).__name__)  # a method, or what is registered, is found by its name
         self.text.append(f"={node.name}") if in_class or effects else self.name(node.name)
-        self.write_function(node, node.args, without_docstring(node.body, self.keeps_docstrings), bool(effects))
+        self.write_function(node.args, without_docstring(node.body, self.keeps_docstrings), bool(effects))
         if effects and node.returns:
             self.write(node.returns)
 
     write_asyncfunctiondef = write_functiondef
 
-    def write_lambda(self, node) -> None:
+    def write_lambda(self, node: ast.Lambda) -> None:
         self.text.append("lambda")
-        self.write_function(node, node.args, [node.body], False)
+        self.write_function(node.args, [node.body], False)
 
-    def write_function(self, node, arguments, body, typed) -> None:
+    def write_function(self, arguments: ast.arguments, body: list[ast.AST], typed: bool) -> None:
+        """Write a function's parameters, with their annotations if ``typed``, and its body in a scope of its own."""
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every += [part for part in (arguments.vararg, arguments.kwarg) if part]
         self.write([*arguments.defaults, *(part for part in arguments.kw_defaults if part)])
@@ -301,27 +307,11 @@ class _Writer:
         for part in every:
             if typed and part.annotation:
                 self.write(part.annotation)
-        self.scopes.append(self.scope_of(body, {part.arg for part in every}))
+        self.scopes.append(scope_of(body, {part.arg for part in every}, self.package))
         self.write(body)
         self.scopes.pop()
 
-    def scope_of(self, body: list, parameters: set[str]) -> _Scope:
-        nodes = [inner for part in body for inner in in_scope(part)]
-        elsewhere = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
-        binders: dict[str, list] = {}
-        for node in nodes:
-            for name in names_bound_by(node):
-                binders.setdefault(name, []).append(node)
-        imports = {
-            name: imported(nodes_[0], self.package)[name]
-            for name, nodes_ in binders.items()
-            if len(nodes_) == 1 and isinstance(nodes_[0], ast.Import | ast.ImportFrom)
-        }
-        used = {inner.id for part in body for inner in ast.walk(part) if isinstance(inner, ast.Name)}
-        names = set(binders) - elsewhere
-        return _Scope((), names | parameters, imports) if used & LOOKS_AT_NAMES else _Scope(names, parameters, imports)
-
-    def write_classdef(self, node) -> None:
+    def write_classdef(self, node: ast.ClassDef) -> None:
         decorated = any(last_name(one) not in PURE_DECORATORS for one in node.decorator_list)
         bases = [base for base in node.bases if last_name(base) != "NamedTuple"]
         self.write(node.decorator_list)
@@ -330,16 +320,16 @@ class _Writer:
         self.write([*node.bases, *node.keywords])
         names = {name for part in node.body for inner in in_scope(part) for name in names_bound_by(inner)}
         # of a class with a base, such as a pydantic model, annotations may be read
-        self.scopes.append(_Scope(kept=names, is_class=True, reads_types=bool(decorated or bases)))
+        self.scopes.append(Scope(kept=names, is_class=True, reads_types=bool(decorated or bases)))
         self.write(without_docstring(node.body, self.keeps_docstrings))
         self.scopes.pop()
 
-    def write_comprehension_of(self, node) -> None:
+    def write_comprehension_of(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
         targets = {
             inner.id for part in node.generators for inner in ast.walk(part.target) if isinstance(inner, ast.Name)
         }
         self.text.append(f"({type(node).__name__}")
-        self.scopes.append(_Scope(targets))
+        self.scopes.append(Scope(targets))
         self.write(node.generators)
         for field in ("key", "value", "elt"):
             if hasattr(node, field):

@@ -90,8 +90,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def changed_definitions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Names of definitions that differ, each once; what was only renamed or moved is not among them."""
-    gone = Counter(digest for name, digest in before.items() if now.get(name) != digest)
-    come = Counter(digest for name, digest in now.items() if before.get(name) != digest)
+    gone: Counter[str | None] = Counter(digest for name, digest in before.items() if now.get(name) != digest)
+    come: Counter[str | None] = Counter(digest for name, digest in now.items() if before.get(name) != digest)
     names = dict.fromkeys([*now, *before])
     return [
         name

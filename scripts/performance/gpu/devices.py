@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _beside(cpu, gpu):
         for measure, places in MEASURES.items():
             for table in (cpu, gpu):
                 value, low, high = (table.loc[variant, f"{measure}{end}"] for end in ("", "_low", "_high"))
-                cells.append(interval(value, low, high, show=lambda value, places=places: fixed(value, places)))
+                cells.append(interval(value, low, high, show=partial(fixed, places=places)))
         rows.append([*cells, fixed(off.loc[variant].abs().max())])
     heads = [head for measure in MEASURES for head in (f"{COLUMN_NAMES.get(measure, measure)}, CPU", "GPU")]
     return _table(["variant", *heads, "largest difference"], rows)

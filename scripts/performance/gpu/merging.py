@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ def merge_and_compare(work: Path, runs: int) -> list[Row]:
                 torch.cuda.current_stream().synchronize()
 
         pieces = (slab for weight in weights for slab in slabs(on_gpu.base.stored(weight), cuda))
-        on_gpu.run((lambda slab=slab: one(slab)) for slab in pieces)
+        on_gpu.run(partial(one, slab) for slab in pieces)
 
     def plain_copy():
         for parent in on_gpu.parents(weights[0]):

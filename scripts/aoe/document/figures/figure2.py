@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aoe.checkpoints.architecture import TensorGroup
 from aoe.checkpoints.architectures import projections
 from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import listed, number, plural
@@ -31,7 +32,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     means = means[means.group.isin(PANELS)]
     kinds_of = projections()
     kinds = {
-        group: [kind for kind in kinds_of[group] if kind in set(means[means.group == group].kind)]
+        group: [kind for kind in kinds_of[TensorGroup(group)] if kind in set(means[means.group == group].kind)]
         for group in PANELS
         if group in set(means.group)  # not every architecture has shared experts
     }
