@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from inspect_ai import Task
@@ -29,7 +30,7 @@ words = argparse.ArgumentParser()
 serve.add_cli_args(words)
 serve.main(words.parse_args())
 """
-SAMPLING = {"seed": 1, "temperature": 0.6, "top_p": 1.0, "force_think": False}
+SAMPLING: dict[str, Any] = {"seed": 1, "temperature": 0.6, "top_p": 1.0, "force_think": False}
 
 
 def task(questions: int, tokens: int = ANSWER_TOKENS) -> Task:

@@ -7,7 +7,6 @@ from typing import Any
 
 from aoe.checkpoints.formats import scale_of, scale_shape
 
-Kinds = dict["TensorGroup", tuple[str, ...]]  # group -> kinds of its weight matrices
 Config = Mapping[str, Any]  # a model's config.json
 Shapes = dict[str, tuple[int, ...]]  # tensor name -> shape
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # tensor name -> (storage format, shape)

@@ -10,6 +10,7 @@ Snakemake's own trigger `code`, the date of a script, is off in profiles/default
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -139,13 +140,21 @@ class CodeWatch:
             names = list(dict.fromkeys(name for record in found for name in self._changed(record)))
             counts = records.repeated(found, self.records)
             logger.warning(records.sentence(rule, names, counts, len(found), self.choice))
-            if self.choice == "keep" and not self.workflow.dryrun:
-                for record in found:
-                    replace(record, accepted=self.code(record.rules).digest).write()
-                    self._define(record.rules, self._folder(rule))
         for rule in self.scripts:
             self.code([rule])
         self.library.save()
+        if self.choice == "keep" and self.outdated:
+            # only in the end is it known whether this was a dry run; a run without jobs has no other end
+            atexit.register(self._accept)
+
+    def _accept(self) -> None:
+        """Note that results of other code count as made by the present one; a dry run notes nothing."""
+        if self.workflow.executor_plugin is None or self.workflow.dryrun:
+            return
+        for rule, found in self.outdated.items():
+            for record in found:
+                replace(record, accepted=self.code(record.rules).digest).write()
+                self._define(record.rules, self._folder(rule))
 
     def _changed(self, record: Record) -> list[str]:
         path = records.definitions_path(self._folder(record.rule), record.accepted or record.code)
