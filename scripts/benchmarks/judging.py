@@ -69,8 +69,8 @@ class Verdict:
     finish: str = "stop"
 
 
-def rating_of(text: str, finish: str = "stop") -> float | None:
-    """Return the rating that a judge's answer concludes with, from 1 to 10, or None.
+def rating_of(text: str, finish: str = "stop", lowest: float = 1, highest: float = 10) -> float | None:
+    """Return the rating that a judge's answer concludes with, from ``lowest`` to ``highest``, or None.
 
     A conclusion is the last ``Rating: [[8]]``, else the last ``[[8]]``.  What the judge thought, quoted or cited is no
     conclusion.  Several ratings at once are none, and a judge that was cut off (``length``) gave none.
@@ -80,8 +80,10 @@ def rating_of(text: str, finish: str = "stop") -> float | None:
         for line in reversed(lines):
             if first := pattern.search(line):
                 ratings = [match[1] for match in BRACKETED.finditer(line, first.start())] or [first[1]]
-                return _valid(first[1]) if len(set(map(float, ratings))) == 1 else None
-    return next((_valid(match[1]) for line in reversed(lines) if (match := ONLY.fullmatch(line))), None)
+                rating = float(first[1])
+                return rating if len(set(map(float, ratings))) == 1 and lowest <= rating <= highest else None
+    found = next((float(match[1]) for line in reversed(lines) if (match := ONLY.fullmatch(line))), None)
+    return found if found is not None and lowest <= found <= highest else None
 
 
 def _own_words(text):
@@ -107,10 +109,6 @@ def _outside_fences(text):
 
 def _bare(line):
     return OF_TEN.sub("/10", MARKS.sub("", undressed(line)))
-
-
-def _valid(rating):
-    return float(rating) if TEN_POINTS.lowest <= float(rating) <= TEN_POINTS.highest else None
 
 
 def judge_all(

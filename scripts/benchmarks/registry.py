@@ -5,6 +5,7 @@ the tables, the figures and the document ask this list; nothing else names a ben
 """
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,10 +87,10 @@ class Compared:
 
 
 def fastchat_rating(text: str, finish: str) -> float | None:
-    """Return the rating of a judge that was asked as FastChat asks: ``Rating: [[8]]``, 1 to 10."""
+    """Return the rating of a judge that was asked as FastChat asks: ``Rating: [[8]]``; a Scale says which are ones."""
     from benchmarks.judging import rating_of
 
-    return rating_of(text, finish)
+    return rating_of(text, finish, -math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def collect(package: ModuleType) -> dict[str, Benchmark]:
 def _benchmarks_in(name: str) -> list[Benchmark]:
     try:
         module = importlib.import_module(name)
-    except (ImportError, SyntaxError, TypeError, NameError) as error:  # a part without which there is no Benchmark
+    except Exception as error:  # of any kind: the file is anybody's
         raise AoeError(f"The benchmark in {name} cannot be used: {type(error).__name__}: {error}.") from error
     found = [value for value in vars(module).values() if isinstance(value, Benchmark)]
     if not found:

@@ -6,6 +6,7 @@ texts, as they are pickled into the environment of the rule's script.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ class Inputs:
         """Differs from what was recorded when a fetched file was lost, so that it is fetched again."""
         path = f"{self.run.directories[wildcards.name]}/{wildcards.file}"
         record = self.results.record(wildcards.name, wildcards.file)
-        return [path] if is_lost(record, path, self.file_entry(wildcards)) else []
+        return _until_mended([path] if is_lost(record, path, self.file_entry(wildcards)) else [])
 
     def all_records(self, wildcards: Wildcards | None = None) -> list[str]:
         """The records of all downloads of the study."""
@@ -148,7 +149,8 @@ class Inputs:
         name, results = wildcards.name, self.results
         verified = results.verified_for(wildcards.variant, name) if _has_variant(wildcards) else results.verified(name)
         entries = self.needed_entries(wildcards)
-        return doubtful(self.run.directories[name], entries, results.receipts(name), Path(verified).exists())
+        found = doubtful(self.run.directories[name], entries, results.receipts(name), Path(verified).exists())
+        return _until_mended(found)
 
     def is_audited(self, wildcards: Wildcards) -> bool:
         """Whether a model is audited: such a one may be stored in a way that nothing else can read."""
@@ -231,6 +233,14 @@ class Inputs:
         """All files of an exported variant that rules name."""
         shards = self.shards(self.study.variants[variant].base)
         return [self.results.merged(variant, file) for file in [*shards, "recipe.json"]]
+
+
+def _until_mended(files: list[str]) -> list[str]:
+    """Add the time, if there are any files: so the param differs at every call, until there are none.
+
+    Snakemake notes the params of a job that fails, too, and would take what is the same at the next call for done.
+    """
+    return [*files, f"seen at {time.time_ns()}"] if files else []
 
 
 def _has_variant(wildcards: Wildcards) -> bool:

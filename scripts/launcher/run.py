@@ -17,6 +17,7 @@ from aoe.acquiring.lock import INPUT_KINDS, Locked, LockError, read_lock
 from aoe.acquiring.together import check as check_together
 from aoe.acquiring.verification import check_present
 from aoe.benchmarks import JUDGE, SANDBOX, graded_by, title_of
+from aoe.checkpoints.architectures import definitions
 from aoe.files.configuration import read_yaml, text_options
 from aoe.files.schema import check_schema
 from aoe.merging.selection import check_selections
@@ -58,6 +59,7 @@ class Run:
         folder = Path(workflow.basedir)
         try:
             check_folder(folder)
+            definitions()  # an incomplete architecture ends the run here
             _check_config(workflow, config, read_schema("config"))
             claims = read_yaml(folder / "config/claims.yaml")
             check_schema(claims, read_schema("claims"), "config/claims.yaml")

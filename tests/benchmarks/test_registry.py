@@ -34,7 +34,7 @@ def suite(tmp_path, monkeypatch, request):
 
 def test_the_suite_has_the_papers_benchmarks_and_the_miniatures():
     names = ["aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench", "arithmetic", "dialogue"]
-    assert sorted(registry.names()) == sorted(names)
+    assert set(registry.names()) >= set(names)
     assert graded_by(names, JUDGE) == ["mt_bench"] and graded_by(names, SANDBOX) == ["bigcodebench"]
     assert len(graded_by(names, COMPARED)) == 5
     assert [title_of(name) for name in names[:3]] == ["AIME-2024", "AIME-2025", "GPQA-Diamond"]
@@ -87,6 +87,8 @@ def test_the_library_says_that_nothing_is_registered(monkeypatch):
 def test_a_rating_beyond_the_scale_is_none():
     scale = Scale(lowest=1, highest=5)
     assert [scale.rating(f"[[{number}]]", "stop") for number in (5, 6)] == [5, None]
+    scale = Scale(lowest=0, highest=20)
+    assert [scale.rating(f"[[{number}]]", "stop") for number in (0, 15, 21)] == [0, 15, None]
 
 
 def test_a_judge_is_tried_on_every_turn():

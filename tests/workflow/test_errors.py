@@ -127,3 +127,26 @@ def test_a_run_that_verified_files_anew_does_what_it_was_asked_for(clone):
     os.utime(clone.folder / "resources/mini/r1/config.json")
     clone.snakemake("--", "results/mini/plans/r1t2.json")
     assert (clone.folder / "results/mini/plans/r1t2.json").exists()
+
+
+def test_an_altered_byte_is_said_at_every_call(clone):
+    """Snakemake notes the params of a job that failed, and would take the second call for done."""
+    clone.snakemake("verify")
+    shard = clone.folder / "resources/mini/r1/model-00003-of-000005.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1
+    shard.write_bytes(content)
+    for _ in range(3):
+        assert "r1/model-00003-of-000005.safetensors has the SHA-256" in failed(clone, "verify")
+    content[-5] ^= 1
+    shard.write_bytes(content)
+    assert clone.snakemake("verify").returncode == 0
+
+
+def test_an_incomplete_architecture_ends_the_run_at_its_start(clone):
+    file = clone.folder / "scripts/aoe/checkpoints/architectures/unfinished.py"
+    file.write_text('"""Nothing in it."""\n', encoding="utf-8")
+    text = failed(clone, "--dry-run")
+    assert "architectures/unfinished.py has no DEFINITION; docs/how-to/add-an-architecture.md shows one" in text
+    file.write_text("DEFINITION = {}['nothing']\n", encoding="utf-8")
+    assert "architectures/unfinished.py cannot be used ('nothing')" in failed(clone, "--dry-run")

@@ -57,7 +57,8 @@ class CodeWatch:
                 if not (path := Path(noted["record"])).exists():
                     wildcards, outputs = dict(job.wildcards_dict), tuple(map(str, job.output))
                     Record(path, job.rule.name, wildcards, outputs, tuple(noted["rules"]), noted["digest"]).write()
-        for rule in set(FOLLOWING) & set(self.scripts):
+        planned = {job.rule.name for job in self.workflow.dag.jobs}
+        for rule in set(FOLLOWING) & set(self.scripts) & planned:
             for rules in {tuple(_covered(rule, several)) for several in (False, True)} - {()}:
                 if set(rules) <= set(self.scripts):
                     self._define(rules, self._folder(rule))
