@@ -35,6 +35,10 @@ class Norm:
     audit_order: int
     smallest_shown: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not callable(self.of_sums):
+            raise AoeError(f"The norm {self.name} has no function `of_sums`; docs/how-to/add-a-norm.md shows one.")
+
 
 def _relative(sums: "Sums", elements: int) -> float:
     change, size = math.sqrt(sums.change), math.sqrt(sums.size)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from launcher.inputs import Inputs
     from launcher.run import Run
 
+CALLS = "AOE_CALLS"  # the variable that counts how often a command has called itself
+MOST_CALLS = 3  # verified files are looked at once more, and then what depends on them
+
 
 class Lifecycle:
     """What Snakemake's hooks ``onstart`` and ``onsuccess`` do; made before the plan, as it notes what was verified."""
@@ -73,6 +76,10 @@ class Lifecycle:
         Snakemake does not look at whether a job has reasons of its own while one that it depends on has to be run, and
         then leaves it out, as long as all that connects them is `ancient`.
         """
+        settings = self.workflow.dag_settings
+        calls = int(os.environ.get(CALLS, "0"))
+        if calls >= MOST_CALLS or settings.forcerun or settings.forceall or settings.forcetargets:
+            return  # what is forced would be made anew by every call
         now = self._ancient()
         changed = [path for path, date in self.ancient_before.items() if now.get(path, date) != date]
         if any("/verified" in path for path in changed):
@@ -80,6 +87,7 @@ class Lifecycle:
         elif changed:
             logger.info("What other jobs wait for was made anew; now for what else there is to do.")
         if changed:
+            os.environ[CALLS] = str(calls + 1)
             again()
 
     def _ancient(self) -> dict[str, int]:

@@ -134,3 +134,12 @@ def test_what_takes_long_is_made_again_if_the_user_says_so(made, tmp_path):
         assert jobs == {} and "the code has changed" not in said
     other_code(copy, MERGE, "Merge")
     assert run(copy, "accept_code_changes=redo", dry=True)[1] == {"merge": 5, "complete": 1}, "a second time, too"
+
+
+def test_a_forced_run_ends(made):
+    """What is forced is made anew by every call: the command must not call itself again."""
+    said = made.snakemake(
+        "--config", f"study={STUDY}", "--forcerun", "diff", "--", f"results/{STUDY}/differences.parquet"
+    )
+    assert said.stderr.count("Finished jobid: 0 ") <= 1
+    assert "now for what else there is to do" not in said.stdout + said.stderr

@@ -28,7 +28,7 @@ def study(folder, **changes):
 
 
 def names(study):
-    return [figure.name for figure in figures_of(study)]
+    return [figure.name for figure in figures_of(study) if figure.name in NAMES]
 
 
 def written(name):
@@ -36,7 +36,9 @@ def written(name):
 
 
 def test_the_figures_are_in_the_order_of_their_numbers():
-    assert list(FIGURES) == NAMES
+    assert [name for name in FIGURES if name in NAMES] == NAMES
+    numbers = [int(re.sub(r"\D", "", name)) for name in FIGURES]
+    assert numbers == sorted(numbers)
     assert all(name == figure.name for name, figure in FIGURES.items())
     assert all(figure.module.is_file() for figure in FIGURES.values())
 
