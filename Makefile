@@ -96,7 +96,7 @@ docs/rules.svg: Snakefile $(wildcard rules/*.smk) $(VENV)/installed
 
 # The list of figures, out of their registry.
 docs/figures.md: $(wildcard scripts/aoe/document/figures/*.py) $(VENV)/installed
-	PYTHONPATH=scripts $(BIN)/python -m aoe.document.figures > $@
+	PYTHONPATH=scripts $(BIN)/python -m aoe.document.figures > $@.partial && mv $@.partial $@
 
 # Takes some 20 minutes and 40 GB under results/bench; nothing else should run.  Writes docs/benchmarks.json and .md.
 bench: $(VENV)/installed $(VENV)-mergekit/installed
