@@ -9,7 +9,7 @@ pytestmark = pytest.mark.workflow
 # what a run leaves beside its rules' outputs
 BESIDE = {
     *("report.html", "crate.zip", "lock.json", "cost.txt", "preflight.html", "preflight/", "fetching.json"),
-    *("logs/", "benchmarks/", "receipts/", "verdicts/"),
+    *("logs/", "benchmarks/", "receipts/", "verdicts/", "code/"),
 }
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from aoe.document.figures import FIGURES
 from support.clones import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -78,7 +79,7 @@ def test_every_line_of_the_profile_is_explained():
 def test_the_profile_groups_rules_that_there_are():
     profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
     text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
-    there = set(re.findall(r"^ *(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE))
+    there = {*re.findall(r"^ *(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE), *FIGURES}
     assert profile["groups"].keys() <= there and profile["set-threads"].keys() <= there
     assert profile["group-components"].keys() <= set(profile["groups"].values())
     assert (ROOT / "slurm").resolve() == PROFILE.parent
