@@ -10,6 +10,7 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import FORMATS
+from aoe.document.figures import FIGURES
 from aoe.norms import NORMS
 from benchmarks import registry
 from documentation.keys import HEAD, keys
@@ -41,8 +42,15 @@ def _benchmarks() -> Rows:
         yield [f"`{benchmark.name}`", "settings", "not asked", benchmark.summary]
 
 
+def _figures() -> Rows:
+    yield ["figure", "title", "result tables", "a study lacks it if"]
+    for figure in FIGURES.values():
+        yield [figure.number, figure.title, ", ".join(f"`{table}`" for table in figure.needs), figure.missing]
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "benchmarks": _benchmarks,
+    "figures": _figures,
     "norms": _norms,
     "architectures": _architectures,
     "storage formats": _formats,

@@ -13,7 +13,7 @@ def test_a_model_an_exported_variant_and_a_plan_are_served(mini):
 def test_a_study_without_datasets_waits_for_no_questions(mini, paper):
     assert "questions" not in mini.answers.needed(wildcards(variant="r1"))
     assert paper.run.datasets
-    assert paper.answers.with_dataset().keys() < paper.run.benchmarks.keys() | {"-"}
+    assert {settings["dataset"] for settings in paper.answers.with_dataset().values()} == set(paper.run.datasets)
 
 
 def test_params_of_servers_are_plain(mini):

@@ -66,3 +66,10 @@ def write_table(table: pd.DataFrame, path: Path | str, float_format: str | None 
 def _is_untyped(column):
     """Whether a column has no values from which Parquet could tell its type."""
     return column.dtype == object and column.isna().all()
+
+
+def join_tables(paths: Iterable[Path | str], target: Path | str) -> str:
+    """Write the rows of several Parquet tables into one, in their order; return how many there are, in words."""
+    tables = [read_table(path) for path in paths]
+    write_table(pd.concat(tables, ignore_index=True), target)
+    return f"{sum(map(len, tables))} rows from {len(tables)} files"

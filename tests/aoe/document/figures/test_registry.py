@@ -10,7 +10,6 @@ import yaml
 from aoe import AoeError
 from aoe.document import paper
 from aoe.document.figures import FIGURES, FOLDER, Figure, ResultTables, discover, figures_of, settings_of
-from aoe.document.figures.__main__ import page
 from aoe.studies.study import read_study
 from launcher.schemas import read_schema
 from support.clones import ROOT, SMALL
@@ -137,8 +136,3 @@ print([name for name in ("matplotlib", "pandas", "numpy", "seaborn", "scipy", "t
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]"
-
-
-def test_the_page_of_figures_is_current():
-    written = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
-    assert written == page(), "make docs/figures.md"
