@@ -674,7 +674,9 @@ def test_a_figure_is_added_as_the_page_says(clone):
     settings = {"figure10": {"paper_values": []}}
     said = python("-c", f"{of_document}; print(figures(Path('results/mini'), {settings}, True))")
     assert "The highest score is that of B, 90.0 %." in said
-    assert "| 10 | Intelligence against the think rate | `summary.csv` |" in python("-m", "aoe.document.figures")
+    python("-m", "documentation")
+    listed = (clone.folder / "docs/figures.md").read_text(encoding="utf-8")
+    assert "| 10 | Intelligence against the think rate | `summary.csv` |" in listed
 
     edit(module, "    finding=finding,\n", "")
     done = clone.snakemake("--dry-run", check=False)
