@@ -40,7 +40,7 @@ def files(folder):
 
 
 def clean(folder, *words, stdin=subprocess.DEVNULL, **piped):
-    command = ["make", "clean", *words]
+    command = ["make", "--no-print-directory", "clean", *words]  # which a make above this one asks for
     inputs = piped or {"stdin": stdin}
     return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", **inputs)
 

@@ -77,4 +77,4 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     assert "With 1 question at a time, an answer takes R1 " in figure["caption"]
     slowest, fastest = sorted((alone.tokens_an_answer - 1) / (alone.seconds_an_answer - alone.seconds_to_first))
     page = " ".join((results / "paper.html").read_text(encoding="utf-8").split())
-    assert "tokens/s of one" in page and f"wrote {number(slowest)} to {number(fastest)} tokens a second" in page
+    assert "tokens/s of one" in page and f"generated {number(slowest)} to {number(fastest)} tokens per second" in page
