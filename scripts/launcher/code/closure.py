@@ -191,7 +191,7 @@ class _Reach:
     """What is executed, from a script on: modules, statements, modules found by listing a package, files."""
 
     def __init__(self, library: Library):
-        self.code_base = library
+        self.library = library
         self.modules: set[str] = set()
         self.nodes: set[Node] = set()
         self.discovered: set[Node] = set()
@@ -207,10 +207,10 @@ class _Reach:
     def _import(self, module: str) -> None:
         parts = module.split(".")
         for name in (".".join(parts[: length + 1]) for length in range(len(parts))):
-            if name in self.code_base.paths and name not in self.modules:
+            if name in self.library.paths and name not in self.modules:
                 self.modules.add(name)
-                for node in self.code_base.nodes(name):
-                    statement = self.code_base.statement(node)
+                for node in self.library.nodes(name):
+                    statement = self.library.statement(node)
                     if statement.effect or statement.is_import:
                         self._reach(node)
 
@@ -220,21 +220,21 @@ class _Reach:
             self.waiting.append(node)
 
     def _visit(self, node: Node) -> None:
-        statement = self.code_base.statement(node)
+        statement = self.library.statement(node)
         self._import(node[0])
         for module in statement.imports:
             self._import(module)
         for reference in statement.references:
-            for target in self.code_base.resolve(reference, node[0])[0]:
+            for target in self.library.resolve(reference, node[0])[0]:
                 self._reach(target)
-        folder = self.code_base.paths[node[0]].parent
-        if statement.discovers and folder != self.code_base.root:
-            for module in self.code_base.below(_module_name((folder / "__init__.py").relative_to(self.code_base.root))):
+        folder = self.library.paths[node[0]].parent
+        if statement.discovers and folder != self.library.root:
+            for module in self.library.below(_module_name((folder / "__init__.py").relative_to(self.library.root))):
                 self._import(module)
-                self.discovered.update(self.code_base.nodes(module))
-                for found in self.code_base.nodes(module):
+                self.discovered.update(self.library.nodes(module))
+                for found in self.library.nodes(module):
                     self._reach(found)
-        if statement.files and folder != self.code_base.root:
+        if statement.files and folder != self.library.root:
             self.files.update(path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
 
 
