@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels import Arithmetic, Method, NotFiniteError, Part, Rounding, arithmetic, rounding, sums
+from aoe.numerics.kernels import Arithmetic, Method, NotFiniteError, Rounding, arithmetic, rounding, sums
 from aoe.numerics.kernels.arithmetic import BF16, E4M3, F16, F32
 
 PIECE = 4096  # numbers without blocks
+BEYOND = 464.0  # halfway from the largest e4m3 number to where the next one would be
 Floats = NDArray[np.float32]
 
 
@@ -29,25 +30,31 @@ GRIDS = {E4M3: Grid(20, 2.0**-6, 448.0), BF16: Grid(16, 0.0, np.inf), F16: Grid(
 
 
 def combine_fp8(
-    parts: Sequence[Part], weights: Sequence[float], method: Method, begin: int, out: np.ndarray, out_scale: Floats
+    numbers: Sequence[np.ndarray],
+    all_scales: Sequence[Floats],
+    weights: Sequence[float],
+    method: Method,
+    begin: int,
+    out: np.ndarray,
+    out_scale: Floats | None,
 ) -> None:
-    """Combine FP8 parts into codes and scales; or, unrounded, into ``out`` as the bits of BF16.
+    """Combine FP8 codes (m, n) and their scales into codes and scales; or, unrounded, into the bits of BF16.
 
-    See aoe.numerics.kernels.Engine; begin: the row of the weight that the parts begin with.
+    See aoe.numerics.kernels.Engine; begin: the row of the weight that they begin with.
     """
-    blocks = parts[0][1].shape[1]
+    blocks = all_scales[0].shape[1]
     for top in range(0, out.shape[0], BLOCK):
-        row = slice(top, top + BLOCK)
-        codes, scales = zip(*((c[row], s[top // BLOCK : top // BLOCK + 1]) for c, s in parts), strict=True)
+        row, block_row = slice(top, top + BLOCK), slice(top // BLOCK, top // BLOCK + 1)
+        codes, scales = [codes[row] for codes in numbers], [scale[block_row] for scale in all_scales]
         stored = method.arithmetic == Arithmetic.STORED
         values = _decoded(codes, [np.ones_like(scale) for scale in scales] if stored else scales)
         total = _summed(values, weights, method)
-        if method.rounding == Rounding.NONE:
+        if out_scale is None:
             _narrow(total, BF16, out[row])
             continue
         scale = out_scale[top // BLOCK]
         if stored:
-            if sums.largest(total.reshape(-1)) > GRIDS[E4M3].largest:
+            if sums.largest(total.reshape(-1)) >= BEYOND:
                 raise NotFiniteError
             scale[:] = _summed([given[0] for given in scales], weights, method)
         else:

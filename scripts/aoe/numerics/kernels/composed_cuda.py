@@ -4,12 +4,13 @@ What the steps are, the modules ``sums`` and ``rounding`` say.  A program does a
 without blocks; where it needs the parents a second time, it reads them again.
 """
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 from aoe.checkpoints.formats import BLOCK
 from aoe.numerics.kernels import Arithmetic, Method, Rounding
-from aoe.numerics.kernels.composed import GRIDS, PIECE, Grid
+from aoe.numerics.kernels.composed import BEYOND, GRIDS, PIECE, Grid
 from aoe.numerics.kernels.conversions_cuda import decode, encode
 from aoe.numerics.kernels.rounding import (
     CHANGE_BITS,
@@ -30,6 +31,7 @@ NO_GRID = Grid(0, 0.0, 0.0)  # of float32, which is not rounded
 _CHANGE_BITS, _DIRECTION_BITS, _DITHER_BITS = map(tl.constexpr, (CHANGE_BITS, DIRECTION_BITS, DITHER_BITS))
 _LINE, _WIDTH, _ROUNDS, _TICKS, _PASSES = map(tl.constexpr, (LINE, LINE // LANES, ROUNDS, TICKS, PASSES))
 _FARTHEST, _INFINITY = tl.constexpr(float(FARTHEST)), tl.constexpr(INFINITY)
+_BEYOND = tl.constexpr(int(np.float32(BEYOND).view(np.int32)))
 
 
 @triton.jit
@@ -141,7 +143,7 @@ def _combined(
     scale = tl.full((), 1.0, tl.float32)
     if stored:
         scale = total_scale
-        tl.atomic_max(worst, tl.where(found > 0x43E00000, _INFINITY, 0))  # 448
+        tl.atomic_max(worst, tl.where(found >= _BEYOND, _INFINITY, 0))
     elif fp8 and not unrounded:
         scale = tl.div_rn(found.to(tl.float32, bitcast=True), 448.0)
         scale = tl.where(scale > 0, scale, 1.0)

@@ -77,7 +77,7 @@ def combine(
         raise NotFiniteError
     if not method.is_plain:
         if dtype == FP8:
-            return composed.combine_fp8(parts, weights, method, begin, out, out_scale)
+            return composed.combine_fp8(numbers, scales, weights, method, begin, out, out_scale)
         return composed.combine(tuple(map(_unsigned, numbers)), KINDS[dtype], weights, method, begin, _unsigned(out))
     if dtype == FP8:
         finite = arithmetic.combine_fp8(numbers, scales, np.asarray(weights, np.float32), out, out_scale)
