@@ -248,7 +248,9 @@ def _benchmarks_in(name: str) -> list[Benchmark]:
     if not found:
         raise AoeError(f"{name} has no benchmark; write `BENCHMARK = Benchmark(…)`, or move the file elsewhere.")
     for benchmark in found:
-        if not isinstance(benchmark.grading, Compared | Ruled | Judged | Sandboxed) or not callable(benchmark.questions):
+        if not isinstance(benchmark.grading, Compared | Ruled | Judged | Sandboxed) or not callable(
+            benchmark.questions
+        ):
             raise AoeError(
                 f"The benchmark {benchmark.name} in {name} cannot be used: `questions` has to be a function, and "
                 "`grading` one of Compared, Ruled, Judged and Sandboxed."

@@ -1,4 +1,4 @@
-"""IFEval: prompts whose instructions a program can verify, such as "at least 300 words" [Zhou et al., arXiv 2311.07911].
+"""IFEval: prompts with instructions that a program can verify, such as "at least 300 words" [arXiv 2311.07911].
 
 An answer is right if it follows every instruction of its prompt, as the answer stands: *prompt-level strict accuracy*.
 The published rules are those of the package if-verifiable.  They read an answer as it is, so that nothing of it is
@@ -50,7 +50,7 @@ def _follows_all(prompt, names, kwargs, shown):
 
 
 def check_question(question: Question) -> None:
-    """Raise AoeError for a prompt with an instruction that has no rule; TypeError or ValueError for wrong ``kwargs``."""
+    """Raise AoeError for an instruction that has no rule, TypeError or ValueError for ``kwargs`` that do not fit."""
     from if_verifiable.ifeval import INSTRUCTION_DICT
 
     names, kwargs = question.metadata["instruction_id_list"], question.metadata["kwargs"]
