@@ -57,8 +57,8 @@ def _check_scales(where, expected):
     if expected.get("scales", SCALES) != SCALES:
         raise AoeError(
             f"{where}: its FP8 weights are expected to have scales in {expected['scales']} (`expected.scales`), but "
-            f"weights are compared, merged and served here only with scales in {SCALES}; name the model's BF16 release, "
-            f"or remove `scales` if its files have {SCALES}."
+            f"weights are compared, merged and served here only with scales in {SCALES}; name its BF16 release, or "
+            f"remove `scales` if its files have {SCALES}."
         )
 
 

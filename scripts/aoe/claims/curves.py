@@ -7,7 +7,7 @@ from aoe.claims.evidence import Evidence, NotRunError
 from aoe.scores.statistics import Estimate, fit_share
 from aoe.scores.summary import Answers, resampled
 
-RESAMPLES = 400
+RESAMPLES = 200  # each of them takes a fit
 OF_BENCHMARK = {"right": 0, "tokens": 1, "closing": 2}  # columns of Answers
 Values = Callable[[np.random.Generator | None], np.ndarray]  # of variants, on all questions or on questions drawn again
 
