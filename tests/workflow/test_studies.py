@@ -31,7 +31,7 @@ def jobs(text):
             },
         ),
         ("audit", {"audit_shard": 326, "audit_verdict": 2, "verify_input": 5}),
-        ("qwen3", {"answer": 26, "diff": 16, "merge": 16, "verify_input": 4, "judge": 1}),
+        ("qwen3", {"answer": 25, "diff": 16, "merge": 16, "verify_input": 5}),
     ],
 )
 def test_a_fresh_clone_plans(clone, study, planned):
@@ -43,6 +43,13 @@ def test_a_fresh_clone_plans(clone, study, planned):
     for what in ("download, all", "disk, at the peak", "GPU hours"):
         assert re.search(rf"^{what} +[\d,.]+ (GB|h)$", costs, re.MULTILINE), what
     assert not (clone.folder / "inputs").exists() and not list((clone.folder / "config").rglob("*.lock.json"))
+
+
+def test_a_study_whose_format_is_not_read_says_so(clone):
+    done = clone.snakemake("--dry-run", "--quiet", "host", "--config", "study=qwen3-fp8", check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode and "Traceback" not in told
+    assert "models.instruct: its FP8 weights are expected to have scales in BF16" in told
 
 
 def test_the_miniature_on_a_gpu_is_the_miniature(clone):

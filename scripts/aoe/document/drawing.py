@@ -150,6 +150,12 @@ def paper_values(axes: Axes, values: Iterable[tuple[float, str]], up: float = 1.
         axes.axvline(position, ymax=up, color=GREY, lw=0.9, ls=line, label=label, zorder=0.5)
 
 
+def paper_curve(axes: Axes, points: Sequence[Sequence[float]], whose: str) -> None:
+    """Draw grey crosses at the points of a curve that was published: [x, y], with whose they are."""
+    places, values = zip(*points, strict=True)
+    axes.plot(places, values, color=GREY, ls="", marker="x", ms=5, mew=1.2, label=f"published ({whose})", zorder=3)
+
+
 def with_interval(
     axes: Axes, table: pd.DataFrame, x: str, y: str, color: str, marker: str, label: str | None, **more: Any
 ) -> ErrorbarContainer:

@@ -81,6 +81,17 @@ def test_qwen3_has_its_number_of_parameters():
     assert len(inventory(config)) == 18_867
 
 
+def test_scales_that_are_not_read_are_told_before_anything_is_fetched():
+    qwen = study("qwen3-fp8")
+    sentence = r"^models\.instruct: its FP8 weights are expected to have scales in BF16 .* only with scales in F32"
+    with pytest.raises(AoeError, match=sentence):
+        expected_lock(qwen)
+    for model in qwen.models.values():
+        model["expected"] = {key: value for key, value in model["expected"].items() if key != "scales"}
+    locked = expected_lock(qwen)["thinking"]
+    assert len(locked.shards) == 4 and 31.1e9 < locked.size(locked.shards) < 31.3e9  # 31.2 GB on the Hub
+
+
 def test_what_is_expected_is_never_taken_for_locked():
     locked = expected_lock(study("qwen3"))
     assert {facts["sha256"] for entry in locked.values() for facts in entry.files.values()} == {NOT_HASHED}

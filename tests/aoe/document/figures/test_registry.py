@@ -64,6 +64,11 @@ def test_settings_can_be_written_and_fill_the_caption(name):
 def test_paper_values_are_those_of_the_claims():
     found = settings_of(FIGURES["figure6"], written("mini"), CLAIMS)
     assert found["paper_values"] == [(0.504, "paper"), (0.544, "article")]
+    assert "paper_curves" not in found and "paper_curves" not in settings_of(
+        FIGURES["figure6"], written("qwen3-fp8"), CLAIMS
+    )
+    (curve,) = settings_of(FIGURES["figure6"], written("qwen3"), CLAIMS)["paper_curves"]
+    assert curve["points"] == CLAIMS["claims"]["wu-think"]["quantity"]["points"] and curve["sweep"] == "full"
     marked = {figure for claim in CLAIMS["claims"].values() for figure in claim.get("mark", {})}
     assert marked <= FIGURES.keys()
 
