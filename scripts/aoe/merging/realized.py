@@ -259,7 +259,7 @@ def groups_in_words(rows: Iterable[Mapping[str, Any]], within: float = NOTICEABL
         groups.setdefault(row["group"], []).append(row)
     off = [group for group in groups if any(abs(row["realized"] - row["asked"]) >= within for row in groups[group])]
     words: dict[str, list[str]] = {}
-    for group in [group for group in off if group in MAIN] or off:
+    for group in [group for group in MAIN if group in off] or off:
         shown = groups[group][1:] if len(groups[group]) == 2 else groups[group]
         values = " + ".join(f"{row['realized']:.2f}".replace("-", "−") for row in shown)
         words.setdefault(values, []).append(group.replace("_", " "))
