@@ -48,6 +48,7 @@ rule scores:
 rule summary:
     input:
         "results/{study}/scores.parquet",
+        realized=inputs.realized,
     output:
         summary=report(
             "results/{study}/summary.csv",
@@ -91,6 +92,7 @@ rule summary:
         runtime=minutes(30),
     params:
         variants=study.table(),
+        models=list(study.models),
         sweeps=study.positions(over_lambda2=True),
         pairs=study.pairs(),
         scores=study.content["scores"],
