@@ -7,6 +7,7 @@ read.  The arithmetic is that of merges: aoe.numerics.kernels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,17 @@ class Pair:
     other: Part
     difference: float
 
+    @cached_property
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The first parent's values, and what the other one's are more; both (rows, columns)."""
+        one, other = (cpu.values(part, FP8).astype(np.float64) for part in (self.one, self.other))
+        return one, other - one
+
+    @cached_property
+    def size(self) -> float:
+        """The sum of squares of their difference."""
+        return float(np.vdot(self.values[1], self.values[1]))
+
 
 def pair(difference: float, seed: int = 1, side: int = SIDE) -> Pair:
     """Return two Gaussian weights, quantized to FP8, whose codes differ by ``difference`` (root mean square).
@@ -37,7 +49,9 @@ def pair(difference: float, seed: int = 1, side: int = SIDE) -> Pair:
     that is not between 0 and 60: independent Gaussian weights are about 150 apart.
     """
     if not 0 < difference <= LARGEST:
-        raise AoeError(f"Parents cannot be simulated {difference:g} codes apart: choose more than 0, at most {LARGEST:g}.")
+        raise AoeError(
+            f"Parents cannot be simulated {difference:g} codes apart: choose more than 0, at most {LARGEST:g}."
+        )
     rng = np.random.default_rng(seed)
     first, change = (rng.standard_normal((side, side), np.float32) for _ in range(2))
     one = cpu.rounded(first, FP8)
@@ -59,20 +73,15 @@ def realized(parents: Pair, lambda2: float) -> tuple[float, float, float]:
     distance between what is stored and the unrounded mixture, relative to the parents' distance; and, of the codes
     that differ between the parents, the share that is the other parent's.
     """
-    codes, scale = (np.empty_like(part) for part in parents.one)
-    weights = [1 - lambda2, lambda2]
-    cpu.combine([parents.one, parents.other], FP8, weights, codes, scale)
-    one, other, stored = (
-        cpu.values(part, FP8).astype(np.float64) for part in (parents.one, parents.other, (codes, scale))
-    )
-    step = other - one
-    mixture = weights[0] * one + weights[1] * other
+    codes, scale = np.empty_like(parents.one[0]), np.empty_like(parents.one[1])
+    cpu.combine([parents.one, parents.other], FP8, [1 - lambda2, lambda2], codes, scale)
+    one, change = parents.values
+    moved = cpu.values((codes, scale), FP8) - one
+    along = float(np.vdot(moved, change)) / parents.size
+    off = moved - lambda2 * change
     differing = parents.one[0] != parents.other[0]
-    return (
-        float(np.vdot(stored - one, step) / np.vdot(step, step)),
-        float(np.linalg.norm(stored - mixture) / np.linalg.norm(step)),
-        float(np.mean(codes[differing] == parents.other[0][differing])),
-    )
+    same = float(np.mean(codes[differing] == parents.other[0][differing]))
+    return along, float(np.vdot(off, off) / parents.size) ** 0.5, same
 
 
 def simulate(differences: Iterable[float], lambdas: Iterable[float], seed: int = 1) -> pd.DataFrame:

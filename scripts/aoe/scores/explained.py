@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
-from aoe.scores.realized import MODEL, points
+from aoe.scores.realized import ASKED, MODEL, groups_of, points
 from aoe.scores.summary import Answers
 
 Shares = NDArray[np.float64]
 ALIKE = 0.05  # root mean square by which groups' realized λ2 differ that count as one
 TENTHS = 10  # weights of groups are multiples of 1 / TENTHS
 SEARCHED = 400  # resamples, at most, where weights of groups are searched in every one
-ASKED, WEIGHTED = "asked", "groups"
+WEIGHTED = "groups"  # their realized λ2, weighted
 COLUMNS = ["family", "over", "weights", "roundings", "variants", "questions"]
 COLUMNS += ["explained", "explained_low", "explained_high", "gain", "gain_low", "gain_high"]
 COLUMNS += ["residual", "likelihood_ratio", "p_value"]
@@ -142,7 +142,7 @@ def _resampled(closed: Sequence[Shares], number: int, seed: int) -> list[Shares]
 
 def _kinds(table: pd.DataFrame) -> dict[str, dict[str, Shares]]:
     """over -> {weights in words: positions (variants,)}; there are several where weights have to be found."""
-    groups = list(table.columns[table.columns.get_loc("noise") + 1 :])
+    groups = groups_of(table)
     kinds = {name: {"": table[name].to_numpy(float)} for name in (ASKED, MODEL, *groups)}
     if len(together := _alike(table, groups)) < 2:
         return {name: kinds[name] for name in (ASKED, MODEL)} if len(groups) == 1 else kinds

@@ -6,7 +6,7 @@ belong together if all their keys but λ2, the rounding and the arithmetic are t
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,9 +34,15 @@ def families(study: Study) -> list[Family]:
 
 
 def rounded_in_words(entry: dict[str, Any]) -> str:
-    """Return how a sweep or variant is rounded: ``nearest``; with another arithmetic than float32, that too."""
+    """Return how a sweep is rounded: ``nearest``, ``unrounded``; with another arithmetic than float32, that too."""
     rounding, arithmetic = (entry.get(key, usual) for key, usual in ROUNDED.items())
-    return rounding if arithmetic == ROUNDED["arithmetic"] else f"{rounding}, {arithmetic}"
+    word = "unrounded" if rounding == "none" else rounding
+    return word if arithmetic == ROUNDED["arithmetic"] else f"{word}, {arithmetic}"
+
+
+def roundings(found: Iterable[Family]) -> list[str]:
+    """Return in words how the sweeps of some families are rounded, each once, in their order."""
+    return list(dict.fromkeys(member["rounded"] for family in found for member in family["sweeps"].values()))
 
 
 def _family(study: Study, members: dict[str, Any]) -> Family:
@@ -45,7 +51,14 @@ def _family(study: Study, members: dict[str, Any]) -> Family:
     if len(set(words.values())) < len(words):  # such as two seeds: names tell them apart
         words = {sweep: sweep for sweep in members}
     return {
-        "name": os.path.commonprefix(list(members)).strip("-_.") or next(iter(members)),
+        "name": _common_beginning(list(members)).strip("-_.") or next(iter(members)),
         "other": entries[next(iter(members))]["other"],
         "sweeps": {sweep: {"rounded": words[sweep], "points": points} for sweep, points in members.items()},
     }
+
+
+def _common_beginning(names: list[str]) -> str:
+    """The letters that all names begin with."""
+    first, last = min(names), max(names)
+    length = next((i for i, letter in enumerate(first) if letter != last[i : i + 1]), len(first))
+    return first[:length]
