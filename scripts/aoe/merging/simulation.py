@@ -19,6 +19,9 @@ SIDE = 512  # rows and columns of a simulated weight: 16 blocks
 LARGEST = 60.0  # RMS code difference: at about twice of it two weights have nothing in common
 CLOSE = 1e-3  # relative error of the distance that is found
 HALVINGS = 40
+# λ2 that a curve needs: dense where rounding makes a step
+LAMBDAS = (*(percent / 100 for percent in range(24, 50, 2)), 0.49, 0.499, 0.5, 0.501, 0.51)
+LAMBDAS = (*LAMBDAS, *(percent / 100 for percent in range(52, 78, 2)))
 COLUMNS = ["difference", "lambda2", "realized", "noise", "same"]
 
 
@@ -84,7 +87,7 @@ def realized(parents: Pair, lambda2: float) -> tuple[float, float, float]:
     return along, float(np.vdot(off, off) / parents.size) ** 0.5, same
 
 
-def simulate(differences: Iterable[float], lambdas: Iterable[float], seed: int = 1) -> pd.DataFrame:
+def simulate(differences: Iterable[float], lambdas: Iterable[float] = LAMBDAS, seed: int = 1) -> pd.DataFrame:
     """Return one row a difference and λ2: ``difference`` (RMS, code units), ``lambda2``, realized, noise, same.
 
     ``realized``, ``noise`` and ``same`` are those of the function ``realized``.

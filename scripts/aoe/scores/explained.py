@@ -41,8 +41,8 @@ def explain(
 
     families: of aoe.studies.families; realized: the table; settings: the study's ``scores``.  ``over`` is ``asked``,
     ``model``, a group, or ``groups``: the groups' realized λ2 with the ``weights`` (sum 1) that explain most.
-    ``explained`` is the share of the deviance between a constant and the observed shares, ``gain`` how much more that is
-    than over the asked λ2, both with intervals over questions; ``residual`` the root mean square distance from the
+    ``explained`` is the share of the deviance between a constant and the observed shares, ``gain`` how much more that
+    is than over the asked λ2, both with intervals over questions; ``residual`` the root mean square distance from the
     curve; ``likelihood_ratio`` and ``p_value`` test the common curve against one a rounding.
     """
     answers = Answers(scores)
@@ -52,7 +52,7 @@ def explain(
 
 def rising(positions: Shares, values: Shares) -> Shares:
     """Return the values, one a position, of the curve that fits best (least squares) and never falls."""
-    places, which, counts = np.unique(positions, return_inverse=True, return_counts=True)
+    _, which, counts = np.unique(positions, return_inverse=True, return_counts=True)
     means = np.bincount(which, weights=values) / counts
     return optimize.isotonic_regression(means, weights=counts.astype(float)).x[which]
 
@@ -92,7 +92,9 @@ class _Curves:
         return 1 - self.common(positions, shares)[0] / whole if whole else np.nan
 
 
-def _of_family(answers, family, realized, settings) -> Iterator[dict[str, Any]]:
+def _of_family(
+    answers: Answers, family: Mapping[str, Any], realized: pd.DataFrame, settings: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The rows of one family; none if it has one rounding only."""
     table = points(family, realized)
     table = table[~table.duplicated("variant", keep=False)].reset_index(drop=True)  # what all roundings share
@@ -106,11 +108,11 @@ def _of_family(answers, family, realized, settings) -> Iterator[dict[str, Any]]:
         number = settings["resamples"] if len(candidates) == 1 else min(SEARCHED, settings["resamples"])
         drawn = _resampled(closed, number, settings["seed"])
         positions = list(candidates.values())
-        found, curve, best = curves.common(positions, shares)
+        _, curve, best = curves.common(positions, shares)
         ratio = curves.ratio(positions, shares)
         under = [curves.ratio(positions, np.clip(curve + other - shares, 0, 1)) for other in drawn]
-        explained = [curves.explained(positions, other) for other in [shares, *drawn]]
-        gain = [value - curves.explained([curves.asked], other) for value, other in zip(explained, [shares, *drawn])]
+        explained = np.array([curves.explained(positions, other) for other in [shares, *drawn]])
+        gain = explained - [curves.explained([curves.asked], other) for other in [shares, *drawn]]
         yield {
             "family": family["name"],
             "over": over,
@@ -165,7 +167,7 @@ def _alike(table: pd.DataFrame, groups: Iterable[str]) -> list[list[str]]:
     return found
 
 
-def _with_interval(name: str, values: Sequence[float]) -> dict[str, float]:
+def _with_interval(name: str, values: Shares) -> dict[str, float]:
     """A value with the percentile interval of its resamples; values: it, then they."""
     low, high = np.nanpercentile(values[1:], [2.5, 97.5])
-    return {name: values[0], f"{name}_low": float(low), f"{name}_high": float(high)}
+    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -14,7 +14,8 @@ def points(family: Mapping[str, Any], realized: pd.DataFrame) -> pd.DataFrame:
 
     family: of aoe.studies.families; realized: the table realized.parquet.  ``asked`` is the λ2 of the sweep; ``model``
     and the groups have the realized λ2 of all merged weights and of the group's, ``noise`` the rounding noise of all.
-    A variant that copies has the λ2 that was asked for, and no noise.  Groups that the family does not merge are absent.
+    A variant that copies has the λ2 that was asked for, and no noise.  Groups that the family does not merge are not
+    there.
     """
     table = pd.DataFrame(
         {"sweep": sweep, "rounded": member["rounded"], "variant": point["variant"], ASKED: point["lambda2"]}

@@ -6,7 +6,7 @@ belong together if all their keys but λ2, the rounding and the arithmetic are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROUNDED = {"rounding": "nearest", "arithmetic": "float32"}
 OWN = {"lambda2", "seed", *ROUNDED}
 
-Family = dict[str, Any]
+Family = Mapping[str, Any]
 
 
 def families(study: Study) -> list[Family]:
@@ -31,6 +31,11 @@ def families(study: Study) -> list[Family]:
         merged = {key: value for key, value in entry.items() if key not in OWN}
         found.setdefault(repr(sorted(merged.items())), {})[sweep] = points
     return [_family(study, members) for members in found.values()]
+
+
+def compares_roundings(found: Iterable[Family]) -> bool:
+    """Tell whether any family has several roundings or arithmetics."""
+    return any(len(family["sweeps"]) > 1 for family in found)
 
 
 def rounded_in_words(entry: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Figures 10a and 10b: a measure over the λ2 that was asked for and over the one that models have, for every rounding."""
+"""Figures 10a and 10b: a measure over the asked λ2 and over the realized one, for every rounding."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     shown = [points(family, tables["realized"]).join(summary, on="variant") for family in settings["families"]]
     table = pd.concat([part.assign(family=name) for name, part in zip(names, shown, strict=True)])
     looks = dict(drawing.styles(roundings(settings["families"])))
-    shares = {"sharex": True, "sharey": "row", "squeeze": False}
-    figure, axes = drawing.figure(EDGES + ROW * len(names), nrows=len(names), ncols=len(OVER), **shares)
+    height, shape = EDGES + ROW * len(names), (len(names), len(OVER))
+    figure, axes = drawing.figure(height, nrows=shape[0], ncols=shape[1], sharex=True, sharey="row", squeeze=False)
     for row, name in zip(axes, names, strict=True):
         for panel, over in zip(row, OVER, strict=True):
             _draw_panel(panel, table[table.family == name], over, measure, looks)
@@ -125,8 +125,8 @@ FIGURE_A = over_both(
     "closing",
     "The closing tag over asked and realized λ2",
     """
-Share of answers that close a forced ``<think>``, over the λ2 that recipes ask for (left) and over the λ2 that the stored
-weights have (right), for every rounding and arithmetic of the study. A row has the sweeps that merge the same weights.
+Share of answers that close a forced ``<think>``, over the λ2 that recipes ask for (left) and over the λ2 that the
+stored weights have (right), for every rounding and arithmetic of the study. Sweeps in a row merge the same weights.
 """,
 )
 FIGURE_B = over_both(
@@ -134,7 +134,7 @@ FIGURE_B = over_both(
     "cost",
     "Inference cost over asked and realized λ2",
     """
-Inference cost (output tokens, those of ``{reference_label}`` are 1) over the λ2 that recipes ask for (left) and over the
-λ2 that the stored weights have (right), for every rounding and arithmetic of the study.
+Inference cost (output tokens, those of ``{reference_label}`` are 1) over the λ2 that recipes ask for (left) and over
+the λ2 that the stored weights have (right), for every rounding and arithmetic of the study.
 """,
 )

@@ -111,8 +111,8 @@ FIGURE = Figure(
     title="Realized over asked λ2",
     caption="""
 The λ2 that the stored weights have, over the λ2 that recipes ask for, by group of tensors: one line a rounding and
-arithmetic. The diagonal is what a recipe says. The last panel is simulated, with Gaussian weights in FP8 whose codes are
-as far apart (root mean square) as the thresholds δ of the paper, rounded to nearest.
+arithmetic. The diagonal is what a recipe says. The last panel is simulated: Gaussian weights in FP8 whose codes are as
+far apart (root mean square) as the thresholds δ of the paper, rounded to nearest.
 """,
     needs=("realized.parquet", "simulated.csv"),
     applies=sweep.has_sweep,
