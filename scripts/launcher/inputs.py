@@ -221,9 +221,9 @@ class Inputs:
         return ancient(self.results.differences()) if needed else []
 
     def shard_disk(self, wildcards: Wildcards) -> int:
-        """MB of a merged shard: as many as the base's has, rounded up."""
-        base = self.study.variants[wildcards.variant].base
-        return self.run.locked[base].files[wildcards.shard]["size"] // MB + 1
+        """MB of a merged shard: as many as the base's has, rounded up; twice as many of FP8 that becomes BF16."""
+        recipe = self.study.variants[wildcards.variant]
+        return self.run.locked[recipe.base].files[wildcards.shard]["size"] * recipe.largest_growth // MB + 1
 
     def merged_shards(self, wildcards: Wildcards) -> list[str]:
         shards = self.shards(self.study.variants[wildcards.variant].base)

@@ -54,6 +54,11 @@ class Rounding(StrEnum):
     BALANCED = "balanced"
     NONE = "none"
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether random numbers decide where a number is rounded to."""
+        return self in (Rounding.STOCHASTIC, Rounding.BALANCED)
+
 
 class Method(NamedTuple):
     """How parents are combined; key: 64 bits that random numbers come from, of the recipe's seed and the weight."""
@@ -61,11 +66,6 @@ class Method(NamedTuple):
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     key: int = 0
-
-    @property
-    def by_chance(self) -> bool:
-        """Whether random numbers decide where a number is rounded to."""
-        return self.rounding in (Rounding.STOCHASTIC, Rounding.BALANCED)
 
     @property
     def is_plain(self) -> bool:

@@ -75,7 +75,7 @@ def combine(
             values.append(np.empty(min(PIECE, out.size - start), np.float32))
             arithmetic.widen(bits[start : start + PIECE], kind, values[-1])
         total = _summed(values, weights, method)
-        if kind != F32 and method.by_chance and sums.largest(total) < np.inf:
+        if kind != F32 and method.rounding.by_chance and sums.largest(total) < np.inf:
             line = total.reshape(1, -1)
             random = _random(method, (begin + start) // rounding.LINE, -(-total.size // rounding.LINE)).reshape(1, -1)
             if method.rounding == Rounding.STOCHASTIC:
@@ -105,7 +105,7 @@ def _summed(values, weights, method):
 
 def _round_blocks(total, values, scale, method, line):
     """Round scaled sums in place; values: the parents', not scaled; line: the first of the weight's lines of 128."""
-    if not method.by_chance:
+    if not method.rounding.by_chance:
         return
     rows, blocks = total.shape[0], len(scale)
     random = _random(method, line, rows * blocks).reshape(rows, -1)
