@@ -12,6 +12,7 @@ from aoe.studies.families import roundings
 Family = Mapping[str, Any]
 SIGNIFICANT = 0.05
 MIDDLE = 0.5
+SMALLEST = 0.0005  # deviation that three decimals show
 
 
 def meaning(families: Sequence[Family], realized: pd.DataFrame, explained: pd.DataFrame | None) -> dict[str, Any]:
@@ -34,11 +35,13 @@ def meaning(families: Sequence[Family], realized: pd.DataFrame, explained: pd.Da
 
 
 def _farthest(part: pd.DataFrame) -> str:
-    """Write where a group's realized λ2 is farthest from the asked one: ``+0.48 at 0.51``."""
+    """Write where a group's realized λ2 is farthest from the asked one: ``+0.480 at 0.51``."""
     if part.empty:
         return "–"
     off = (part.realized - part.asked).reset_index(drop=True)
     place = off.abs().idxmax()
+    if abs(off[place]) < SMALLEST:
+        return fixed(0, 3)
     sign = "+" if off[place] > 0 else ""
     return f"{sign}{fixed(off[place], 3)} at {part.asked.iloc[place]:g}"
 
