@@ -73,8 +73,8 @@ def _tested(table: pd.DataFrame) -> str:
         text += f"; over the realized λ2 of groups, with the weights that explain most, {best.weights}, it is "
         text += _explained(best)
     told = {"asked": asked, "realized": model} | ({"weighted": best} if best is not model else {})
-    differ = listed(f"p = {number(row.p_value, 2)} given the {name} λ2" for name, row in told.items())
-    return f"{text}. That the roundings have one curve in common has {differ}. {_concluded(best)}"
+    chances = listed(f"{number(row.p_value, 2)} over the {name} λ2" for name, row in told.items())
+    return f"{text}. That all roundings have this curve has a p-value of {chances}. {_concluded(best)}"
 
 
 def _explained(row: Any) -> str:

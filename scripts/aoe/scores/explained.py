@@ -168,6 +168,13 @@ def _alike(table: pd.DataFrame, groups: Iterable[str]) -> list[list[str]]:
 
 
 def _with_interval(name: str, values: Shares) -> dict[str, float]:
-    """A value with the percentile interval of its resamples; values: it, then they."""
-    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
-    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    """A value with the interval of its resamples; values: it, then they.
+
+    Resampled shares scatter twice, so that any curve explains less of them: the interval is moved by this difference.
+    """
+    low, middle, high = np.nanpercentile(values[1:], [2.5, 50, 97.5]) - values[0]
+    return {
+        name: float(values[0]),
+        f"{name}_low": float(values[0] + low - middle),
+        f"{name}_high": float(min(1, values[0] + high - middle)),
+    }
