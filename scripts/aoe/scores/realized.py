@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 from aoe.checkpoints.parts import TensorGroup
 
+# the groups that most of a model's weights, and all of its block-scaled ones, are in
+LARGE = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP)
 ASKED, MODEL = "asked", "model"  # λ2 of the sweep; realized λ2 of all weights that are merged
 
 
