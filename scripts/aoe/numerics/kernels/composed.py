@@ -42,27 +42,33 @@ def combine_fp8(
 
     See aoe.numerics.kernels.Engine; begin: the row of the weight that they begin with.
     """
-    blocks = all_scales[0].shape[1]
+    blocks, stored = all_scales[0].shape[1], method.arithmetic == Arithmetic.STORED
     for top in range(0, out.shape[0], BLOCK):
-        row, block_row = slice(top, top + BLOCK), slice(top // BLOCK, top // BLOCK + 1)
-        codes, scales = [codes[row] for codes in numbers], [scale[block_row] for scale in all_scales]
-        stored = method.arithmetic == Arithmetic.STORED
-        values = _decoded(codes, [np.ones_like(scale) for scale in scales] if stored else scales)
-        total = _summed(values, weights, method)
+        row, line = slice(top, top + BLOCK), (begin + top) * blocks
+        codes, scales = [codes[row] for codes in numbers], [scale[top // BLOCK] for scale in all_scales]
+        total = _summed_fp8(codes, [np.ones_like(scale) for scale in scales] if stored else scales, weights, method)
         if out_scale is None:
             _narrow(total, BF16, out[row])
             continue
         scale = out_scale[top // BLOCK]
-        if stored:
-            if sums.largest(total.reshape(-1)) >= BEYOND:
-                raise NotFiniteError
-            scale[:] = _summed([given[0] for given in scales], weights, method)
-        else:
-            if not sums.largest(total.reshape(-1)) < np.inf:
-                raise NotFiniteError
-            sums.scale_blocks(total, scale)
-        _round_blocks(total, values, scale, method, (begin + top) * blocks)
+        if not _scaled(total, scales, weights, method, scale):
+            raise NotFiniteError
+        divisor = np.ones_like(scale) if stored else scale
+        if method.rounding == Rounding.STOCHASTIC:
+            rounding.encode_by_chance(total, divisor, np.uint64(method.key), line, out[row])
+            continue
+        sums.divide_blocks(total, divisor)
+        if method.rounding == Rounding.BALANCED:
+            _balance_blocks(total, codes, scales, scale, method, line)
         _narrow(total, E4M3, out[row])
+
+
+def _scaled(total, scales, weights, method, out):
+    """Fill ``out`` with the scales of a row of blocks; whether everything can be encoded."""
+    if method.arithmetic != Arithmetic.STORED:
+        return sums.scales_of(total, out)
+    out[:] = _summed(scales, weights, method)
+    return sums.largest(total.reshape(-1)) < BEYOND and sums.largest(out) < np.inf
 
 
 def combine(
@@ -86,10 +92,19 @@ def combine(
         _narrow(total, kind, out[start : start + PIECE])
 
 
-def _decoded(codes, scales):
-    values = [np.empty(numbers.shape, np.float32) for numbers in codes]
-    for numbers, scale, value in zip(codes, scales, values, strict=True):
-        arithmetic.dequantize(numbers, scale, value)
+def _summed_fp8(codes, scales, weights, method):
+    """The sum of weights times values of a row of FP8 blocks, float32."""
+    if method.arithmetic == Arithmetic.BFLOAT16:
+        return _summed([_decoded(*part) for part in zip(codes, scales, strict=True)], weights, method)
+    total = np.empty(codes[0].shape, np.float32)
+    for number, (part, scale, weight) in enumerate(zip(codes, scales, weights, strict=True)):
+        sums.add_fp8(part, scale, np.float32(weight), total, number == 0)
+    return total
+
+
+def _decoded(codes, scale):
+    values = np.empty(codes.shape, np.float32)
+    sums.add_fp8(codes, scale, np.float32(1), values, True)
     return values
 
 
@@ -103,20 +118,16 @@ def _summed(values, weights, method):
     return total
 
 
-def _round_blocks(total, values, scale, method, line):
-    """Round scaled sums in place; values: the parents', not scaled; line: the first of the weight's lines of 128."""
-    if not method.rounding.by_chance:
+def _balance_blocks(total, codes, scales, out_scale, method, line):
+    """Round scaled sums in place; line: the first of the weight's lines of 128 that stand here."""
+    rows = total.shape[0]
+    first, *others = [_decoded(*part) for part in zip(codes, scales, strict=True)]
+    if not others:
         return
-    rows, blocks = total.shape[0], len(scale)
-    random = _random(method, line, rows * blocks).reshape(rows, -1)
-    if method.rounding == Rounding.STOCHASTIC:
-        rounding.round_by_chance(total, random, *GRIDS[E4M3])
-        return
-    if len(values) == 1:
-        return
-    directions = [value - values[0] for value in values[1:]]
+    directions = [other - first for other in others]
     for direction in directions:
-        sums.divide_blocks(direction, scale)
+        sums.divide_blocks(direction, out_scale)
+    random = _random(method, line, rows * len(out_scale)).reshape(rows, -1)
     for left in range(0, total.shape[1], BLOCK):
         block = slice(left, left + BLOCK)
         flat = np.ascontiguousarray(total[:, block]).reshape(-1)

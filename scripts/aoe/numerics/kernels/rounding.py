@@ -33,6 +33,9 @@ FARTHEST = np.float32(2048)  # component of a direction, where the largest numbe
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 SIGN = np.uint32(0x80000000)
 
+SMALLEST_E4M3 = np.uint32(121 << 23)  # the bits of the smallest normal number, 2**-6
+LARGEST_E4M3 = np.uint32(0x7E)  # the code of 448
+
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint32]
 
@@ -48,33 +51,34 @@ def _float(bits):
 
 
 @exact
+def _random_line(key, line, out):
+    """Fill ``out`` (128,) with the random numbers of one of a weight's lines; see random_bits."""
+    width = LINE // LANES
+    first, second = np.uint32(key & LOW), np.uint32(key >> np.uint64(32))
+    start = np.uint64(line) * np.uint64(width)
+    a, b, c, d = out[:width], out[width : 2 * width], out[2 * width : 3 * width], out[3 * width :]
+    for j in range(width):
+        counter = start + np.uint64(j)
+        x, y = np.uint32(counter & LOW), np.uint32(counter >> np.uint64(32))
+        z, w = np.uint32(0), np.uint32(0)
+        k, m = first, second
+        for _ in range(ROUNDS):
+            one, other = np.uint64(x) * MULTIPLIERS[0], np.uint64(z) * MULTIPLIERS[1]
+            x = np.uint32(other >> np.uint64(32)) ^ y ^ k
+            z = np.uint32(one >> np.uint64(32)) ^ w ^ m
+            y, w = np.uint32(other & LOW), np.uint32(one & LOW)
+            k, m = np.uint32(k + INCREMENTS[0]), np.uint32(m + INCREMENTS[1])
+        a[j], b[j], c[j], d[j] = x, y, z, w
+
+
+@exact
 def random_bits(key: int, line: int, out: Words) -> None:
     """Fill ``out`` (lines, 128) with the random numbers of a weight from one of its lines of 128 numbers on.
 
     Philox4x32-10, key: 64 bits; the number j of line l is the output j // 32 of the counter 32 l + j % 32.
     """
-    width = LINE // LANES
-    first, second = np.uint32(key & LOW), np.uint32(key >> np.uint64(32))
     for row in range(out.shape[0]):
-        start = np.uint64(line + row) * np.uint64(width)
-        a, b, c, d = (
-            out[row, :width],
-            out[row, width : 2 * width],
-            out[row, 2 * width : 3 * width],
-            out[row, 3 * width :],
-        )
-        for j in range(width):
-            counter = start + np.uint64(j)
-            x, y = np.uint32(counter & LOW), np.uint32(counter >> np.uint64(32))
-            z, w = np.uint32(0), np.uint32(0)
-            k, m = first, second
-            for _ in range(ROUNDS):
-                one, other = np.uint64(x) * MULTIPLIERS[0], np.uint64(z) * MULTIPLIERS[1]
-                x = np.uint32(other >> np.uint64(32)) ^ y ^ k
-                z = np.uint32(one >> np.uint64(32)) ^ w ^ m
-                y, w = np.uint32(other & LOW), np.uint32(one & LOW)
-                k, m = np.uint32(k + INCREMENTS[0]), np.uint32(m + INCREMENTS[1])
-            a[j], b[j], c[j], d[j] = x, y, z, w
+        _random_line(key, line + row, out[row])
 
 
 @inlined
@@ -100,6 +104,30 @@ def round_by_chance(values: Floats, random: Words, dropped: int, smallest: float
         line, bits = values[i], random[i]
         for j in range(columns):
             line[j] = _rounded(line[j], bits[j] & mask, ~mask, small, large)
+
+
+@exact
+def encode_by_chance(values: Floats, scales: Floats, key: int, line: int, out: NDArray[np.uint8]) -> None:
+    """Make e4m3 codes of a row of blocks, float32 (up to 128, n), divided by their scales (ceil(n / 128),).
+
+    line: the first of the weight's lines of 128 numbers that stand here.  Gives what dividing, ``round_by_chance`` and
+    rounding to nearest give one after the other.
+    """
+    rows, columns = values.shape
+    random, kept, small = np.empty(LINE, np.uint32), np.uint32((1 << 20) - 1), _float(SMALLEST_E4M3)
+    for i in range(rows):
+        for block in range(scales.size):
+            begin, end = block * LINE, min(block * LINE + LINE, columns)
+            _random_line(key, line + i * scales.size + block, random)
+            source, target, scale = values[i, begin:end], out[i, begin:end], scales[block]
+            for j in range(source.size):
+                bits = _bits(source[j] / scale)
+                magnitude = _float(bits & MAGNITUDE)
+                below = magnitude < small  # where codes are as far apart as above it
+                sum_bits = _bits(magnitude + (small if below else np.float32(0))) + (random[j] & kept)
+                first = np.uint32(121 << 3) if below else np.uint32(120 << 3)
+                code = min((sum_bits >> np.uint32(20)) - first, LARGEST_E4M3)
+                target[j] = code | ((bits >> np.uint32(24)) & np.uint32(0x80))
 
 
 @exact

@@ -19,6 +19,29 @@ def _in_bf16(value):
     return np.uint32(bits).view(np.float32)
 
 
+@inlined
+def _from_e4m3(code):
+    """See aoe.numerics.kernels.arithmetic, whose own stays there."""
+    bits = (np.int32(np.int8(code)) << np.int32(20)) & np.int32(-0x78100000)
+    return np.int32(bits).view(np.float32) * np.float32(2.0**120)
+
+
+@exact
+def add_fp8(codes: NDArray[np.uint8], scales: Floats, weight: float, total: Floats, first: bool) -> None:
+    """Add weight times the values of one row of e4m3 blocks, (up to 128, n), to ``total``; the first replaces it."""
+    share = np.float32(weight)
+    for i in range(codes.shape[0]):
+        for block in range(scales.size):
+            begin, end = block * BLOCK, min(block * BLOCK + BLOCK, codes.shape[1])
+            source, target, scale = codes[i, begin:end], total[i, begin:end], scales[block]
+            if first:
+                for j in range(source.size):
+                    target[j] = _from_e4m3(source[j]) * scale * share
+            else:
+                for j in range(source.size):
+                    target[j] = target[j] + _from_e4m3(source[j]) * scale * share
+
+
 @exact
 def add(values: Floats, weight: float, total: Floats, first: bool, bf16: bool) -> None:
     """Add weight times values, float32 (n,), to ``total``; the first summand replaces it.
@@ -48,12 +71,13 @@ def largest(values: Floats) -> float:
 
 
 @exact
-def scale_blocks(values: Floats, scales: Floats) -> None:
-    """Divide blocks of one row of them, float32 (up to 128, n), by their scales (ceil(n / 128),), which are made here.
+def scales_of(values: Floats, scales: Floats) -> bool:
+    """Fill in the scales (ceil(n / 128),) of one row of blocks, float32 (up to 128, n); return whether all is finite.
 
     A scale is the block's largest magnitude / 448, as in aoe.numerics.fp8; of zeros, 1.
     """
     rows, columns = values.shape
+    worst = np.uint32(0)
     for block in range(scales.size):
         begin, end = block * BLOCK, min(block * BLOCK + BLOCK, columns)
         found = np.uint32(0)
@@ -61,9 +85,10 @@ def scale_blocks(values: Floats, scales: Floats) -> None:
             line = values[i, begin:end]
             for j in range(line.size):
                 found = max(found, np.float32(line[j]).view(np.uint32) & np.uint32(0x7FFFFFFF))
+        worst = max(worst, found)
         scale = np.uint32(found).view(np.float32) / np.float32(448)
         scales[block] = scale if scale > 0 else np.float32(1)
-    divide_blocks(values, scales)
+    return worst < np.uint32(0x7F800000)
 
 
 @exact
