@@ -215,8 +215,10 @@ def machines(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"machine": words, "software": software, **kind} for (words, software), kind in kinds.items()]
 
 
-def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) -> list[dict[str, str]]:
+def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) -> list[dict[str, str | bool]]:
     """Return a row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
+
+    ``forced``, true or false, tells whether answers begin with a forced ``<think>``.
 
     settings: the study's; scores: one row an answer.
     """
@@ -235,6 +237,7 @@ def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) 
                 "top_p": str(entry.get("top_p", "default")),
                 "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
                 "others": ", ".join(f"{key} {entry[key]}" for key in NEUTRAL if key in entry),
+                "forced": entry.get("force_think", True),
             }
         )
     return rows
