@@ -144,7 +144,7 @@ def _resampled(closed: Sequence[Shares], number: int, seed: int) -> list[Shares]
 
 def _kinds(table: pd.DataFrame) -> dict[str, dict[str, Shares]]:
     """over -> {weights in words: positions (variants,)}; there are several where weights have to be found."""
-    groups = [group.value for group in LARGE if group.value in table]
+    groups = [group.value for group in LARGE if group.value in table and table[group.value].notna().all()]
     kinds = {name: {"": table[name].to_numpy(float)} for name in (ASKED, MODEL, *groups)}
     if len(together := _alike(table, groups)) < 2:
         return {name: kinds[name] for name in (ASKED, MODEL)} if len(groups) == 1 else kinds

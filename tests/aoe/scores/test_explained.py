@@ -101,3 +101,10 @@ def test_points_have_the_lambdas_of_their_variants():
     assert row.attention == pytest.approx(step(0.4, 400))
     long = by_group(family(), realized_table())
     assert len(long) == 2 * len(table) and set(long.group) == {"attention", "routed_experts"}
+
+
+def test_a_variant_without_realized_lambdas_is_left_out():
+    realized = realized_table()
+    table = points(family(), realized[realized.variant != "nearest-0.4"])
+    assert "nearest-0.4" not in set(table.variant) and len(table) == len(points(family(), realized)) - 1
+    assert table.notna().all(axis=None)
