@@ -81,8 +81,7 @@ def in_order(mixture: Iterable[str], base: str) -> tuple[str, ...]:
 
 def stored_result(merge: Merge, slab: Slab) -> tuple[NDArray[np.float32], np.ndarray]:
     """Return a merge's part of a slab: (its float32 values (n,), the stored numbers (n,))."""
-    # FP8 weights of a plan that does not round them become BF16
-    dtype = "BF16" if slab.stored.dtype == FP8 and getattr(merge.plan, "unrounded", False) else slab.stored.dtype
+    dtype = merge.stored(slab.stored.name).dtype  # BF16 of FP8 weights that are not rounded
     out = cpu.empty(slab.shape, dtype)
     scale = cpu.empty(scale_shape(*slab.shape), "F32") if dtype == FP8 else None
     merge.combine(slab, out, scale)
