@@ -13,6 +13,7 @@ from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_levels, read_table
 from aoe.nodes.machine import software
 from aoe.norms import norm
+from aoe.scores.realized import read_realized
 from aoe.studies.families import compares_roundings
 from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
@@ -72,7 +73,7 @@ with logged(snakemake.log[0]):
         }
     if families := snakemake.params.families:
         explained = read_table(folder / "explained.csv") if compares_roundings(families) else None
-        facts["lambda"] = meaning(families, read_table(folder / "realized.parquet"), explained)
+        facts["lambda"] = meaning(families, read_realized(folder / "realized.parquet"), explained)
     if settings["timed"]:
         speed = read_table(folder / "latency.csv")
         facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}

@@ -1,6 +1,7 @@
 """The points of sweeps over the λ2 that their models really have, beside the λ2 that was asked for."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,11 @@ from aoe.checkpoints.parts import TensorGroup
 # the groups that most of a model's weights, and all of its block-scaled ones, are in
 LARGE = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP)
 ASKED, MODEL = "asked", "model"  # λ2 of the sweep; realized λ2 of all weights that are merged
+
+
+def read_realized(path: Path | str) -> pd.DataFrame:
+    """Return the rows of realized.parquet for groups and models, without those for millions of weights."""
+    return pd.read_parquet(path, filters=[("level", "in", ["group", MODEL])])
 
 
 def points(family: Mapping[str, Any], realized: pd.DataFrame) -> pd.DataFrame:

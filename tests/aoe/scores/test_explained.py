@@ -1,10 +1,11 @@
 """The test of what realized λ2 explain, with answers whose cause is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from aoe import AoeError
 from aoe.scores.explained import deviance, explain, rising
-from aoe.scores.realized import by_group, points
+from aoe.scores.realized import by_group, points, read_realized
 from support.rounded import ASKED, family, realized_lambdas, realized_table, scores_table, step
 
 SETTINGS = {"resamples": 100, "seed": 1}
@@ -108,3 +109,11 @@ def test_a_variant_without_realized_lambdas_is_left_out():
     table = points(family(), realized[realized.variant != "nearest-0.4"])
     assert "nearest-0.4" not in set(table.variant) and len(table) == len(points(family(), realized)) - 1
     assert table.notna().all(axis=None)
+
+
+def test_rows_of_weights_are_not_read(tmp_path):
+    table = realized_table()
+    weights = table[table.level == "group"].assign(level="weight", tensor="a.weight")
+    pd.concat([table, weights]).to_parquet(tmp_path / "realized.parquet")
+    found = read_realized(tmp_path / "realized.parquet")
+    assert set(found.level) == {"group", "model"} and len(found) == len(table)

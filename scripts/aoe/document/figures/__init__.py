@@ -42,8 +42,10 @@ class ResultTables(Mapping):
 
     def _read_table(self, name: str) -> pd.DataFrame:
         from aoe.files.tables import read_table
+        from aoe.scores.realized import read_realized
 
-        return read_table(self.paths[name])
+        read = read_realized if name == "realized" else read_table
+        return read(self.paths[name])
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self._read(name)
