@@ -12,6 +12,7 @@ include: "rules/download.smk"
 include: "rules/verify.smk"
 include: "rules/diff.smk"
 include: "rules/merge.smk"
+include: "rules/realized.smk"
 include: "rules/audit.smk"
 
 

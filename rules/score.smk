@@ -48,6 +48,7 @@ rule scores:
 rule summary:
     input:
         "results/{study}/scores.parquet",
+        realized=inputs.realized,
     output:
         summary=report(
             "results/{study}/summary.csv",

@@ -220,6 +220,46 @@ class Inputs:
         needed = self.study.variants[wildcards.variant].threshold.delta > 0
         return ancient(self.results.differences()) if needed else []
 
+    # realized λ
+
+    def mixed_of(self, base: str) -> list[str]:
+        """The variants with a base that combine weights."""
+        return [variant for variant in self.study.mixed if self.study.variants[variant].base == base]
+
+    def mixed_plans(self, wildcards: Wildcards) -> dict[str, str]:
+        """variant -> its plan, of all variants with a base that combine weights."""
+        return {variant: self.results.plan(variant) for variant in self.mixed_of(wildcards.base)}
+
+    def mixed_plan_files(self, wildcards: Wildcards) -> list[str]:
+        return list(self.mixed_plans(wildcards).values())
+
+    def mixed_verified(self, wildcards: Wildcards) -> list[Any]:
+        """What says that the parents of these variants are as locked, each file once."""
+        files = [file for variant in self.mixed_of(wildcards.base) for file in self.verified_for(variant)]
+        return list({str(file): file for file in files}.values())
+
+    def mixed_directories(self, wildcards: Wildcards) -> dict[str, str]:
+        """model name -> folder of the parents of these variants."""
+        return {name: self.run.directories[name] for name in self._mixed_parents(wildcards)}
+
+    def mixed_revisions(self, wildcards: Wildcards) -> dict[str, str]:
+        return self.revisions(self._mixed_parents(wildcards))
+
+    def _mixed_parents(self, wildcards: Wildcards) -> list[str]:
+        variants = self.mixed_of(wildcards.base)
+        return list(dict.fromkeys(parent for name in variants for parent in self.study.variants[name].parents))
+
+    def realized_sums(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The tables of all shards of the bases whose variants combine weights."""
+        bases = dict.fromkeys(self.study.variants[variant].base for variant in self.study.mixed)
+        return [self.results.realized(base, shard) for base in bases for shard in self.shards(base)]
+
+    def realized(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of realized λ, if any variant combines weights."""
+        return [self.results.realized()] if self.study.mixed else []
+
+    # merges
+
     def shard_disk(self, wildcards: Wildcards) -> int:
         """MB of a merged shard: as many as the base's has, rounded up; twice as many of FP8 that becomes BF16."""
         recipe = self.study.variants[wildcards.variant]

@@ -47,6 +47,8 @@ class Targets:
             *inputs.all_verified(),
             *inputs.difference_tables(),
             *([results.differences()] if self.study.compared() else []),
+            *inputs.realized_sums(),
+            *inputs.realized(),
             *(file for variant in inputs.exported for file in inputs.merged_files(variant)),
             *(file for variant in self.asked for file in results.answer_files(variant, self.run.benchmarks)),
             *self.audits.files(),

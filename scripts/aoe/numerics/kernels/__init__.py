@@ -26,11 +26,19 @@ class NotFiniteError(ValueError):
 
 
 class Sums(NamedTuple):
-    """Sums of squares, added up in float64: of our values, of (ours - theirs), and of (our codes - their codes)."""
+    """Sums of squares, added up in float64: of our values, of (ours - theirs), and of (our codes - their codes).
+
+    steps_…: how many of the stored numbers lie 0, 1, 2, 3 and more steps of their format from one another.
+    """
 
     size: float
     change: float
     code_change: float
+    steps_0: float = 0
+    steps_1: float = 0
+    steps_2: float = 0
+    steps_3: float = 0
+    steps_more: float = 0
 
 
 class Arithmetic(StrEnum):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aoe.checkpoints.formats import scale_shape
 from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, arithmetic, composed
 from aoe.numerics.kernels.arithmetic import BF16, F16, F32, dequantize
-from aoe.numerics.kernels.comparing import alike, deviation, has_nan
+from aoe.numerics.kernels.comparing import alike, deviation, has_nan, steps_apart
 
 __all__ = [
     "SLAB",
@@ -93,14 +93,18 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
         size, change = arithmetic.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
-        sums = Sums(size, change, change)
+        sums = Sums(size, change, change, *_steps(numbers))
     elif any(has_nan(codes.reshape(-1)) for codes in numbers):
         raise NotFiniteError
     else:
-        sums = Sums(*arithmetic.difference_fp8(numbers, scales))
+        sums = Sums(*arithmetic.difference_fp8(numbers, scales), *_steps(numbers))
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
+
+
+def _steps(numbers):
+    return map(int, steps_apart(*(_unsigned(array).reshape(-1) for array in numbers)))
 
 
 def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

@@ -159,10 +159,24 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
             ours, theirs = (_values(*part, torch.float64) for part in zip(numbers, scales, strict=True))
         else:
             ours, theirs = codes
-        sums = Sums(*(torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])))
+        squares = [torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])]
+        sums = Sums(*squares, *_steps(numbers))
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
+
+
+def _steps(numbers):
+    """How many of two parents' numbers, stacked, lie 0, 1, 2, 3 and more steps of their format apart."""
+    width = numbers.element_size()
+    bits = numbers.view({1: torch.uint8, 2: torch.int16, 4: torch.int32}[width])
+    bits = bits.long() if width == 4 else bits.int()  # room for the sign
+    magnitude = bits & ((1 << (8 * width - 1)) - 1)
+    # the sign is the highest bit, which widening has copied to all higher ones where the type has a sign
+    places = torch.where((bits >> (8 * width - 1)) & 1 == 1, -magnitude, magnitude)
+    apart = (places[0] - places[1]).abs()
+    counts = torch.stack([torch.count_nonzero(apart == steps) for steps in range(4)]).tolist()
+    return *counts, apart.numel() - sum(counts)
 
 
 def _values(codes, scale, dtype):
