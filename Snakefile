@@ -20,6 +20,7 @@ if study.asks:
 
     include: "rules/serve.smk"
     include: "rules/score.smk"
+    include: "rules/rounding.smk"
     include: "rules/figures.smk"
 
 

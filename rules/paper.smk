@@ -42,6 +42,7 @@ rule facts:
     input:
         collect("results/{{study}}/figures/{figure}.csv", figure=targets.figures),
         document.figure_tables,
+        document.explained,
         unpack(document.claimed_results),
         claims="config/claims.yaml",
         tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
@@ -64,6 +65,7 @@ rule facts:
         benchmarks=benchmarks,
         audits=study.audits,
         labels=document.labels,
+        families=document.families,
     message:
         "Collect the numbers of the document"
     script:

@@ -8,10 +8,12 @@ from aoe import __version__
 from aoe.benchmarks import title_of
 from aoe.document import paper
 from aoe.document.findings import listed
+from aoe.document.meaning import meaning
 from aoe.files.configuration import read_yaml
 from aoe.files.tables import read_table
 from aoe.nodes.machine import software
 from aoe.norms import norm
+from aoe.studies.families import compares_roundings
 from benchmarks import registry  # noqa: F401 -- registers the benchmarks
 from job.logging import logged
 
@@ -49,6 +51,7 @@ with logged(snakemake.log[0]):
         "benchmarks": [],
         "unreadable": {},
         "latencies": [],
+        "lambda": {},
     }
     if asks:
         tables = ("summary", "transitions", "transition_curves")
@@ -63,6 +66,9 @@ with logged(snakemake.log[0]):
             "intelligence": listed(map(title_of, settings["intelligence"])),
             "reference": snakemake.params.labels[settings["reference"]],
         }
+    if families := snakemake.params.families:
+        explained = read_table(folder / "explained.csv") if compares_roundings(families) else None
+        facts["lambda"] = meaning(families, read_table(folder / "realized.parquet"), explained)
     if settings["timed"]:
         speed = read_table(folder / "latency.csv")
         facts |= {"latencies": paper.latencies(speed, settings["timed"]), "timed": list(paper.LATENCIES)}

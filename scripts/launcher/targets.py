@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aoe.document.figures import figures_of
+from aoe.studies.families import compares_roundings, families
 
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
@@ -27,6 +28,8 @@ class Targets:
 
     def _tables(self) -> list[str]:
         tables = [*SCORES] if self.study.asks else []
+        if found := families(self.study) if self.study.asks else []:
+            tables += ["simulated.csv", *(["explained.csv"] if compares_roundings(found) else [])]
         if self.run.judged:
             tables += ["judgements.parquet", "judge.csv"]
         if self.run.sandboxed:

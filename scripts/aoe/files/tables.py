@@ -25,6 +25,9 @@ NAMES = {
     "sweep",
     "measure",
     "space",
+    "family",
+    "over",
+    "rounded",
 }
 ANSWERS = {"benchmark", "category", "question", "finish", "judge", "revision", "text", "warning"}
 CLAIMS = {"claim", "says", "source", "published", "condition", "unit", "verdict", "note", "rule"}
