@@ -13,6 +13,7 @@ from support.crates import PROFILES, issues, save_contexts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]
+FIGURES += ["figure10a", "figure10b", "figure11"]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ belong together if all their keys but λ2, the rounding and the arithmetic are t
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +58,14 @@ def _family(study: Study, members: dict[str, Any]) -> Family:
     if len(set(words.values())) < len(words):  # such as two seeds: names tell them apart
         words = {sweep: sweep for sweep in members}
     return {
-        "name": _common_beginning(list(members)).strip("-_.") or next(iter(members)),
+        "name": _common_beginning(list(members)) or next(iter(members)),
         "other": entries[next(iter(members))]["other"],
         "sweeps": {sweep: {"rounded": words[sweep], "points": points} for sweep, points in members.items()},
     }
 
 
 def _common_beginning(names: list[str]) -> str:
-    """The letters that all names begin with."""
-    first, last = min(names), max(names)
-    length = next((i for i, letter in enumerate(first) if letter != last[i : i + 1]), len(first))
-    return first[:length]
+    """The words that all names begin with: ``full`` of ``full-nearest`` and ``full-none``; none of unlike names."""
+    words = [re.split(r"(?<=[-_.])", name) for name in names]
+    common = itertools.takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False))
+    return "".join(same[0] for same in common).rstrip("-_.")

@@ -17,7 +17,9 @@ def study(tmp_path):
     def read(**sweeps):
         content = yaml.safe_load((ROOT / "config/studies/mini.yaml").read_text(encoding="utf-8"))
         content["figures"].pop("threshold")
-        (tmp_path / "odd.yaml").write_text(yaml.safe_dump(content | {"sweeps": sweeps}, sort_keys=False), encoding="utf-8")
+        (tmp_path / "odd.yaml").write_text(
+            yaml.safe_dump(content | {"sweeps": sweeps}, sort_keys=False), encoding="utf-8"
+        )
         return read_study("odd", tmp_path, read_schema("study"))
 
     return read
