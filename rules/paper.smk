@@ -46,6 +46,7 @@ rule facts:
         unpack(document.claimed_results),
         claims="config/claims.yaml",
         tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
+        realized=document.realized,
         machines=collect("results/{{study}}/answers/{variant}/machine.json", variant=targets.asked),
     output:
         "results/{study}/paper.json",

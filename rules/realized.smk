@@ -1,18 +1,41 @@
 # Measure which λ the variants' weights will have once they are rounded.  No model is written, and no GPU is needed.
 
 
+# From a few block rows, in seconds: people should know before servers start.
+rule expected_lambda:
+    input:
+        unpack(inputs.early.needed),
+    output:
+        "results/{study}/expected_lambda.csv",
+    log:
+        "results/{study}/logs/expected_lambda.log",
+    priority: 90
+    conda:
+        "../envs/tensors.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        disk_mb=100,
+        runtime=minutes(20),
+    params:
+        plans=inputs.early.plans,
+        checkpoints=inputs.early.directories,
+        revisions=inputs.early.revisions,
+    message:
+        "Estimate the realized λ of the planned variants"
+    script:
+        "../scripts/expected_lambda.py"
+
+
 rule realized:
     input:
-        plans=inputs.mixed_plan_files,
-        verified=inputs.mixed_verified,
+        unpack(inputs.mixed.needed),
     output:
         "results/{study}/realized/{base}/{shard}.parquet",
     log:
         "results/{study}/logs/realized/{base}/{shard}.log",
     benchmark:
         "results/{study}/benchmarks/realized/{base}/{shard}.tsv"
-    # before servers start: λ that are not as asked may be a reason to stop
-    priority: 50
     conda:
         "../envs/tensors.yaml"
     threads: 1
@@ -21,9 +44,9 @@ rule realized:
         disk_mb=100,
         runtime=minutes(20),
     params:
-        plans=inputs.mixed_plans,
-        checkpoints=inputs.mixed_directories,
-        revisions=inputs.mixed_revisions,
+        plans=inputs.mixed.plans,
+        checkpoints=inputs.mixed.directories,
+        revisions=inputs.mixed.revisions,
         file="{shard}",
     message:
         "Measure the realized λ of the variants of {wildcards.base}, {wildcards.shard}"
@@ -38,7 +61,6 @@ rule realized_lambda:
         "results/{study}/realized.parquet",
     log:
         "results/{study}/logs/realized.log",
-    priority: 50
     conda:
         "../envs/analysis.yaml"
     threads: 1

@@ -92,6 +92,7 @@ rule summary:
         runtime=minutes(30),
     params:
         variants=study.table(),
+        models=list(study.models),
         sweeps=study.positions(over_lambda2=True),
         pairs=study.pairs(),
         scores=study.content["scores"],

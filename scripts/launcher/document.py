@@ -31,6 +31,10 @@ class Document:
         differences = [self.results.differences()] if asks and self.study.compared() else []
         return {"results": results + differences}
 
+    def realized(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of realized λ, if any variant that is asked combines weights."""
+        return [self.results.realized()] if self.study.asks and self.study.mixed else []
+
     def evidence(self, wildcards: Wildcards) -> dict[str, Any]:
         """What aoe.claims.evidence.Evidence has to know of the study."""
         content, figures = self.study.content, self.study.content.get("figures")

@@ -28,6 +28,10 @@ class Inputs:
         self.run, self.study, self.results = run, run.study, run.results
         self.planned = [variant for variant in self.study.variants if variant not in self.study.models]
         self.exported = [variant for variant in self.study.variants if self.study.is_exported(variant)]
+        recipes = self.study.variants
+        self.mixed = Mixed(self, lambda places: [v for v in self.study.mixed if recipes[v].base == places.base])
+        # those whose plans need not wait for the differences of the parents
+        self.early = Mixed(self, lambda places: [v for v in self.study.mixed if not recipes[v].threshold.delta])
 
     # what is common to several stages
 
@@ -222,33 +226,6 @@ class Inputs:
 
     # realized λ
 
-    def mixed_of(self, base: str) -> list[str]:
-        """The variants with a base that combine weights."""
-        return [variant for variant in self.study.mixed if self.study.variants[variant].base == base]
-
-    def mixed_plans(self, wildcards: Wildcards) -> dict[str, str]:
-        """variant -> its plan, of all variants with a base that combine weights."""
-        return {variant: self.results.plan(variant) for variant in self.mixed_of(wildcards.base)}
-
-    def mixed_plan_files(self, wildcards: Wildcards) -> list[str]:
-        return list(self.mixed_plans(wildcards).values())
-
-    def mixed_verified(self, wildcards: Wildcards) -> list[Any]:
-        """What says that the parents of these variants are as locked, each file once."""
-        files = [file for variant in self.mixed_of(wildcards.base) for file in self.verified_for(variant)]
-        return list({str(file): file for file in files}.values())
-
-    def mixed_directories(self, wildcards: Wildcards) -> dict[str, str]:
-        """model name -> folder of the parents of these variants."""
-        return {name: self.run.directories[name] for name in self._mixed_parents(wildcards)}
-
-    def mixed_revisions(self, wildcards: Wildcards) -> dict[str, str]:
-        return self.revisions(self._mixed_parents(wildcards))
-
-    def _mixed_parents(self, wildcards: Wildcards) -> list[str]:
-        variants = self.mixed_of(wildcards.base)
-        return list(dict.fromkeys(parent for name in variants for parent in self.study.variants[name].parents))
-
     def realized_sums(self, wildcards: Wildcards | None = None) -> list[str]:
         """The tables of all shards of the bases whose variants combine weights."""
         bases = dict.fromkeys(self.study.variants[variant].base for variant in self.study.mixed)
@@ -257,6 +234,10 @@ class Inputs:
     def realized(self, wildcards: Wildcards | None = None) -> list[str]:
         """The table of realized λ, if any variant combines weights."""
         return [self.results.realized()] if self.study.mixed else []
+
+    def expected_lambda(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of estimates, if any can be made early."""
+        return [self.results.path("expected_lambda.csv")] if self.early.variants(wildcards) else []
 
     # merges
 
@@ -273,6 +254,33 @@ class Inputs:
         """All files of an exported variant that rules name."""
         shards = self.shards(self.study.variants[variant].base)
         return [self.results.merged(variant, file) for file in [*shards, "recipe.json"]]
+
+
+class Mixed:
+    """What is read to measure the λ of variants that combine weights; variants: a function of a rule's wildcards."""
+
+    def __init__(self, inputs: Inputs, variants: Callable[[Any], list[str]]) -> None:
+        self.inputs, self.variants = inputs, variants
+
+    def needed(self, wildcards: Wildcards) -> dict[str, list[Any]]:
+        """The plans, and what says that the parents are as locked, each once."""
+        verified = [file for variant in self.variants(wildcards) for file in self.inputs.verified_for(variant)]
+        return {
+            "plans": list(self.plans(wildcards).values()),
+            "verified": list({str(file): file for file in verified}.values()),
+        }
+
+    def plans(self, wildcards: Wildcards) -> dict[str, str]:
+        """variant -> its plan."""
+        return {variant: self.inputs.results.plan(variant) for variant in self.variants(wildcards)}
+
+    def directories(self, wildcards: Wildcards) -> dict[str, str]:
+        """model name -> folder of the parents."""
+        parents = [self.inputs.parents_of(variant) for variant in self.variants(wildcards)]
+        return {name: folder for found in parents for name, folder in found.items()}
+
+    def revisions(self, wildcards: Wildcards) -> dict[str, str]:
+        return self.inputs.revisions(self.directories(wildcards))
 
 
 def until_mended(files: list[str]) -> list[str]:

@@ -50,6 +50,7 @@ class Targets:
             *inputs.all_verified(),
             *inputs.difference_tables(),
             *([results.differences()] if self.study.compared() else []),
+            *inputs.expected_lambda(),
             *inputs.realized_sums(),
             *inputs.realized(),
             *(file for variant in inputs.exported for file in inputs.merged_files(variant)),

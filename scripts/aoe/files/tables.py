@@ -53,6 +53,11 @@ def read_table(path: Path | str, numbers: Iterable[str] = ()) -> pd.DataFrame:
     )
 
 
+def read_levels(path: Path | str, levels: Iterable[str]) -> pd.DataFrame:
+    """Return the rows of a Parquet file whose column ``level`` is one of these, without ever holding the others."""
+    return pd.read_parquet(path, filters=[("level", "in", list(levels))])
+
+
 def write_table(table: pd.DataFrame, path: Path | str, float_format: str | None = None) -> None:
     """Write a data frame, without its index, to a CSV or Parquet file.
 

@@ -79,7 +79,7 @@ def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: S
 
 
 def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
-    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, norms, and counts of steps."""
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, norms, counts of steps."""
     columns = zip(*(sums for _, sums in found), strict=True) if found else [()] * len(Sums._fields)  # an empty tensor
     sums = Sums(*map(math.fsum, columns))
     return {

@@ -3,6 +3,7 @@
 The parents of a slab are read and decoded once for all variants, whose results are measured and dropped.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.merging.merge import Merge
-from aoe.merging.realized import Projection, Row, row_of_weight
+from aoe.merging.realized import Projection, Row, Totals, row_of_weight
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, Part, cpu, measuring
 from aoe.numerics.slabs import Slab, slabs
@@ -80,7 +81,8 @@ def in_order(mixture: Iterable[str], base: str) -> tuple[str, ...]:
 
 def stored_result(merge: Merge, slab: Slab) -> tuple[NDArray[np.float32], np.ndarray]:
     """Return a merge's part of a slab: (its float32 values (n,), the stored numbers (n,))."""
-    dtype = slab.stored.dtype
+    # FP8 weights of a plan that does not round them become BF16
+    dtype = "BF16" if slab.stored.dtype == FP8 and getattr(merge.plan, "unrounded", False) else slab.stored.dtype
     out = cpu.empty(slab.shape, dtype)
     scale = cpu.empty(scale_shape(*slab.shape), "F32") if dtype == FP8 else None
     merge.combine(slab, out, scale)
@@ -112,7 +114,11 @@ class Origin:
         origin, *others = self.values
         product = [measuring.product(result, float(weights.sum()), origin, other) for other in others]
         noise = measuring.squared_distance(result, self.values, weights)
-        same = [int(np.count_nonzero((_bits(stored) == _bits(numbers)) & self.differ)) for numbers in self.numbers]
+        if stored.itemsize == self.numbers[0].itemsize:
+            equal = [_bits(stored) == _bits(numbers) for numbers in self.numbers]
+        else:  # numbers of another format are compared by their values
+            equal = [result == values for values in self.values]
+        same = [int(np.count_nonzero(each & self.differ)) for each in equal]
         return Projection.of(self.names, lambdas, self.gram, product, noise, same, len(origin), self.differing)
 
 
@@ -120,28 +126,25 @@ def _bits(numbers):
     return numbers.view(f"u{numbers.itemsize}")
 
 
-def sampled_projections(merge: Merge, variant: str) -> list[Row]:
-    """Return rows, as ``shard_projections`` does, of the middle block row of a few weights of every combined group.
+def sampled_rows(merge: Merge, variant: str) -> list[Row]:
+    """Return the rows of realized.Totals of a sample: the middle block row of a few weights of every combined group.
 
-    A weight without blocks counts as one row of them.
+    Of a weight without blocks, it is the middle slab.  Takes milliseconds, however large the model is.
     """
-    architecture = Architecture(merge.base.config)
+    architecture, totals = Architecture(merge.base.config), Totals()
     groups: dict[str, list[str]] = {}
     for weight in merge.plan.tensors:
         if not merge.base.is_scale(weight) and len(merge.plan.weights(weight)) > 1:
             groups.setdefault(str(architecture.place(weight).group), []).append(weight)
-    rows = []
     for group, weights in groups.items():
-        for weight in dict.fromkeys(
-            weights[place] for place in np.linspace(0, len(weights) - 1, SAMPLED_WEIGHTS, dtype=int)
-        ):
-            found = slab_projections(combining({variant: merge}, weight), middle(slabs(merge.base.stored(weight))))
-            rows += [
-                row_of_weight(variant, weight, group, architecture.place(weight).layer, projection)
-                for projection in found.values()
-                if projection.size > 0
-            ]
-    return rows
+        places = np.linspace(0, len(weights) - 1, SAMPLED_WEIGHTS, dtype=int)
+        for weight in dict.fromkeys(weights[place] for place in places):
+            pieces = slabs(merge.base.stored(weight))
+            found = slab_projections(combining({variant: merge}, weight), middle(pieces)) if pieces else {}
+            layer = architecture.place(weight).layer
+            rows = [row_of_weight(variant, weight, group, layer, each) for each in found.values() if each.size > 0]
+            deque(totals.add(rows), maxlen=0)
+    return list(totals.rows())
 
 
 def middle(pieces: Sequence[Slab]) -> Slab:

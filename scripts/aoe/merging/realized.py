@@ -36,6 +36,7 @@ LEVELS = ("weight", "layer", "group", "model")
 SMALLEST_EIGENVALUE = 1e-12  # of a Gram matrix, relative to the largest; below it, differences depend on one another
 NOTICEABLE = 0.01  # difference of a realized λ from the asked one that tables show
 MISLEADING = 0.05  # and of which people are warned
+CHANCE = 3  # standard errors within which a deviation may be chance
 MAIN = ("attention", "routed_experts", "shared_experts")  # groups that are named first
 
 SUMS = {  # of a shard's table, one row a weight and variant: its columns' dtypes, of lists ``object``
@@ -259,7 +260,7 @@ def groups_in_words(rows: Iterable[Mapping[str, Any]], within: float = NOTICEABL
         groups.setdefault(row["group"], []).append(row)
     off = [group for group in groups if any(abs(row["realized"] - row["asked"]) >= within for row in groups[group])]
     words: dict[str, list[str]] = {}
-    for group in [group for group in off if group in MAIN] or off:
+    for group in [group for group in MAIN if group in off] or off:
         shown = groups[group][1:] if len(groups[group]) == 2 else groups[group]
         values = " + ".join(f"{row['realized']:.2f}".replace("-", "−") for row in shown)
         words.setdefault(values, []).append(group.replace("_", " "))
@@ -271,12 +272,17 @@ def groups_in_words(rows: Iterable[Mapping[str, Any]], within: float = NOTICEABL
 def warning(rows: Iterable[Mapping[str, Any]]) -> str | None:
     """Return a sentence on variants whose λ will not be as asked, naming the one that is farthest off, or None.
 
-    rows: of the table, or of some variants; only those of the level ``group`` count.
+    rows: of the table, or of some variants; only those of the level ``group`` count.  Groups whose deviations may be
+    chance, as they have few numbers, are left out.
     """
-    variants: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["level"] == "group":
-            variants.setdefault(row["variant"], []).append(row)
+            groups.setdefault((row["variant"], row["group"]), []).append(row)
+    variants: dict[str, list[Mapping[str, Any]]] = {}
+    for (variant, _), found in groups.items():
+        if not all(map(_may_be_chance, found)):
+            variants.setdefault(variant, []).extend(found)
     farthest = {variant: max(map(_deviation, groups)) for variant, groups in variants.items()}
     off = [variant for variant in variants if farthest[variant] >= MISLEADING]
     if not off:
@@ -292,6 +298,11 @@ def warning(rows: Iterable[Mapping[str, Any]]) -> str | None:
         f"{worst} asks for {words} and will have {stored}{others}: where parents are about a step apart, rounding to "
         "the nearest stored number gives back the nearer parent; write `rounding: balanced` into a recipe to keep λ."
     )
+
+
+def _may_be_chance(row):
+    """Whether unbiased rounding could make the deviation: errors of single numbers, added up at random."""
+    return _deviation(row) <= CHANCE * row["noise"] / math.sqrt(max(row["differing"], 1))
 
 
 def _deviation(row):

@@ -17,7 +17,7 @@ LONG = "m" + "0123456789abcdef" * 15
 SIGNS = "#x $y$ *z* _w_ @v <u> `t` // s [r] \\q {p} <b>\"o\"</b> & 'n' ~ - 1"
 FACTS = {
     **dict.fromkeys(("models", "datasets", "benchmarks", "figures", "machines", "audits", "claims", "missing"), ()),
-    **dict.fromkeys(("transitions", "latencies", "norms", "deltas"), ()),
+    **dict.fromkeys(("transitions", "latencies", "norms", "deltas", "steps"), ()),
     **dict.fromkeys(("serving", "judge", "norm", "key")),
     **{key: {} for key in ("verdicts", "sources", "software")},
     "study": "NA",
@@ -31,7 +31,7 @@ FACTS = {
 
 
 def facts(label):
-    told = ("delta", "intelligence", "tokens", "cost", "closing")
+    told = ("realized", "delta", "intelligence", "tokens", "cost", "closing")
     row = {"label": label, "weights": f"0.5 {label}", "subset": label, **dict.fromkeys(told, "1")}
     model = {"label": label, "revision": "sha256:" + 64 * "0", "size": "1 MB"}
     found = {"model": label, "parents": label, "verdict": "verified", "summary": [label], "checks": [], "name": "1e3"}

@@ -4,13 +4,13 @@ import pytest
 from aoe.merging.realized import Projection, Totals, groups_in_words, read_row, row_of_weight, warning
 
 
-def rows(variant="x", **groups):
+def rows(variant="x", differing=10_000, **groups):
     """Rows of the level ``group``: group=(asked, realized) of r1, beside v3."""
     found = []
     for group, (asked, realized) in groups.items():
         for parent, one, other in (("v3", 1 - asked, 1 - realized), ("r1", asked, realized)):
             place = {"variant": variant, "level": "group", "group": group, "parent": parent}
-            found.append(place | {"asked": one, "realized": other})
+            found.append(place | {"asked": one, "realized": other, "noise": 0.4, "differing": differing})
     return found
 
 
@@ -40,6 +40,14 @@ def test_a_warning_names_the_variant_that_is_farthest_off():
     assert ", and the λ of 1 other variant are off as well: " in warning(others)
     weights = [row | {"level": "weight"} for row in some]
     assert warning(weights) is None
+
+
+def test_what_may_be_chance_is_no_reason_to_warn():
+    """Of 100 numbers with a noise of 0.4, three standard errors are 0.12."""
+    assert warning(rows(differing=100, norms=(0.4, 0.51))) is None
+    assert "0.53 in norms" in warning(rows(differing=100, norms=(0.4, 0.53)))
+    some = [*rows(differing=100, norms=(0.4, 0.51)), *rows(lm_head=(0.4, 0.51))]
+    assert warning(some).startswith("x asks for 0.4 r1 and will have 0.51 in lm head: ")
 
 
 def test_a_row_is_the_projection_that_was_written():
