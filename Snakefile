@@ -21,7 +21,6 @@ if study.asks:
 
     include: "rules/serve.smk"
     include: "rules/score.smk"
-    include: "rules/rounding.smk"
     include: "rules/figures.smk"
 
 

@@ -19,14 +19,15 @@ def meaning(families: Sequence[Family], realized: pd.DataFrame, explained: pd.Da
     """Return the facts of the section on λ; nothing of a study without sweeps over λ2.
 
     families: of aoe.studies.families; realized, explained: the tables, the second of studies with several roundings.
-    ``groups`` are the heads of the table ``rows``, a row a rounding; ``tests`` are sentences, one a family.
+    ``groups`` are the heads of the table ``rows``, a row a rounding, of cells with lines; ``tests`` are sentences, one
+    a family.
     """
     if not families:
         return {}
     long = pd.concat([by_group(family, realized) for family in families])
     groups = {group: look[0] for group, look in GROUPS.items() if group in set(long.group)}
     rows = [
-        [rounded, *(_farthest(part[part.group == group]) for group in groups), _noise(families, realized, rounded)]
+        [[rounded], *(_farthest(part[part.group == group]) for group in groups), [_noise(families, realized, rounded)]]
         for rounded in roundings(families)
         for part in [long[long.rounded == rounded]]
     ]
@@ -34,16 +35,16 @@ def meaning(families: Sequence[Family], realized: pd.DataFrame, explained: pd.Da
     return {"groups": list(groups.values()), "rows": rows, "tests": tests}
 
 
-def _farthest(part: pd.DataFrame) -> str:
-    """Write where a group's realized λ2 is farthest from the asked one: ``+0.480 at 0.51``."""
+def _farthest(part: pd.DataFrame) -> list[str]:
+    """Write where a group's realized λ2 is farthest from the asked one, in lines: ``+0.480``, ``at 0.51``."""
     if part.empty:
-        return "–"
+        return ["–"]
     off = (part.realized - part.asked).reset_index(drop=True)
     place = off.abs().idxmax()
     if abs(off[place]) < SMALLEST:
-        return fixed(0, 3)
+        return [fixed(0, 3)]
     sign = "+" if off[place] > 0 else ""
-    return f"{sign}{fixed(off[place], 3)} at {part.asked.iloc[place]:g}"
+    return [f"{sign}{fixed(off[place], 3)}", f"at {part.asked.iloc[place]:g}"]
 
 
 def _noise(families: Sequence[Family], realized: pd.DataFrame, rounded: str) -> str:
@@ -52,7 +53,7 @@ def _noise(families: Sequence[Family], realized: pd.DataFrame, rounded: str) -> 
         table = points(family, realized)
         own = table[table.rounded == rounded].reset_index(drop=True)
         if len(own):
-            return number(own.noise[(own.asked - MIDDLE).abs().idxmin()])
+            return fixed(own.noise[(own.asked - MIDDLE).abs().idxmin()], 3)
     return "–"
 
 
@@ -73,17 +74,17 @@ def _tested(table: pd.DataFrame) -> str:
         text += f"; over the realized λ2 of groups, with the weights that explain most, {best.weights}, it is "
         text += _explained(best)
     told = {"asked": asked, "realized": model} | ({"weighted": best} if best is not model else {})
-    differ = listed(f"p = {number(row.p_value, 2)} given the {name} λ2" for name, row in told.items())
-    return f"{text}. That the roundings have one curve in common has {differ}. {_concluded(best)}"
+    chances = listed(f"{number(row.p_value, 2)} over the {name} λ2" for name, row in told.items())
+    return f"{text}. That all roundings have this curve has a p-value of {chances}. {_concluded(best, list(told)[-1])}"
 
 
 def _explained(row: Any) -> str:
     return f"{interval(100 * row.explained, 100 * row.explained_low, 100 * row.explained_high, fixed)} %"
 
 
-def _concluded(best: Any) -> str:
+def _concluded(best: Any, which: str) -> str:
     if best.p_value >= SIGNIFICANT:
-        return "Given the realized λ2, the test sees no difference between the roundings."
+        return f"Given the {which} λ2, the test sees no difference between the roundings."
     if best.gain_low > 0:
-        return "The realized λ2 explains more than the asked one, but the roundings still differ."
-    return "The realized λ2 does not explain more than the asked one."
+        return f"The {which} λ2 explains more than the asked one, but the roundings still differ."
+    return f"The {which} λ2 does not explain more than the asked one."

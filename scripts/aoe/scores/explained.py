@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
-from aoe.scores.realized import ASKED, MODEL, groups_of, points
+from aoe.scores.realized import ASKED, LARGE, MODEL, points
 from aoe.scores.summary import Answers
 
 Shares = NDArray[np.float64]
@@ -40,7 +40,7 @@ def explain(
     """Return one row a family of several roundings and kind of λ2: how much one common curve over it explains.
 
     families: of aoe.studies.families; realized: the table; settings: the study's ``scores``.  ``over`` is ``asked``,
-    ``model``, a group, or ``groups``: the groups' realized λ2 with the ``weights`` (sum 1) that explain most.
+    ``model``, a large group, or ``groups``: the large groups' realized λ2 with the ``weights`` that explain most.
     ``explained`` is the share of the deviance between a constant and the observed shares, ``gain`` how much more that
     is than over the asked λ2, both with intervals over questions; ``residual`` the root mean square distance from the
     curve; ``likelihood_ratio`` and ``p_value`` test the common curve against one a rounding.
@@ -144,7 +144,7 @@ def _resampled(closed: Sequence[Shares], number: int, seed: int) -> list[Shares]
 
 def _kinds(table: pd.DataFrame) -> dict[str, dict[str, Shares]]:
     """over -> {weights in words: positions (variants,)}; there are several where weights have to be found."""
-    groups = groups_of(table)
+    groups = [group.value for group in LARGE if group.value in table and table[group.value].notna().all()]
     kinds = {name: {"": table[name].to_numpy(float)} for name in (ASKED, MODEL, *groups)}
     if len(together := _alike(table, groups)) < 2:
         return {name: kinds[name] for name in (ASKED, MODEL)} if len(groups) == 1 else kinds
@@ -168,6 +168,13 @@ def _alike(table: pd.DataFrame, groups: Iterable[str]) -> list[list[str]]:
 
 
 def _with_interval(name: str, values: Shares) -> dict[str, float]:
-    """A value with the percentile interval of its resamples; values: it, then they."""
-    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
-    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    """A value with the interval of its resamples; values: it, then they.
+
+    Resampled shares scatter twice, so that any curve explains less of them: the interval is moved by this difference.
+    """
+    low, middle, high = np.nanpercentile(values[1:], [2.5, 50, 97.5]) - values[0]
+    return {
+        name: float(values[0]),
+        f"{name}_low": float(values[0] + low - middle),
+        f"{name}_high": float(min(1, values[0] + high - middle)),
+    }

@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 from aoe.checkpoints.parts import TensorGroup
 
+# the groups that most of a model's weights, and all of its block-scaled ones, are in
+LARGE = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP)
 ASKED, MODEL = "asked", "model"  # λ2 of the sweep; realized λ2 of all weights that are merged
 
 
@@ -14,8 +16,8 @@ def points(family: Mapping[str, Any], realized: pd.DataFrame) -> pd.DataFrame:
 
     family: of aoe.studies.families; realized: the table realized.parquet.  ``asked`` is the λ2 of the sweep; ``model``
     and the groups have the realized λ2 of all merged weights and of the group's, ``noise`` the rounding noise of all.
-    A variant that copies has the λ2 that was asked for, and no noise.  Groups that the family does not merge are not
-    there.
+    A variant that copies has the λ2 that was asked for, and no noise; another one without realized λ2, as its parents
+    agree in every weight, is left out.  Groups that the family does not merge are not there.
     """
     table = pd.DataFrame(
         {"sweep": sweep, "rounded": member["rounded"], "variant": point["variant"], ASKED: point["lambda2"]}
@@ -25,12 +27,13 @@ def points(family: Mapping[str, Any], realized: pd.DataFrame) -> pd.DataFrame:
     others = realized[(realized.parent == family["other"]) & realized.variant.isin(table.variant)]
     of_model = others[others.level == "model"].set_index("variant")
     of_groups = others[others.level == "group"].pivot(index="variant", columns="group", values="realized")
-    table[MODEL] = table.variant.map(of_model.realized).fillna(table[ASKED])
+    copied = table[ASKED].where(table[ASKED].isin([0, 1]))
+    table[MODEL] = table.variant.map(of_model.realized).fillna(copied)
     table["noise"] = table.variant.map(of_model.noise).fillna(0.0)
     for group in TensorGroup:
         if group.value in of_groups:
-            table[group.value] = table.variant.map(of_groups[group.value]).fillna(table[ASKED])
-    return table
+            table[group.value] = table.variant.map(of_groups[group.value]).fillna(copied)
+    return table.dropna(subset=MODEL).reset_index(drop=True)
 
 
 def groups_of(table: pd.DataFrame) -> list[str]:

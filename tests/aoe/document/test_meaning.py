@@ -18,9 +18,9 @@ def explained(**model):
 def test_the_table_says_where_each_rounding_is_farthest_off():
     found = meaning([family()], realized_table(), None)
     assert found["groups"] == ["routed experts", "attention"] and found["tests"] == []
-    rows = {row[0]: row[1:] for row in found["rows"]}
-    assert rows["nearest"] == ["−0.191 at 0.4", "+0.475 at 0.525", "0.440"]
-    assert rows["unrounded"][:2] == ["0.000", "0.000"] and rows["unrounded"][2] == "0"
+    rows = {row[0][0]: row[1:] for row in found["rows"]}
+    assert rows["nearest"] == [["−0.191", "at 0.4"], ["+0.475", "at 0.525"], ["0.440"]]
+    assert rows["unrounded"] == [["0.000"], ["0.000"], ["0.000"]]
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_the_conclusion_is_that_of_the_test(model, concluded):
     assert said.startswith(
         "Sweeps full (33 variants, 3 roundings): one curve that never falls explains 90.0 (88.0–92.0) %"
     )
-    assert "p = 0.00050 given the asked λ2" in said
+    assert "a p-value of 0.00050 over the asked λ2 and " in said
     assert said.endswith(concluded)
 
 
 def test_the_weights_of_groups_are_named():
     extra = pd.DataFrame([ROW | {"over": "groups", "weights": "0.4 (attention) + 0.6 (routed experts)"}])
     (said,) = meaning([family()], realized_table(), pd.concat([explained(), extra]))["tests"]
-    assert "0.4 (attention) + 0.6 (routed experts)" in said and "given the weighted λ2" in said
+    assert "0.4 (attention) + 0.6 (routed experts)" in said and "over the weighted λ2" in said
 
 
 def test_a_study_without_sweeps_has_no_section():
