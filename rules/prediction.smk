@@ -18,6 +18,7 @@ if prediction.applies:
             receipts="results/{study}/receipts/{name}",
             doubtful=prediction.doubtful,
             audited=inputs.is_audited,
+            whole=False,
         message:
             "Verify the files of {wildcards.name} that the prediction reads"
 

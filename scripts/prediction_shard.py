@@ -21,5 +21,5 @@ with logged(snakemake.log[0]):
         (codes, CODES, CODES_SUMS, snakemake.output.codes),
     ):
         write_table(pd.DataFrame(rows, columns=[*columns, *sums]).astype(columns), path)
-    weights, left_out = (int(sum(row[name] for row in codes)) for name in ("weights", "left_out"))
-    print(f"{weights} weights compared; {left_out} left out, as they are not wholly in the files that are read")
+    compared, left_out = (int(sum(row[name] for row in codes)) for name in ("compared", "left_out"))
+    print(f"{compared} weights compared; {left_out} left out, as they are not wholly in the files that are read")

@@ -38,7 +38,7 @@ def draw(tables: Tables) -> tuple[Drawing, pd.DataFrame]:
     *panels, last = list(axes.flat)[: len(sweeps) + 2]
     shown = []
     for panel, sweep in zip(panels, sweeps, strict=False):
-        panel.set_title(f"{sweep}: all merged weights")
+        panel.set_title(f"{sweep}: all merged")
         part = one_sweep(realized, sweep, ALL, looks)
         for place, (rounded, (color, marker, line)) in enumerate(looks.items()):
             points = part[part.rounded == rounded]
@@ -79,14 +79,14 @@ def _draw_groups(panel: Axes, realized: pd.DataFrame, sweep: str) -> None:
 
 def _draw_codes(panel: Axes, codes: pd.DataFrame) -> None:
     table = codes[codes.group.isin(drawing.GROUPS)].drop_duplicates("group")
-    panel.set_title("steps between the codes")
+    panel.set_title("steps between codes")
     left = [0.0] * len(table)
     names = [drawing.GROUPS[group][0] for group in table.group]
     for share, color, steps in zip(SHARES, LIGHT, STEPS_APART, strict=True):
         panel.barh(names, table[share], left=left, color=color, height=0.6, label=steps)
         left = [start + more for start, more in zip(left, table[share], strict=True)]
     panel.set(xlim=(0, 1), xlabel="share of the numbers", ylim=(len(table) + 0.4, -0.6))
-    panel.tick_params(axis="y", labelsize=5.5)
+    panel.tick_params(axis="y", labelsize=5)
     panel.legend(fontsize=5.5, loc="lower center", ncols=5, borderaxespad=0.1, handlelength=0.8, columnspacing=0.8)
 
 
@@ -128,12 +128,19 @@ def _step(row: Any) -> str:
 def _groups(rows: pd.DataFrame) -> Iterable[str]:
     """Which groups of tensors jump and which do not, rounded to nearest."""
     parts = [row for row in rows.itertuples() if row.group in MAIN]
+    jumping = [row for row in parts if row.below <= LOW and row.above >= HIGH]
     said = [
         f"{plural(row.group)} from {fixed(row.below, 3)} at {row.below_at:g} to {fixed(row.above, 3)} at "
         f"{row.above_at:g} (width {number(row.width, 2)})"
         for row in parts
     ]
-    return [f"By group, rounded to nearest: {listed(said)}."] if len(said) > 1 else []
+    if len(said) < 2:
+        return []
+    text = f"By group, rounded to nearest: {listed(said)}."
+    if 0 < len(jumping) < len(parts):
+        where = f"exactly 0.5, between {jumping[0].below_at:g} and {jumping[0].above_at:g}"
+        text += f" Where {listed(plural(row.group) for row in jumping)} decide, `</think>` must jump at {where}."
+    return [text]
 
 
 def _balanced(realized: pd.DataFrame, sweep: str) -> str:
@@ -161,7 +168,7 @@ def _ties(tables: Tables) -> list[str]:
             f"{'' if even == 'decide' else ': the new scales of blocks do'}."
         )
     at_half = realized[(realized.lambda2 == HALF) & (realized.delta == 0) & (realized.rounded == NEAREST)]
-    for row in at_half[at_half.group == ALL].drop_duplicates("sweep").itertuples():
+    for row in at_half[(at_half.group == ALL) & at_half.sweep.isin(_sweeps(tables))].itertuples():
         texts.append(f"The realized λ2 of all merged weights of {row.sweep} is {fixed(row.realized, 3)} at 0.5.")
     for sweep, part in threshold[threshold.group == ALL].groupby("sweep", sort=False):
         first, last = part.iloc[0], part.iloc[-1]
@@ -196,7 +203,7 @@ def codes(table: pd.DataFrame) -> list[list[str]]:
         [
             plural(row.group),
             row.dtype,
-            f"{row.weights:,}",
+            f"{row.compared:,}",
             f"{row.left_out:,}",
             number(row.rms_codes),
             *(_percent(getattr(row, share)) for share in SHARES),

@@ -32,6 +32,7 @@ WAYS = {  # in words, as families of sweeps are called -> how mixtures are summe
     "balanced": (Arithmetic.FLOAT32, Rounding.BALANCED),
 }
 HALF = 0.5  # the λ2 at which parents one step apart tie
+BESIDE_HALF = (0.499, HALF, 0.501)  # where arithmetics differ most
 SAMPLED = 2  # block rows of a weight that mixtures are made of
 ELEMENTS = 16 * 4096  # of a weight without blocks, that count as a block row
 # of a shard's tables; all but the first are sums, of which realized λ and shares are made
@@ -46,7 +47,7 @@ REALIZED = {
 REALIZED_SUMS = ["size", "product", "squared_noise", "base_codes", "other_codes", "differing", "elements"]
 CODES = {"group": "str", "layer": "Int64", "dtype": "str"}
 TIES = ["one_step", "one_step_base", "one_step_other", "one_step_even"]
-CODES_SUMS = ["weights", "left_out", "identical", "elements", "squared_codes", *STEPS, *TIES]
+CODES_SUMS = ["compared", "left_out", "identical", "elements", "squared_codes", *STEPS, *TIES]
 
 Row = dict[str, Any]
 Point = tuple[str, float]  # a way in words, and λ2
@@ -68,16 +69,20 @@ class Selection(NamedTuple):
 
 
 def selections(sweeps: Mapping[str, Mapping[str, Any]], base: str, other: str) -> list[Selection]:
-    """Return the Selections of sweeps, as a study writes them, without λ2 that only copy; all merge this pair."""
+    """Return the Selections of sweeps, as a study writes them; all merge this pair.
+
+    λ2 that only copy are left out; sweeps over λ2 have those right beside a half as well.
+    """
     found = []
     for sweep, entry in sweeps.items():
-        lambdas = tuple(dict.fromkeys(float(value) for value in entry["lambda2"] if 0 < value < 1))
+        lambdas = {float(value) for value in entry["lambda2"] if 0 < value < 1}
+        lambdas |= set(BESIDE_HALF) if len(lambdas) > 1 else set()
         for delta in dict.fromkeys(entry.get("delta", [0])):
             recipe: dict[str, Any] = {"base": base, "weights": {base: HALF, other: HALF}}
             recipe |= {"subset": entry.get("subset", {})}
             if delta:
                 recipe["threshold"] = {"delta": delta, "space": entry["space"]}
-            found.append(Selection(sweep, read_recipe(sweep, recipe, [base, other]), lambdas))
+            found.append(Selection(sweep, read_recipe(sweep, recipe, [base, other]), tuple(sorted(lambdas))))
     return found
 
 
@@ -149,7 +154,7 @@ def _weight(pair: Pair, weight: str, place: Place, wanted: Sequence[Selection]) 
     """One weight's differences, with CODES_SUMS, and the REALIZED_SUMS of its mixtures; none if it does not differ."""
     stored = pair.base.stored(weight)
     difference = row(stored, place, [slab_difference(cpu, pair.base, pair.other, slab) for slab in slabs(stored)])
-    difference |= {"weights": 1, "squared_codes": difference["codes"] ** 2 * stored.elements}
+    difference |= {"compared": 1, "squared_codes": difference["codes"] ** 2 * stored.elements}
     lambdas = {lambda2 for chosen in wanted if chosen.has(weight, place, difference) for lambda2 in chosen.lambdas}
     points: dict[Point, Sums] = {}
     if difference["identical"] or not lambdas:

@@ -33,7 +33,7 @@ STEP_COLUMNS = [
     "high",
     "width",
 ]
-CODES_COLUMNS = ["group", "dtype", "weights", "left_out", "elements", "rms_codes", *SHARES]
+CODES_COLUMNS = ["group", "dtype", "compared", "left_out", "elements", "rms_codes", *SHARES]
 CODES_COLUMNS += ["tie_base", "tie_other", "tie_even"]
 
 Numbers = NDArray[np.float64]
@@ -116,7 +116,7 @@ def codes_table(sums: pd.DataFrame) -> pd.DataFrame:
     table["tie_base"], table["tie_other"] = table.one_step_base / table.one_step, table.one_step_other / table.one_step
     table["tie_even"] = table.one_step_even / decided
     table = table.drop(columns="one_step").rename(columns={f"{share}_share": share for share in SHARES})
-    table = table.astype({"weights": "int64", "left_out": "int64", "elements": "int64"})
+    table = table.astype({"compared": "int64", "left_out": "int64", "elements": "int64"})
     return table.sort_values("elements", ascending=False, kind="stable")[CODES_COLUMNS].reset_index(drop=True)
 
 

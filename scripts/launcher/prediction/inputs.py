@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from launcher.inputs import Inputs
     from launcher.run import Run
 
+MERGED = ("subset", "delta", "space")  # keys of a sweep that say which weights it merges
+
 
 class Prediction:
     """``base``, ``other``: the parents of the study's first sweep; ``sweeps``: those of the same parents, as written.
@@ -104,7 +106,7 @@ def merged_weights(entries: dict[str, dict[str, Any]], base: str, other: str) ->
     for sweep, entry in entries.items():
         if (entry["base"], entry["other"]) != (base, other):
             continue
-        merged = {key: entry[key] for key in ("subset", "delta", "space") if key in entry}
+        merged: dict[str, Any] = {key: entry[key] for key in MERGED if key in entry}
         name = names.setdefault(repr(sorted(merged.items())), sweep)
         lambdas = {*found.get(name, {}).get("lambda2", []), *entry["lambda2"]}
         found[name] = {**merged, "lambda2": sorted(lambdas)}
