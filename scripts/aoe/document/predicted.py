@@ -139,7 +139,9 @@ def _groups(rows: pd.DataFrame) -> Iterable[str]:
     text = f"By group, rounded to nearest: {listed(said)}."
     if 0 < len(jumping) < len(parts):
         where = f"exactly 0.5, between {jumping[0].below_at:g} and {jumping[0].above_at:g}"
-        text += f" Where {listed(plural(row.group) for row in jumping)} decide, `</think>` must jump at {where}."
+        text += (
+            f" If behaviour depends on {listed(plural(row.group) for row in jumping)}, `</think>` must jump at {where}."
+        )
     return [text]
 
 
