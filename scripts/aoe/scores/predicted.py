@@ -129,7 +129,7 @@ def threshold_table(table: pd.DataFrame, codes: pd.DataFrame) -> pd.DataFrame:
     over_delta = [sweep for sweep, part in table.groupby("sweep", sort=False) if part.delta.nunique() > 1]
     rows = table[table.sweep.isin(over_delta) & (table.level != "layer") & (table.rounded == "nearest")]
     whole = codes.groupby("group").elements.sum()
-    totals = rows.group.map({**whole, ALL: whole.sum()})
+    totals = rows.group.map({**whole, ALL: whole.sum()}).astype(float)  # of no rows, it would be text
     kept = ["sweep", "delta", "group", "lambda2", "merged", "realized", "base_codes", "other_codes", "other_values"]
     return rows.assign(merged=rows.elements / totals)[kept].reset_index(drop=True)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from aoe.document import predicted
-from aoe.scores.predicted import REALIZED_SUMS, codes_table, realized_table, steps_table, threshold_table
+from aoe.merging.prediction import REALIZED_SUMS
+from aoe.scores.predicted import codes_table, realized_table, steps_table, threshold_table
 
 ASKED = [0.3, 0.49, 0.499, 0.5, 0.501, 0.51, 0.7]
 CODES = {"compared": 2, "left_out": 0, "identical": 0, "elements": 100, "squared_codes": 400}
@@ -18,7 +19,7 @@ def tables(steepness, even=15):
     for group, slope in (("attention", 5000), ("routed_experts", steepness)):
         for rounded in ("nearest", "balanced"):
             for asked in ASKED:
-                found = asked if rounded == "balanced" else 1 / (1 + np.exp(-slope * (asked - 0.5)))
+                found = asked if rounded == "balanced" else (1 + np.tanh(slope * (asked - 0.5) / 2)) / 2
                 place = {"sweep": "full", "delta": 0.0, "rounded": rounded, "group": group, "layer": 1}
                 size = 1.0 if group == "attention" else 9.0
                 sums = dict.fromkeys(REALIZED_SUMS, 10.0) | {"size": size, "product": found * size}
