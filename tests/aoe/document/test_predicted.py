@@ -41,7 +41,7 @@ def test_a_jump_is_said_to_lie_at_a_half():
     text = said(tables(5000))
     assert "must jump at exactly 0.5, between 0.499 and 0.501: the realized λ2 is 0.007 at 0.499" in text
     assert "makes no jump" not in text
-    assert "stays within 0.01 of the asked one" in text
+    assert "stays within 0.010 of the asked one" in text
 
 
 def test_a_gradual_change_is_no_jump_but_a_group_may_make_one():
