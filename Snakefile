@@ -14,6 +14,7 @@ include: "rules/diff.smk"
 include: "rules/merge.smk"
 include: "rules/realized.smk"
 include: "rules/audit.smk"
+include: "rules/prediction.smk"
 
 
 if study.asks:

@@ -120,7 +120,7 @@ class Inputs:
         """Differs from what was recorded when a fetched file was lost, so that it is fetched again."""
         path = f"{self.run.directories[wildcards.name]}/{wildcards.file}"
         record = self.results.record(wildcards.name, wildcards.file)
-        return _until_mended([path] if is_lost(record, path, self.file_entry(wildcards)) else [])
+        return until_mended([path] if is_lost(record, path, self.file_entry(wildcards)) else [])
 
     def all_records(self, wildcards: Wildcards | None = None) -> list[str]:
         """The records of all downloads of the study."""
@@ -154,7 +154,7 @@ class Inputs:
         verified = results.verified_for(wildcards.variant, name) if _has_variant(wildcards) else results.verified(name)
         entries = self.needed_entries(wildcards)
         found = doubtful(self.run.directories[name], entries, results.receipts(name), Path(verified).exists())
-        return _until_mended(found)
+        return until_mended(found)
 
     def is_audited(self, wildcards: Wildcards) -> bool:
         """Whether a model is audited: such a one may be stored in a way that nothing else can read."""
@@ -283,7 +283,7 @@ class Mixed:
         return self.inputs.revisions(self.directories(wildcards))
 
 
-def _until_mended(files: list[str]) -> list[str]:
+def until_mended(files: list[str]) -> list[str]:
     """Add the time, if there are any files: so the param differs at every call, until there are none.
 
     Snakemake notes the params of a job that fails, too, and would take what is the same at the next call for done.

@@ -17,6 +17,11 @@ def limits(claim: Claim) -> tuple[float, float]:
     return claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
 
 
+def stated(claim: Claim) -> str:
+    """Write what the source has, or, of a prediction: ``predicted: 0.5``."""
+    return str(claim["published"]) if "published" in claim else f"predicted: {claim['predicted']}"
+
+
 def condition(claim: Claim) -> str:
     """Write the limits in words: ``0.504 ± 0.02``, ``≥ 0.98``."""
     if "untestable" in claim:
