@@ -122,7 +122,7 @@ def test_pages_in_a_browser(chromium, results, page, width, dark):
 
 def test_the_entry_page_leads_everywhere(chromium, results):
     seen = chromium.open(results / "index.html")
-    assert seen["images"] == 8
+    assert seen["images"] == 11
     for link in seen["links"]:
         assert link == "#claims" or (results / link).is_file(), link
     assert {"paper.pdf", "paper.html", "report.html", "claims.csv", "audits/r1t2/audit.html"} <= set(seen["links"])
