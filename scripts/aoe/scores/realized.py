@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from aoe.checkpoints.parts import TensorGroup
+from aoe.files.tables import read_levels
 
 # the groups that most of a model's weights, and all of its block-scaled ones, are in
 LARGE = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP)
@@ -14,7 +15,7 @@ ASKED, MODEL = "asked", "model"  # λ2 of the sweep; realized λ2 of all weights
 
 def read_realized(path: Path | str) -> pd.DataFrame:
     """Return the rows of realized.parquet for groups and models, without those for millions of weights."""
-    return pd.read_parquet(path, filters=[("level", "in", ["group", MODEL])])
+    return read_levels(path, ["group", MODEL])
 
 
 def points(family: Mapping[str, Any], realized: pd.DataFrame) -> pd.DataFrame:
