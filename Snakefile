@@ -12,7 +12,9 @@ include: "rules/download.smk"
 include: "rules/verify.smk"
 include: "rules/diff.smk"
 include: "rules/merge.smk"
+include: "rules/realized.smk"
 include: "rules/audit.smk"
+include: "rules/prediction.smk"
 
 
 if study.asks:

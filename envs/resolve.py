@@ -23,7 +23,7 @@ PROJECT = HERE.parent / "pyproject.toml"
 MARK = "      # resolved on"
 # The oldest glibc that the wheels run on.  vLLM's llguidance 1.7 has no wheel for older ones.
 GLIBC = {"serving_cpu": "2_31", "serving_cuda": "2_31", "serving_rocm": "2_31"}
-FROM_SOURCE = ("connection-pool",)  # has no wheel, and nothing to compile
+FROM_SOURCE = ("connection-pool", "langdetect")  # have no wheels, and nothing to compile
 # requirements.lock is for these Pythons and machines.  immutables has no wheel for 3.14 and is compiled there.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")

@@ -13,6 +13,7 @@ from launcher.cost import show_cost
 from launcher.document import Document
 from launcher.inputs import Inputs
 from launcher.lifecycle import Lifecycle
+from launcher.prediction.inputs import Prediction
 from launcher.preflight.flight import title_of
 from launcher.preflight.plan import Trials
 from launcher.preflight.stages import scripts_of
@@ -26,6 +27,7 @@ inputs = Inputs(run)
 answers = Answers(run, inputs)
 audits = Audits(run, inputs)
 document = Document(run)
+prediction = Prediction(run, inputs)
 targets = Targets(run, inputs, audits)
 trials = Trials(run)
 code = CodeWatch(workflow, run)

@@ -30,3 +30,26 @@ for figure in figures_of(study):
             f"Figure {figure.number}: {figure.title}"
         script:
             "../scripts/figure.py"
+
+
+# What figure 11 shows beside the study: parents that are as far apart as the thresholds δ of the paper.
+if document.families:
+
+    rule simulated:
+        output:
+            "results/{study}/simulated.csv",
+        log:
+            "results/{study}/logs/simulated.log",
+        conda:
+            "../envs/tensors.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            disk_mb=100,
+            runtime=minutes(10),
+        params:
+            differences=[1.5, 2, 3],
+        message:
+            "Simulate the realized λ of parents that are as far apart as the paper's δ"
+        script:
+            "../scripts/simulated.py"

@@ -42,9 +42,11 @@ rule facts:
     input:
         collect("results/{{study}}/figures/{figure}.csv", figure=targets.figures),
         document.figure_tables,
+        document.explained,
         unpack(document.claimed_results),
         claims="config/claims.yaml",
         tables=["results/{study}/claims.csv", "results/{study}/norms.csv"],
+        realized=document.realized,
         machines=collect("results/{{study}}/answers/{variant}/machine.json", variant=targets.asked),
     output:
         "results/{study}/paper.json",
@@ -64,6 +66,7 @@ rule facts:
         benchmarks=benchmarks,
         audits=study.audits,
         labels=document.labels,
+        families=document.families,
     message:
         "Collect the numbers of the document"
     script:

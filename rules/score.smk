@@ -48,6 +48,7 @@ rule scores:
 rule summary:
     input:
         "results/{study}/scores.parquet",
+        realized=inputs.realized,
     output:
         summary=report(
             "results/{study}/summary.csv",
@@ -91,6 +92,7 @@ rule summary:
         runtime=minutes(30),
     params:
         variants=study.table(),
+        models=list(study.models),
         sweeps=study.positions(over_lambda2=True),
         pairs=study.pairs(),
         scores=study.content["scores"],
@@ -98,3 +100,35 @@ rule summary:
         "Summarize all variants and fit the transitions"
     script:
         "../scripts/summary.py"
+
+
+# Does the realized λ2 explain what the asked one does not?
+if document.compares_roundings:
+
+    rule explained:
+        input:
+            scores="results/{study}/scores.parquet",
+            realized="results/{study}/realized.parquet",
+        output:
+            report(
+                "results/{study}/explained.csv",
+                caption="../report/explained.rst",
+                category="Tables",
+                labels={"table": "Asked and realized λ2"},
+            ),
+        log:
+            "results/{study}/logs/explained.log",
+        conda:
+            "../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            disk_mb=100,
+            runtime=minutes(30),
+        params:
+            families=document.families,
+            scores=study.content["scores"],
+        message:
+            "Test whether the realized λ2 explains the closing tag"
+        script:
+            "../scripts/explained.py"

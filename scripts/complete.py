@@ -22,5 +22,6 @@ with logged(snakemake.log[0]):
         "parents": snakemake.params.parents,
         "plan": plan.describe(),
     }
-    complete_checkpoint(base, Path(snakemake.output[0]).parent, provenance, plan.beside, snakemake.params.folders)
-    print(f"completed {Path(snakemake.output[0]).parent}")
+    folder, folders = Path(snakemake.output[0]).parent, snakemake.params.folders
+    complete_checkpoint(base, folder, provenance, plan.beside, folders, plan.unrounded)
+    print(f"completed {folder}")

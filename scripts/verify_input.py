@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     name, directory, files = snakemake.wildcards.name, snakemake.params.directory, snakemake.params.files
-    whole = not hasattr(snakemake.wildcards, "variant")  # else a variant's part of a parent
+    # a variant's part of a parent, or what a prediction reads, is less than all shards
+    whole = not hasattr(snakemake.wildcards, "variant") and snakemake.params.get("whole", True)
     size = verify(
         name, directory, files, snakemake.params.receipts, snakemake.threads, whole, not snakemake.params.audited
     )

@@ -59,8 +59,8 @@ MADE = {
     "config/studies/NAME.lock.json",
     "scripts/aoe/checkpoints/architectures/olmoe.py",
     "tests/aoe/checkpoints/architectures/test_olmoe.py",
-    "scripts/aoe/document/figures/figure10.py",
-    "tests/aoe/document/figures/test_figure10.py",
+    "scripts/aoe/document/figures/figure12.py",
+    "tests/aoe/document/figures/test_figure12.py",
     "resources/quiz",
     "resources/quiz/quiz.jsonl",
     "scripts/benchmarks/suite/quiz.py",
@@ -651,11 +651,11 @@ def test_a_norm_is_added_as_the_page_says(clone):
 @pytest.mark.workflow
 def test_a_figure_is_added_as_the_page_says(clone):
     (code,) = blocks(page("add-a-figure"), "python")
-    module = clone.folder / "scripts/aoe/document/figures/figure10.py"
+    module = clone.folder / "scripts/aoe/document/figures/figure12.py"
     module.write_text(code, encoding="utf-8")
     for command in (["check"], ["format", "--check"]):
         clone.run(sys.executable, "-m", "ruff", *command, "scripts/aoe/document/figures")
-    assert plan(clone, "mini")["figure10"] == 1
+    assert plan(clone, "mini")["figure12"] == 1
 
     folder = clone.folder / "results/mini"
     folder.mkdir(parents=True)
@@ -663,25 +663,25 @@ def test_a_figure_is_added_as_the_page_says(clone):
     (folder / "summary.csv").write_text(
         f"{head}\na,A,0.5,0.4,0.6,70,60,80\nb,B,1,0.9,1,90,80,95\nc,C,1,1,1,,,\n", encoding="utf-8"
     )
-    clone.snakemake("--allowed-rules", "figure10", "--", "results/mini/figures/figure10.svg")
+    clone.snakemake("--allowed-rules", "figure12", "--", "results/mini/figures/figure12.svg")
     assert sorted(path.suffix for path in (folder / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
-    assert len((folder / "figures/figure10.csv").read_text(encoding="utf-8").splitlines()) == 3
+    assert len((folder / "figures/figure12.csv").read_text(encoding="utf-8").splitlines()) == 3
 
     def python(*words):
         return clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, *words).stdout
 
     of_document = "from pathlib import Path; from aoe.document.paper import figures"
-    settings = {"figure10": {"paper_values": []}}
+    settings = {"figure12": {"paper_values": []}}
     said = python("-c", f"{of_document}; print(figures(Path('results/mini'), {settings}, True))")
     assert "The highest score is that of B, 90.0 %." in said
     python("-m", "documentation")
     listed = (clone.folder / "docs/figures.md").read_text(encoding="utf-8")
-    assert "| 10 | Intelligence against the think rate | `summary.csv` |" in listed
+    assert "| 12 | Intelligence against the think rate | `summary.csv` |" in listed
 
     edit(module, "    finding=finding,\n", "")
     done = clone.snakemake("--dry-run", check=False)
     told = done.stdout + done.stderr
-    assert done.returncode and re.search(r"figure10\.py does not define a complete figure \(.*'finding'", told)
+    assert done.returncode and re.search(r"figure12\.py does not define a complete figure \(.*'finding'", told)
 
 
 @pytest.mark.workflow

@@ -18,7 +18,7 @@ class Benchmark(Protocol):
     name: in studies and in columns of tables; title: in print; short_title: on axes, with line breaks (empty:
     the title); turns: answers to a question; sampling: ``temperature``
     (None: each question has its own), ``top_p`` and ``max_tokens`` where a study states none; graded_by: COMPARED (with
-    right answers), JUDGE or SANDBOX.
+    right answers, or with rules), JUDGE or SANDBOX.
     """
 
     @property

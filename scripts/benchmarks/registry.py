@@ -86,6 +86,32 @@ class Compared:
         """All that grading needs is in the questions."""
 
 
+@dataclass(frozen=True)
+class Ruled:
+    """Answers have to obey rules that come with their question; there is no right answer to compare with.
+
+    is_right(turn): whether an answer obeys all of them; check_question(question): raises AoeError if they cannot be
+    applied.
+    """
+
+    is_right: Callable[[Turn], bool]
+    check_question: Callable[[Question], None]
+    by: ClassVar[str] = COMPARED
+
+    def shares(self, turns: list[Turn], grades: Grades) -> list[float | None]:
+        """Return each answer's share of right: 1 or 0."""
+        return [self.is_right(turn) for turn in turns]
+
+    def readable(self, turn: Turn, grades: Grades) -> bool:
+        """Return whether an answer has a visible part."""
+        return bool(turn.shown.strip())
+
+    def check(self, questions: list[Question], dataset: Dataset | None) -> None:
+        """Raise AoeError if the rules of some question cannot be applied."""
+        for question in questions:
+            self.check_question(question)
+
+
 def fastchat_rating(text: str, finish: str) -> float | None:
     """Return the rating of a judge that was asked as FastChat asks: ``Rating: [[8]]``; a Scale says which are ones."""
     from benchmarks.judging import rating_of
@@ -173,8 +199,8 @@ class Benchmark:
 
     name: in studies and in columns of tables.  title: in print.  summary: its row in config/README.md.
     questions(settings, dataset): its Questions; settings: the study's; raises AoeError if the dataset is another one's.
-    grading: Compared, Judged or Sandboxed.  reads_dataset: whether questions come from a dataset, rather than being
-    drawn with the seed.  turns: answers to a question, for estimates.  sampling: where a study states nothing.
+    grading: Compared, Ruled, Judged or Sandboxed.  reads_dataset: whether questions come from a dataset, rather than
+    being drawn with the seed.  turns: answers to a question, for estimates.  sampling: where a study states nothing.
     short_title: for the narrow bars of figure 8, with line breaks.
     """
 
@@ -182,7 +208,7 @@ class Benchmark:
     title: str
     summary: str
     questions: Callable[[Mapping[str, Any], Any], list[Question]]  # of the Dataset, or None if it reads none
-    grading: Compared | Judged | Sandboxed
+    grading: Compared | Ruled | Judged | Sandboxed
     reads_dataset: bool = True
     turns: int = 1
     sampling: Mapping[str, Any] = field(default_factory=lambda: DEEPSEEK)
@@ -222,10 +248,12 @@ def _benchmarks_in(name: str) -> list[Benchmark]:
     if not found:
         raise AoeError(f"{name} has no benchmark; write `BENCHMARK = Benchmark(…)`, or move the file elsewhere.")
     for benchmark in found:
-        if not isinstance(benchmark.grading, Compared | Judged | Sandboxed) or not callable(benchmark.questions):
+        if not isinstance(benchmark.grading, Compared | Ruled | Judged | Sandboxed) or not callable(
+            benchmark.questions
+        ):
             raise AoeError(
                 f"The benchmark {benchmark.name} in {name} cannot be used: `questions` has to be a function, and "
-                "`grading` one of Compared, Judged and Sandboxed."
+                "`grading` one of Compared, Ruled, Judged and Sandboxed."
             )
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aoe.document.figures import Figure, Settings, figures_of, settings_of
 from aoe.nodes.machine import UNKNOWN, commit
 from aoe.serving.server import command_line
+from aoe.studies.families import compares_roundings, families
 
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
@@ -18,6 +19,8 @@ class Document:
 
     def __init__(self, run: Run) -> None:
         self.run, self.study, self.results = run, run.study, run.results
+        self.families = families(run.study) if run.study.asks else []
+        self.compares_roundings = compares_roundings(self.families)
 
     def claimed_results(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """Everything that claims are tested on, and the document shows."""
@@ -27,6 +30,10 @@ class Document:
         results = [self.results.path(file) for file in tables + audits + (["latency.csv"] if timed else [])]
         differences = [self.results.differences()] if asks and self.study.compared() else []
         return {"results": results + differences}
+
+    def realized(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of realized λ, if any variant that is asked combines weights."""
+        return [self.results.realized()] if self.study.asks and self.study.mixed else []
 
     def evidence(self, wildcards: Wildcards) -> dict[str, Any]:
         """What aoe.claims.evidence.Evidence has to know of the study."""
@@ -75,6 +82,10 @@ class Document:
     def figure_tables(self, wildcards: Wildcards) -> list[str]:
         """The tables that the study's figures are drawn from, each once."""
         return list({self.results.path(table): None for figure in figures_of(self.study) for table in figure.needs})
+
+    def explained(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The test of what realized λ2 explain, if the study has several roundings."""
+        return [self.results.path("explained.csv")] if self.compares_roundings else []
 
     def figure_params(self, figure: Figure) -> dict[str, Any]:
         """The params of a figure's rule: ``figure``, ``settings``, and ``caption``, for Snakemake's report."""

@@ -28,6 +28,10 @@ class Inputs:
         self.run, self.study, self.results = run, run.study, run.results
         self.planned = [variant for variant in self.study.variants if variant not in self.study.models]
         self.exported = [variant for variant in self.study.variants if self.study.is_exported(variant)]
+        recipes = self.study.variants
+        self.mixed = Mixed(self, lambda places: [v for v in self.study.mixed if recipes[v].base == places.base])
+        # those whose plans need not wait for the differences of the parents
+        self.early = Mixed(self, lambda places: [v for v in self.study.mixed if not recipes[v].threshold.delta])
 
     # what is common to several stages
 
@@ -116,7 +120,7 @@ class Inputs:
         """Differs from what was recorded when a fetched file was lost, so that it is fetched again."""
         path = f"{self.run.directories[wildcards.name]}/{wildcards.file}"
         record = self.results.record(wildcards.name, wildcards.file)
-        return _until_mended([path] if is_lost(record, path, self.file_entry(wildcards)) else [])
+        return until_mended([path] if is_lost(record, path, self.file_entry(wildcards)) else [])
 
     def all_records(self, wildcards: Wildcards | None = None) -> list[str]:
         """The records of all downloads of the study."""
@@ -150,7 +154,7 @@ class Inputs:
         verified = results.verified_for(wildcards.variant, name) if _has_variant(wildcards) else results.verified(name)
         entries = self.needed_entries(wildcards)
         found = doubtful(self.run.directories[name], entries, results.receipts(name), Path(verified).exists())
-        return _until_mended(found)
+        return until_mended(found)
 
     def is_audited(self, wildcards: Wildcards) -> bool:
         """Whether a model is audited: such a one may be stored in a way that nothing else can read."""
@@ -220,10 +224,27 @@ class Inputs:
         needed = self.study.variants[wildcards.variant].threshold.delta > 0
         return ancient(self.results.differences()) if needed else []
 
+    # realized λ
+
+    def realized_sums(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The tables of all shards of the bases whose variants combine weights."""
+        bases = dict.fromkeys(self.study.variants[variant].base for variant in self.study.mixed)
+        return [self.results.realized(base, shard) for base in bases for shard in self.shards(base)]
+
+    def realized(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of realized λ, if any variant combines weights."""
+        return [self.results.realized()] if self.study.mixed else []
+
+    def expected_lambda(self, wildcards: Wildcards | None = None) -> list[str]:
+        """The table of estimates, if any can be made early."""
+        return [self.results.path("expected_lambda.csv")] if self.early.variants(wildcards) else []
+
+    # merges
+
     def shard_disk(self, wildcards: Wildcards) -> int:
-        """MB of a merged shard: as many as the base's has, rounded up."""
-        base = self.study.variants[wildcards.variant].base
-        return self.run.locked[base].files[wildcards.shard]["size"] // MB + 1
+        """MB of a merged shard: as many as the base's has, rounded up; twice as many of FP8 that becomes BF16."""
+        recipe = self.study.variants[wildcards.variant]
+        return self.run.locked[recipe.base].files[wildcards.shard]["size"] * recipe.largest_growth // MB + 1
 
     def merged_shards(self, wildcards: Wildcards) -> list[str]:
         shards = self.shards(self.study.variants[wildcards.variant].base)
@@ -235,7 +256,34 @@ class Inputs:
         return [self.results.merged(variant, file) for file in [*shards, "recipe.json"]]
 
 
-def _until_mended(files: list[str]) -> list[str]:
+class Mixed:
+    """What is read to measure the λ of variants that combine weights; variants: a function of a rule's wildcards."""
+
+    def __init__(self, inputs: Inputs, variants: Callable[[Any], list[str]]) -> None:
+        self.inputs, self.variants = inputs, variants
+
+    def needed(self, wildcards: Wildcards) -> dict[str, list[Any]]:
+        """The plans, and what says that the parents are as locked, each once."""
+        verified = [file for variant in self.variants(wildcards) for file in self.inputs.verified_for(variant)]
+        return {
+            "plans": list(self.plans(wildcards).values()),
+            "verified": list({str(file): file for file in verified}.values()),
+        }
+
+    def plans(self, wildcards: Wildcards) -> dict[str, str]:
+        """variant -> its plan."""
+        return {variant: self.inputs.results.plan(variant) for variant in self.variants(wildcards)}
+
+    def directories(self, wildcards: Wildcards) -> dict[str, str]:
+        """model name -> folder of the parents."""
+        parents = [self.inputs.parents_of(variant) for variant in self.variants(wildcards)]
+        return {name: folder for found in parents for name, folder in found.items()}
+
+    def revisions(self, wildcards: Wildcards) -> dict[str, str]:
+        return self.inputs.revisions(self.directories(wildcards))
+
+
+def until_mended(files: list[str]) -> list[str]:
     """Add the time, if there are any files: so the param differs at every call, until there are none.
 
     Snakemake notes the params of a job that fails, too, and would take what is the same at the next call for done.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aoe.document.figures import figures_of
+from aoe.studies.families import compares_roundings, families
 
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
@@ -27,6 +28,8 @@ class Targets:
 
     def _tables(self) -> list[str]:
         tables = [*SCORES] if self.study.asks else []
+        if found := families(self.study) if self.study.asks else []:
+            tables += ["simulated.csv", *(["explained.csv"] if compares_roundings(found) else [])]
         if self.run.judged:
             tables += ["judgements.parquet", "judge.csv"]
         if self.run.sandboxed:
@@ -47,6 +50,9 @@ class Targets:
             *inputs.all_verified(),
             *inputs.difference_tables(),
             *([results.differences()] if self.study.compared() else []),
+            *inputs.expected_lambda(),
+            *inputs.realized_sums(),
+            *inputs.realized(),
             *(file for variant in inputs.exported for file in inputs.merged_files(variant)),
             *(file for variant in self.asked for file in results.answer_files(variant, self.run.benchmarks)),
             *self.audits.files(),

@@ -15,6 +15,7 @@ TARGETS = {
     "peak_memory_gib": None,
     "merge_fp8_2_parents_vs_limit": 2,
     "merge_fp8_3_parents_vs_limit": 2,
+    "merge_stochastic_vs_nearest": 1 / 0.7,
     "merge_fp8_vs_torch": 1 / 10,
     "diff_fp8_vs_limit": 1 / 0.8,
     "audit_copies_vs_limit": 1 / 0.7,
@@ -41,7 +42,21 @@ def main() -> None:
     words.add_argument("--docs", type=Path, default=Path("docs"))
     words.add_argument("--runs", type=int, default=5)
     words.add_argument("--mergekit", help="the mergekit-yaml to compare with")
-    names = ["bf16", "fp8", "torch", "diff", "audit", "scaling", "gpu", "fetch", "plan", "ask", "write", "start"]
+    names = [
+        "bf16",
+        "fp8",
+        "methods",
+        "torch",
+        "diff",
+        "audit",
+        "scaling",
+        "gpu",
+        "fetch",
+        "plan",
+        "ask",
+        "write",
+        "start",
+    ]
     words.add_argument("--only", nargs="*", choices=names)
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
@@ -57,6 +72,7 @@ def measure(choice: argparse.Namespace, work: Path) -> None:
         "torch": lambda: arithmetic.merge_arithmetic(choice.runs),
         "scaling": lambda: scaling.scaling(work, choice.runs),
         "fp8": lambda: merging.merge_fp8(work, choice.runs),
+        "methods": lambda: merging.merge_by_methods(work, choice.runs),
         "diff": lambda: comparing.diff_and_verify(work, choice.runs),
         "audit": lambda: auditing.audit(work, choice.runs),
         "fetch": lambda: [

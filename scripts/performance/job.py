@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +16,33 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import Recipe, Subset
+from aoe.merging.recipe import Recipe, Subset, read_recipe
 from aoe.merging.shard_writer import write_shard
 from aoe.numerics.kernels import FP8, cpu
 from performance.measure import peak_memory
 
 
-def merge_of(*folders: Path | str, device: str = "cpu", threads: int = 2) -> Merge:
-    """Prepare an equal mixture of checkpoints."""
+def merge_of(
+    *folders: Path | str, device: str = "cpu", threads: int = 2, method: Mapping[str, str] | None = None
+) -> Merge:
+    """Prepare an equal mixture of checkpoints; method: the recipe's arithmetic and rounding."""
     parents = {str(folder): Checkpoint(folder, str(folder)) for folder in folders}
-    recipe = Recipe(str(folders[0]), dict.fromkeys(parents, 1 / len(parents)))
+    weights = dict.fromkeys(parents, 1 / len(parents))
+    recipe = read_recipe("mine", {"base": str(folders[0]), "weights": weights, **(method or {})}, parents)
     return Merge(make_plan(recipe, parents), parents, device, threads)
 
 
 def merge(target: Path | str, *folders: Path | str) -> None:
     """Plan and write all shards of a mixture."""
-    work = merge_of(*folders)
+    _write(merge_of(*folders), target)
+
+
+def merge_by(key: str, value: str, target: Path | str, *folders: Path | str) -> None:
+    """Do the same by the arithmetic, or the rounding, that a key of recipes has as its value."""
+    _write(merge_of(*folders, method={key: value}), target)
+
+
+def _write(work, target):
     Path(target).mkdir(parents=True, exist_ok=True)
     for file in work.base.shard_names:
         write_shard(work, file, Path(target) / file)
@@ -104,7 +115,7 @@ def load_kernels() -> None:
     cpu.steps((codes, scale), FP8, None)
 
 
-JOBS: tuple[Callable, ...] = (merge, diff, audit, verify, verify_all, fetch, lock_and_plan, ask)
+JOBS: tuple[Callable, ...] = (merge, merge_by, diff, audit, verify, verify_all, fetch, lock_and_plan, ask)
 
 if __name__ == "__main__":
     if sys.argv[1] in ("diff", "audit"):

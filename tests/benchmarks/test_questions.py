@@ -34,7 +34,8 @@ def check(folder, name, files):
     return check_dataset(name, {"dataset": "theirs", "seed": 1}, [str(folder), list(files)])
 
 
-RECORDS = {"aime2024": AIME, "aime2025": AIME, "gpqa_diamond": GPQA, "bigcodebench": CODE}
+RULES = {"key": 1, "prompt": "?", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+RECORDS = {"aime2024": AIME, "aime2025": AIME, "gpqa_diamond": GPQA, "bigcodebench": CODE, "ifeval": RULES}
 
 
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name, record in RECORDS.items() for field in record])

@@ -33,10 +33,10 @@ def suite(tmp_path, monkeypatch, request):
 
 
 def test_the_suite_has_the_papers_benchmarks_and_the_miniatures():
-    names = ["aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench", "arithmetic", "dialogue"]
+    names = ["aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench", "arithmetic", "dialogue", "ifeval"]
     assert set(registry.names()) >= set(names)
     assert graded_by(names, JUDGE) == ["mt_bench"] and graded_by(names, SANDBOX) == ["bigcodebench"]
-    assert len(graded_by(names, COMPARED)) == 5
+    assert len(graded_by(names, COMPARED)) == 6
     assert [title_of(name) for name in names[:3]] == ["AIME-2024", "AIME-2025", "GPQA-Diamond"]
     assert [name for name in names if registry.benchmark(name).turns == 2] == ["mt_bench", "dialogue"]
     assert [name for name in names if not registry.benchmark(name).reads_dataset] == ["arithmetic", "dialogue"]
@@ -106,6 +106,6 @@ def test_snakemake_gets_the_registry_without_large_libraries():
     loaded = subprocess.run(
         [sys.executable, "-c", code], env=paths, check=True, capture_output=True, encoding="utf-8"
     ).stdout
-    assert not {"torch", "numpy", "pandas", "inspect_ai", "inspect_evals", "openai", "math_verify"} & set(
+    assert not {"torch", "numpy", "pandas", "inspect_ai", "inspect_evals", "openai", "math_verify", "nltk"} & set(
         loaded.split()
     )

@@ -19,7 +19,7 @@ from support.clones import ROOT
 FILES = sorted((ROOT / "envs").glob("*.yaml"))
 RULES = sorted((ROOT / "rules").glob("*.smk"))
 FLAVOURS = ("cpu", "cuda", "cuda12", "rocm")
-TARGETS = {"all", "fetch", "verify", "mini_family"}  # rules that only name files
+TARGETS = {"all", "fetch", "verify", "mini_family", "prediction"}  # rules that only name files
 IN_THE_LAUNCHER = {"cost", "audit"}  # print what others found out
 MARK = "# resolved on"
 specification = importlib.util.spec_from_file_location("resolve", ROOT / "envs/resolve.py")

@@ -32,3 +32,17 @@ def test_a_finished_study_has_every_file_once(mini, paper):
     assert "results/mini/figures/figure6.svg" in [str(file) for file in mini.targets.finished()]
     assert "judge.csv" in paper.targets.tables
     assert "results/mini/latency.csv" not in [str(file) for file in mini.targets.finished()]
+
+
+def test_roundings_are_tested_where_there_are_several(mini):
+    rounding = type(mini)("rounding")
+    for rooms, tested in ((mini, []), (rounding, [f"results/{rounding.study.name}/explained.csv"])):
+        files = [str(file) for file in rooms.targets.finished()]
+        assert [file for file in files if file.endswith("explained.csv")] == rooms.document.explained() == tested
+        assert f"results/{rooms.study.name}/simulated.csv" in files
+        assert flat(rooms.document.families) == rooms.document.families
+    members = {family["name"]: list(family["sweeps"].values()) for family in rounding.document.families}
+    assert members.keys() == {"full", "experts"}
+    words = [member["rounded"] for member in members["full"]]
+    assert words == ["nearest", "balanced", "stochastic", "unrounded", "nearest, stored"]
+    assert {point["lambda2"] for point in members["full"][0]["points"]} >= {0.49, 0.499, 0.5, 0.501, 0.51}

@@ -1,6 +1,7 @@
 """What rules read up to the merged checkpoint."""
 
-from support.runs import flat, wildcards
+from launcher.inputs import Inputs
+from support.runs import flat, run_of, wildcards
 
 
 def test_params_are_plain(mini):
@@ -35,6 +36,35 @@ def test_differences_are_read_for_a_threshold_only(mini):
     assert mini.inputs.differences_for_delta(wildcards(variant="r1t")) == []
     (with_delta, *_) = [name for name, recipe in mini.study.variants.items() if recipe.threshold.delta > 0]
     assert mini.inputs.differences_for_delta(wildcards(variant=with_delta)) == "results/mini/differences.parquet"
+
+
+def test_realized_lambdas_are_measured_of_variants_that_combine(mini, paper):
+    base = wildcards(base="v3-0324")
+    plans = mini.inputs.mixed.plans(base)
+    assert plans["full-0.5"] == "results/mini/plans/full-0.5.json" and {"thirds", "threshold-5"} < plans.keys()
+    assert plans.keys() & {"r1t", "r1", "v3-0324"} == set()
+    needed = mini.inputs.mixed.needed(base)
+    assert needed["plans"] == list(plans.values())
+    files = [f"results/mini/verified/{name}.json" for name in ("v3-0324", "r1", "r1-0528")]
+    assert list(map(str, needed["verified"])) == files
+    assert list(mini.inputs.mixed.directories(base)) == ["v3-0324", "r1", "r1-0528"]
+    assert mini.inputs.mixed.plans(wildcards(base="r1")) == {}
+    sums = mini.inputs.realized_sums()
+    assert len(sums) == 5 and sums[0].startswith("results/mini/realized/v3-0324/model-00001")
+    assert len(paper.inputs.realized_sums()) == 163
+    # the experts' sweep reads those of R1's shards that hold experts
+    assert "results/paper/verified_for/experts-0.5/r1.json" in map(str, paper.inputs.mixed.needed(base)["verified"])
+
+
+def test_the_estimate_of_lambdas_does_not_wait_for_the_differences(mini):
+    plans = mini.inputs.early.plans(wildcards())
+    assert "full-0.5" in plans and not [variant for variant in plans if variant.startswith("threshold")]
+    assert mini.inputs.expected_lambda() == ["results/mini/expected_lambda.csv"]
+
+
+def test_without_variants_that_combine_no_lambdas_are_measured():
+    inputs = Inputs(run_of("audit"))
+    assert inputs.realized() == inputs.realized_sums() == inputs.expected_lambda() == []
 
 
 def test_an_exported_variant_has_its_bases_shards(mini):

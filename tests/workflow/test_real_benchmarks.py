@@ -36,6 +36,10 @@ def write_datasets(folder):
     content = {
         "aime/test.jsonl": [{"id": str(n), "problem": f"{n}*3+7=?", "answer": str(n)} for n in range(4)],
         "gpqa/gpqa.jsonl": [{"Record ID": "rec1", "Question": "4*8=?", "Correct Answer": "32", **wrong}],
+        "rules/data.jsonl": [
+            {"key": n, "prompt": f"{n}+5=?", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+            for n in range(2)
+        ],
         "code/data.jsonl": [TASK],
         "mt/question.jsonl": [{"question_id": 81, "category": "writing", "turns": ["1+2=?", "now +3=?"]}],
         "mt/judge_prompts.jsonl": [
@@ -50,7 +54,7 @@ def write_datasets(folder):
     for file, records in content.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    return {name: {"path": str(folder / name)} for name in ("aime", "gpqa", "code", "mt")}
+    return {name: {"path": str(folder / name)} for name in ("aime", "gpqa", "rules", "code", "mt")}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +71,10 @@ BENCHMARKS = {
     "aime2024": {"dataset": "aime", "answers": 3, **SHORT},
     "aime2025": {"dataset": "aime", **SHORT},
     "gpqa_diamond": {"dataset": "gpqa", **SHORT},
+    "ifeval": {"dataset": "rules", "answers": 2, **SHORT},
     "mt_bench": {"dataset": "mt", **SHORT},
 }
-ANSWERS = {"aime2024": 12, "aime2025": 4, "gpqa_diamond": 1, "mt_bench": 2, "bigcodebench": 1}
+ANSWERS = {"aime2024": 12, "aime2025": 4, "gpqa_diamond": 1, "ifeval": 4, "mt_bench": 2, "bigcodebench": 1}
 MODELS = {
     "v3-0324": {"label": "V3", "path": "resources/mini/v3-0324"},
     "r1": {"label": "R1", "path": "resources/mini/r1"},

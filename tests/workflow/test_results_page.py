@@ -29,10 +29,11 @@ def outputs(clone, study):
 
 
 def test_every_result_is_described(clone):
-    """mini-gpu measures latency; paper fetches, has a judge and runs programs."""
+    """mini-gpu measures latency; paper fetches, has a judge and runs programs; rounding tests its roundings."""
     names = described("A study's folder")
     assert len(names) == len(set(names))
-    assert set(names) == outputs(clone, "mini-gpu") | outputs(clone, "paper") | BESIDE
+    studies = ("mini-gpu", "paper", "rounding")
+    assert set(names) == set().union(BESIDE, *(outputs(clone, study) for study in studies))
 
 
 def test_what_lies_beside_outputs_is_named_in_the_code():

@@ -62,8 +62,9 @@ def test_two_models_are_put_the_same_queues(small_job, tmp_path):
     for measure in ("seconds_to_first", "seconds_an_answer", "answers_per_second", "tokens_per_second"):
         assert (table[f"{measure}_low"] > 0).all() and (table[f"{measure}_low"] <= table[measure]).all()
         assert (table[measure] <= table[f"{measure}_high"]).all()
-    assert (table.seconds_to_first < table.seconds_an_answer).all()
     alone = table.xs(1, level="at_once")
+    # a median and a mean: of many questions at once, on a busy machine, either can be the longer
+    assert (alone.seconds_to_first < alone.seconds_an_answer).all()
     assert (alone.tokens_an_answer_low == alone.tokens_an_answer_high).all(), "the same seeds, the same answers"
     assert (alone.tokens_per_second_low <= alone.tokens_per_second_of_an_answer_high).all(), "nothing else is under way"
 

@@ -21,17 +21,19 @@ def jobs(text):
         (
             "paper",
             {
-                "answer": 51,
+                "answer": 55,
                 "diff": 326,
                 "merge": 326,
                 "audit_shard": 326,
                 "verify_input": 10,
-                "programs": 51,
+                "programs": 55,
                 "judge": 1,
             },
         ),
+        ("paper-balanced", {"answer": 25, "diff": 163, "realized": 163, "verify_input": 7, "judge": 1}),
+        ("paper-unrounded", {"answer": 25, "diff": 163, "realized": 163, "verify_input": 7, "judge": 1}),
         ("audit", {"audit_shard": 326, "audit_verdict": 2, "verify_input": 5}),
-        ("qwen3", {"answer": 26, "diff": 16, "merge": 16, "verify_input": 4, "judge": 1}),
+        ("qwen3", {"answer": 25, "diff": 16, "merge": 16, "verify_input": 5}),
     ],
 )
 def test_a_fresh_clone_plans(clone, study, planned):
@@ -43,6 +45,13 @@ def test_a_fresh_clone_plans(clone, study, planned):
     for what in ("download, all", "disk, at the peak", "GPU hours"):
         assert re.search(rf"^{what} +[\d,.]+ (GB|h)$", costs, re.MULTILINE), what
     assert not (clone.folder / "inputs").exists() and not list((clone.folder / "config").rglob("*.lock.json"))
+
+
+def test_a_study_whose_format_is_not_read_says_so(clone):
+    done = clone.snakemake("--dry-run", "--quiet", "host", "--config", "study=qwen3-fp8", check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode and "Traceback" not in told
+    assert "models.instruct: its FP8 weights are expected to have scales in BF16" in told
 
 
 def test_the_miniature_on_a_gpu_is_the_miniature(clone):
@@ -59,6 +68,19 @@ def test_the_paper_has_its_experiments(clone):
         assert {0.504, 0.544} <= set(content["sweeps"][sweep]["lambda2"])
     assert len(content["benchmarks"]) == 5
     assert max(content["sweeps"]["threshold"]["delta"]) > 3  # where the paper sees intelligence decline
+
+
+def test_the_prediction_is_about_the_papers_sweeps():
+    paper, prediction = (
+        yaml.safe_load((ROOT / f"config/studies/{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("paper", "prediction")
+    )
+    assert prediction["sweeps"] == paper["sweeps"]
+    assert all(paper["models"][name] == entry for name, entry in prediction["models"].items())
+    assert {0.499, 0.501} <= set(paper["sweeps"]["full"]["lambda2"])
+    for name in ("balanced", "unrounded"):
+        content = yaml.safe_load((ROOT / f"config/studies/paper-{name}.yaml").read_text(encoding="utf-8"))
+        assert content["models"] == prediction["models"]
 
 
 def test_the_default_profile_keeps_out_of_the_way():

@@ -11,7 +11,7 @@ import pandas as pd
 from aoe import AoeError
 from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Claim
 from aoe.claims.evidence import Evidence, NotRunError
-from aoe.claims.published import condition, limits
+from aoe.claims.published import condition, limits, other_model, stated
 from aoe.claims.quantities import QUANTITIES, QUANTITY_KINDS
 from aoe.scores.statistics import Estimate
 
@@ -65,7 +65,7 @@ def evaluate(content: Mapping[str, Any], evidence: Evidence) -> pd.DataFrame:
             "claim": name,
             "kind": _kind(claim),
             **{key: claim[key] for key in ("says", "source")},
-            "published": str(claim["published"]),
+            "published": stated(claim),
         }
         row |= {"condition": condition(claim), "unit": claim.get("unit", ""), "rule": claim.get("rule", "")}
         try:
@@ -92,9 +92,8 @@ def measure(claim: Claim, evidence: Evidence, published_models: Mapping[str, str
     """
     if "untestable" in claim:
         raise NotRunError(claim["untestable"])
-    for role in claim.get("only_for", []):
-        if evidence.repositories.get(evidence.name(role)) != published_models[role]:
-            raise NotRunError(f"it is about {published_models[role]}")
+    if other := other_model(claim, evidence.names, evidence.repositories, published_models):
+        raise NotRunError(f"it is about {other}")
     quantity, first, further = _call(claim["quantity"])
     try:
         found = QUANTITIES[quantity](evidence, first, **further)

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 from aoe.checkpoints.inventory import count_parameters, inventory
+from aoe.claims.curves import farthest, jump, step_on
 from aoe.claims.evidence import Evidence, NotRunError
 from aoe.scores.statistics import Estimate, bootstrap
 from aoe.scores.summary import compare, relative_cost, resampled
@@ -325,6 +326,9 @@ QUANTITY_KINDS: dict[str, list[Callable[..., float | Estimate]]] = {
         position,
         outside,
         below,
+        farthest,
+        jump,
+        step_on,
     ],
 }
 QUANTITIES = {function.__name__: function for functions in QUANTITY_KINDS.values() for function in functions}

@@ -110,6 +110,11 @@ def styles(names: Collection[str]) -> list[tuple[str, tuple[str, str, str]]]:
     return list(zip(names, looks, strict=False))
 
 
+def smaller(place: int) -> float:
+    """Return the size of a line's markers, in points, such that lines which lie on one another are all seen."""
+    return max(1.5, 4 - 0.6 * place)
+
+
 def legend(
     drawing: Figure,
     handles: Iterable[Artist],
@@ -148,6 +153,12 @@ def paper_values(axes: Axes, values: Iterable[tuple[float, str]], up: float = 1.
     for (position, whose), line in zip(values, itertools.cycle(PAPER_LINES), strict=False):
         label = f"published: {position:g} ({whose})"
         axes.axvline(position, ymax=up, color=GREY, lw=0.9, ls=line, label=label, zorder=0.5)
+
+
+def paper_curve(axes: Axes, points: Sequence[Sequence[float]], whose: str) -> None:
+    """Draw grey crosses at the points of a curve that was published: [x, y], with whose they are."""
+    places, values = zip(*points, strict=True)
+    axes.plot(places, values, color=GREY, ls="", marker="x", ms=5, mew=1.2, label=f"published ({whose})", zorder=3)
 
 
 def with_interval(

@@ -15,6 +15,7 @@ from aoe.claims import NOT_RUN
 from aoe.document.figures import FIGURES, ResultTables, Settings
 from aoe.document.findings import counted, fixed, interval, listed, number, step_seen
 from aoe.files.tables import read_table
+from aoe.merging.realized import groups_in_words
 from aoe.nodes.machine import in_words
 from aoe.norms import norm
 from aoe.serving.sampling import NEUTRAL
@@ -29,6 +30,7 @@ LATENCIES = {  # what the table of speed and energy shows: how it is called, the
     "J an answer": ("joules_an_answer", 1),
     "W idle": ("idle_watts", 1),
 }
+STEPS = ("steps_0", "steps_1", "steps_2", "steps_3", "steps_more")  # of the table of differences
 ASKED_IN_THE_PAPER = ("aime2024", "aime2025", "gpqa_diamond", "bigcodebench", "mt_bench")
 
 
@@ -51,12 +53,19 @@ def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[s
     return entries
 
 
-def variants(summary: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a variant as texts: label, recipe, S, δ, intelligence, tokens, cost, share of closed tags."""
+def variants(summary: pd.DataFrame, realized: pd.DataFrame | None = None) -> list[dict[str, str]]:
+    """Return a row a variant as texts: label, recipe, realized λ, S, δ, intelligence, tokens, cost, closed tags.
+
+    realized: the rows of the level ``group`` of the table of realized λ, if there is one.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for found in [] if realized is None else realized.to_dict("records"):
+        rows.setdefault(found["variant"], []).append(found)
     return [
         {
             "label": row.label,
             "weights": row.weights,
+            "realized": groups_in_words(rows.get(row.variant, [])),
             "subset": row.subset.replace("_", " ") if "*" not in row.subset else row.subset,
             "delta": f"{row.delta:g}" if row.delta else "",
             "intelligence": interval(row.intelligence, row.intelligence_low, row.intelligence_high, fixed),
@@ -128,6 +137,23 @@ def norms(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
     return [column.removeprefix("above_") for column in columns], rows
 
 
+def steps(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a row a group as texts: the shares of stored numbers that lie 0, 1, 2, 3 and more steps apart.
+
+    table: the differences; settings: {base, other} of the study's figures; without them there are no rows.  Groups in
+    which the two agree are left out.
+    """
+    if "base" not in settings:
+        return []
+    table = table[(table.base == settings["base"]) & (table.other == settings["other"])]
+    sums = table.groupby("group", sort=False)[["elements", *STEPS]].sum()
+    return [
+        {"group": row.Index.replace("_", " ")}
+        | {name: f"{fixed(100 * getattr(row, name) / row.elements)} %" for name in STEPS}
+        for row in sums[sums.steps_0 < sums.elements].itertuples()
+    ]
+
+
 def latencies(table: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return a row a variant and queue: label, queue, and of every column of LATENCIES [median, "(lowest–highest)"]."""
     return [
@@ -189,8 +215,10 @@ def machines(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"machine": words, "software": software, **kind} for (words, software), kind in kinds.items()]
 
 
-def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) -> list[dict[str, str]]:
+def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) -> list[dict[str, str | bool]]:
     """Return a row a benchmark as texts; ``others``: what else it is sampled with, if the study states anything.
+
+    ``forced``, true or false, tells whether answers begin with a forced ``<think>``.
 
     settings: the study's; scores: one row an answer.
     """
@@ -209,6 +237,7 @@ def benchmarks(settings: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame) 
                 "top_p": str(entry.get("top_p", "default")),
                 "max_tokens": f"{entry['max_tokens']:,}" if "max_tokens" in entry else "default",
                 "others": ", ".join(f"{key} {entry[key]}" for key in NEUTRAL if key in entry),
+                "forced": entry.get("force_think", True),
             }
         )
     return rows

@@ -25,6 +25,9 @@ NAMES = {
     "sweep",
     "measure",
     "space",
+    "family",
+    "over",
+    "rounded",
 }
 ANSWERS = {"benchmark", "category", "question", "finish", "judge", "revision", "text", "warning"}
 CLAIMS = {"claim", "says", "source", "published", "condition", "unit", "verdict", "note", "rule"}
@@ -50,6 +53,11 @@ def read_table(path: Path | str, numbers: Iterable[str] = ()) -> pd.DataFrame:
     )
 
 
+def read_levels(path: Path | str, levels: Iterable[str]) -> pd.DataFrame:
+    """Return the rows of a Parquet file whose column ``level`` is one of these, without ever holding the others."""
+    return pd.read_parquet(path, filters=[("level", "in", list(levels))])
+
+
 def write_table(table: pd.DataFrame, path: Path | str, float_format: str | None = None) -> None:
     """Write a data frame, without its index, to a CSV or Parquet file.
 
@@ -66,6 +74,27 @@ def write_table(table: pd.DataFrame, path: Path | str, float_format: str | None 
 def _is_untyped(column):
     """Whether a column has no values from which Parquet could tell its type."""
     return column.dtype == object and column.isna().all()
+
+
+def write_parts(parts: Iterable[pd.DataFrame], path: Path | str) -> int:
+    """Write data frames of the same columns and dtypes into one Parquet file, each as it comes; return how many rows.
+
+    A table that does not fit into memory is written in this way.  There has to be at least one part.
+    """
+    import pyarrow as pa  # takes a tenth of a second, and few tables are written in parts
+    from pyarrow import parquet
+
+    rows, writer = 0, None
+    try:
+        for part in parts:
+            table = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            rows += len(part)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
 
 
 def join_tables(paths: Iterable[Path | str], target: Path | str) -> str:

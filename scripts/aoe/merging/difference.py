@@ -1,4 +1,4 @@
-"""How much two checkpoints differ, tensor by tensor, in every norm of aoe.norms.
+"""How much two checkpoints differ, tensor by tensor, in every norm of aoe.norms and in steps between stored numbers.
 
 Sums are taken in float64, slab by slab, of values that are not rounded in between.
 """
@@ -17,6 +17,7 @@ from aoe.numerics import kernels
 from aoe.numerics.kernels import Engine, Sums
 from aoe.numerics.slabs import Slab, slabs
 
+STEPS = [name for name in Sums._fields if name.startswith("steps_")]
 COLUMNS = {  # of a table of rows: pandas' dtypes
     "tensor": "str",
     "group": "str",
@@ -29,6 +30,7 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
     "identical": "bool",
     "norm": "float64",
     **dict.fromkeys(norms.names(), "float64"),
+    **dict.fromkeys(STEPS, "int64"),
 }
 
 
@@ -77,9 +79,9 @@ def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: S
 
 
 def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
-    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, and the norms."""
-    columns = zip(*(sums for _, sums in found), strict=True) if found else [(), (), ()]  # none of an empty tensor
-    sums = kernels.Sums(*map(math.fsum, columns))
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, norms, counts of steps."""
+    columns = zip(*(sums for _, sums in found), strict=True) if found else [()] * len(Sums._fields)  # an empty tensor
+    sums = Sums(*map(math.fsum, columns))
     return {
         "tensor": stored.name,
         "group": str(place.group),
@@ -92,4 +94,5 @@ def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) 
         "identical": all(alike for alike, _ in found),
         "norm": math.sqrt(sums.size),
         **norms.measured(sums, stored.elements),
+        **{name: int(getattr(sums, name)) for name in STEPS},
     }

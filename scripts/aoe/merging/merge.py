@@ -2,8 +2,9 @@
 aoe.serving.vllm_loader.
 
 Numerics: what is copied is copied as bytes.  What is combined is dequantized to float32, combined in float32 in the
-order of the plan, and rounded once into the stored format (FP8 blocks get new scales; see aoe.numerics.fp8).  So the
-same recipe gives the same bytes on CPU and GPU, with any number of threads, written to files or served.
+order of the plan, and rounded once into the stored format (FP8 blocks get new scales; see aoe.numerics.fp8), unless the
+plan has another arithmetic or rounding.  So the same recipe gives the same bytes on CPU and GPU, with any number of
+threads, written to files or served.  Of an unrounded plan, all FP8 weights become BF16, and there are no scales.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import FORMATS, SCALED, scale_shape
+from aoe.checkpoints.formats import FORMATS, SCALED, scale_shape, size_of
+from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.plan import Plan
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, Array, Engine, Part, cpu
@@ -26,6 +28,7 @@ from aoe.numerics.slabs import Slab, slabs
 if TYPE_CHECKING:
     import torch
 
+UNROUNDED = "BF16"  # what FP8 weights become in an unrounded plan
 COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
 BYTES_AHEAD = 256 << 20  # of output weights that are in work before they are asked for
 
@@ -48,30 +51,42 @@ class Merge:
         self.base = checkpoints[plan.base]
         self.threads = threads
         self._device = device
-        self._sources = {}
+        self._origins: dict[str, Checkpoint | None] = {}
 
     @cached_property
     def engine(self) -> Engine:
         """The module of aoe.numerics.kernels that does the arithmetic."""
         return kernels.for_device(self._device)
 
+    def stored(self, weight: str) -> StoredTensor:
+        """Return how an output weight is stored: as the base's, or FP8 as BF16; its byte range means nothing then."""
+        stored = self.base.stored(weight)
+        if self.plan.unrounded and stored.dtype == FP8:
+            return stored._replace(dtype=UNROUNDED, end=stored.begin + size_of(UNROUNDED, stored.shape))
+        return stored
+
     def source(self, weight: str) -> Checkpoint | None:
-        """Return the checkpoint that a weight's bytes are copied from, or None if it is combined.
+        """Return the checkpoint that a weight's bytes are copied from, or None if it is combined, or converted.
 
         Parents that agree in every byte are copied: their difference is 0, which exceeds no δ [paper, equation 1].
         """
-        if weight not in self._sources:
+        origin = self._origin(weight)
+        return origin if self.stored(weight).dtype == self.base.stored(weight).dtype else None
+
+    def _origin(self, weight):
+        """The checkpoint that a weight is taken from, or None if it is combined."""
+        if weight not in self._origins:
             copied = self.plan.source(weight)
             mixture = self.plan.weights(weight)
             first, *others = self.parents(weight)
             self._check_form(weight)
             if copied is not None:
-                self._sources[weight] = self.checkpoints[copied]
+                self._origins[weight] = self.checkpoints[copied]
             elif math.isclose(math.fsum(mixture.values()), 1) and all(agree(first, other, weight) for other in others):
-                self._sources[weight] = first
+                self._origins[weight] = first
             else:
-                self._sources[weight] = None
-        return self._sources[weight]
+                self._origins[weight] = None
+        return self._origins[weight]
 
     def _check_form(self, weight):
         """Raises AoeError if a parent is no longer what the plan was made for, or a scale does not fit."""
@@ -91,21 +106,27 @@ class Merge:
         return [self.checkpoints[parent] for parent in self.plan.weights(weight)]
 
     def combine(self, slab: Slab, out: Array, out_scale: Array | None = None) -> None:
-        """Combine a slab's parents into arrays of the engine: ``out``, of the slab's shape, and ``out_scale``."""
+        """Combine a slab's parents into arrays of the engine: ``out``, of the slab's shape, and ``out_scale``.
+
+        slab: of the base's weight.  Without ``out_scale``, what is FP8 becomes BF16.
+        """
         weight, dtype = slab.stored.name, slab.stored.dtype
-        mixture = self.plan.weights(weight)
+        parents, mixture = self.parents(weight), [*self.plan.weights(weight).values()]
+        origin = self._origin(weight) if self.plan.unrounded else None
+        if origin:
+            parents, mixture = [origin], [1.0]
         try:
-            parts = [slab.read(parent, self.engine, place) for place, parent in enumerate(self.parents(weight))]
-            self.engine.combine(parts, dtype, list(mixture.values()), out, out_scale)
+            parts = [slab.read(parent, self.engine, place) for place, parent in enumerate(parents)]
+            self.engine.combine(parts, dtype, mixture, out, out_scale, self.plan.method(weight), slab.begin)
         except kernels.NotFiniteError as error:
-            for parent in self.parents(weight):
+            for parent in parents:
                 check_finite(self.engine, parent, slab)
             raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
     def outputs(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
         """Yield (weight, tensor, scale or None) of output weights, torch's, while later ones are in work.
 
-        tensor: dtype and shape as in the base's file; scale: float32, that of FP8 codes.  What is copied comes on the
+        tensor: dtype and shape as ``stored`` says; scale: float32, that of FP8 codes.  What is copied comes on the
         CPU, what is combined on the merge's device.
         """
         yield from self._pipeline(weights, self._begin)
@@ -144,6 +165,12 @@ class Merge:
         if source is not None:
             copies = [pool.submit(source.tensor, name) for name in (weight, source.scale(weight)) if name]
             return [], lambda: ([copy.result() for copy in copies] + [None])[:2]
+        if stored.dtype != self.stored(weight).dtype:
+            out = self.engine.empty(stored.shape, UNROUNDED)
+            futures = [
+                pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
+            ]
+            return futures, lambda: (_tensor(out, self.stored(weight)), None)
         if stored.dtype != FP8:
             out = self.engine.empty(stored.elements, stored.dtype)
             futures = [
@@ -161,7 +188,7 @@ class Merge:
         stored = self.base.stored(weight)
         if stored.dtype in SCALED and stored.dtype != FP8:
             raise AoeError(f"The tensor {weight} has the dtype {stored.dtype}, which cannot be dequantized.")
-        if stored.dtype != FP8:
+        if self.stored(weight).dtype != FP8:
             futures, result = self._begin(weight, pool)
             return futures, lambda: (result()[0].cpu(), None)
         self.source(weight)  # found out once, for all slabs

@@ -1,12 +1,14 @@
 """Plans: a recipe applied to the tensors of its parents.  Merging, loading and auditing execute plans and nothing else.
 
-A plan says for every output tensor which weights λ it has; a single λ of 1 means: copy that parent's bytes.
+A plan says for every output tensor which weights λ it has; a single λ of 1 means: copy that parent's bytes.  It also
+says how sums are computed and rounded.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,21 +16,26 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
-from aoe.checkpoints.formats import COMBINABLE
+from aoe.checkpoints.formats import COMBINABLE, SCALED
 from aoe.files.replacing import replace_text
 from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
+from aoe.numerics.kernels import FP8, Arithmetic, Method, Rounding
 
 
 @dataclass(frozen=True)
 class Plan:
     """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures;
-    ``beside``: what the result has beside its weights that is not the base's (see ``beside``)."""
+    ``beside``: what the result has beside its weights that is not the base's (see ``beside``); ``arithmetic``,
+    ``rounding`` and ``seed``: the recipe's."""
 
     base: str
     mixtures: tuple[dict[str, float], ...]
     tensors: dict[str, int]
     beside: dict[str, Any] = field(default_factory=dict)
+    arithmetic: Arithmetic = Arithmetic.FLOAT32
+    rounding: Rounding = Rounding.NEAREST
+    seed: int = 0
 
     @property
     def parents(self) -> list[str]:
@@ -47,6 +54,23 @@ class Plan:
         (parent, weight), *others = mixture.items()
         return parent if not others and weight == 1 else None
 
+    def method(self, weight: str) -> Method:
+        """Return how a weight is combined; its random numbers come from the seed and its name."""
+        if not self.rounding.by_chance:
+            return Method(self.arithmetic, self.rounding)
+        digest = hashlib.sha256(f"{self.seed}\n{weight}".encode()).digest()
+        return Method(self.arithmetic, self.rounding, int.from_bytes(digest[:8], "little"))
+
+    @property
+    def combines(self) -> bool:
+        """Whether any weight is combined."""
+        return any(len(mixture) > 1 or set(mixture.values()) != {1} for mixture in self.mixtures)
+
+    @property
+    def unrounded(self) -> bool:
+        """Whether FP8 weights, the copied ones as well, become BF16."""
+        return self.rounding == Rounding.NONE and self.combines
+
     def describe(self) -> list[str]:
         """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ."""
         counts = Counter(self.tensors.values())
@@ -57,8 +81,10 @@ class Plan:
         return lines
 
     def save(self, path: Path | str) -> None:
-        content = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
+        content: dict[str, Any] = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
+        if self.combines and Method(self.arithmetic, self.rounding) != Method():
+            content |= {"arithmetic": self.arithmetic, "rounding": self.rounding, "seed": self.seed}
         replace_text(path, json.dumps(content))
 
     @classmethod
@@ -66,7 +92,15 @@ class Plan:
         """Return the Plan in a file.  Raises AoeError if it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            plan = cls(content["base"], tuple(content["mixtures"]), content["tensors"], content.get("beside", {}))
+            plan = cls(
+                content["base"],
+                tuple(content["mixtures"]),
+                content["tensors"],
+                content.get("beside", {}),
+                Arithmetic(content.get("arithmetic", "float32")),
+                Rounding(content.get("rounding", "nearest")),
+                content.get("seed", 0),
+            )
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,22 +140,41 @@ def make_plan(
         if mixture not in mixtures:
             mixtures.append(mixture)
         tensors[tensor] = mixtures.index(mixture)
-    return Plan(
-        recipe.base, tuple(mixtures), tensors, beside(recipe, parents, any(len(mixture) > 1 for mixture in mixtures))
-    )
+    method = (recipe.arithmetic, recipe.rounding, recipe.seed)
+    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method)
+    if plan.unrounded:
+        check_unrounded(base)
+    combined = any(len(mixture) > 1 for mixture in mixtures)
+    return replace(plan, beside=beside(recipe, parents, combined, plan.unrounded))
 
 
-def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool) -> dict[str, Any]:
+def check_unrounded(base: Checkpoint) -> None:
+    """Raise AoeError if a weight has scales, and is not of the FP8 that can become BF16."""
+    for tensor in base.files:
+        dtype = base.stored(tensor).dtype
+        if dtype in SCALED and dtype != FP8:
+            raise AoeError(
+                f"The tensor {tensor} of {base.name} has the dtype {dtype}, which cannot become BF16; leave "
+                "`rounding: none` out."
+            )
+
+
+def beside(
+    recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool, unrounded: bool = False
+) -> dict[str, Any]:
     """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
-    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined.
+    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined;
+    unrounded: whether FP8 weights become BF16.
     """
     base, tokenizer = recipe.base, recipe.tokenizer_from or recipe.base
     config = dict(parents[recipe.config_from or base].config)
     if tokenizer != base:
         config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
     config = true_config(parents[base], config | recipe.config, combined)
+    if unrounded:
+        config.pop("quantization_config", None)
     generation = recipe.tokenizer_from or recipe.config_from or base
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}

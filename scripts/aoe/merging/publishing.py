@@ -17,6 +17,7 @@ from aoe.acquiring.lock import belonging, names_beside
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.checkpoints.vocabulary import FILES, GENERATION
 from aoe.files.replacing import replace_text
+from aoe.numerics.kernels import FP8
 
 TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
@@ -27,21 +28,36 @@ def complete_checkpoint(
     provenance: Mapping[str, Any],
     beside: Mapping[str, Any] | None = None,
     parents: Mapping[str, Path | str] | None = None,
+    unrounded: bool = False,
 ) -> None:
     """Put everything but the shards into a merged checkpoint's directory; ``recipe.json`` comes last.
 
     base: the Checkpoint whose names and format the output has.  beside: of aoe.merging.plan.beside; parents: name ->
     folder of those that it names.  provenance: {"variant", "recipe": the study's entry
     (base, weights λ, subset S, threshold δ), "parents": {name: {"revision", "files": {file: {"size", "sha256"}}}},
-    "plan": lines}.  Raises AoeError if the base has several shards, but no index.
+    "plan": lines}.  unrounded: whether FP8 weights have become BF16.  Raises AoeError if the base has several shards,
+    but no index.
     """
     directory = Path(directory)
     if not (base.directory / INDEX).exists() and len(base.shard_names) > 1:
         raise AoeError(f"{base.name} has several shards, but no {INDEX}.")
     lay_beside(base.directory, directory, shutil.copyfile, beside, parents)
+    if unrounded:
+        _index_without_scales(base, directory)
     provenance = {"tool": f"Assembly of Experts workflow {__version__}", **provenance}
     (directory / "README.md").write_text(model_card(provenance), encoding="utf-8")
     replace_text(directory / "recipe.json", json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+
+
+def _index_without_scales(base, directory):
+    """Write the index of a model whose FP8 weights have become BF16, if it has one."""
+    if not (directory / INDEX).exists():
+        return
+    files = {tensor: file for tensor, file in base.files.items() if not base.is_scale(tensor)}
+    stored = [base.stored(tensor) for tensor in files]
+    size = sum(2 * one.elements if one.dtype == FP8 else one.size for one in stored)
+    content = {"metadata": {"total_size": size}, "weight_map": files}
+    (directory / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def lay_beside(
@@ -120,6 +136,7 @@ def model_card(provenance: Mapping[str, Any]) -> str:
                 f"* instead in {_literal(_sentence(o['subset']))}: {_literal(_mixture(o['weights']))}"
                 for o in recipe.get("overrides", [])
             ),
+            *(f"* {key}: {recipe[key]}" for key in ("arithmetic", "rounding", "seed") if key in recipe),
             "",
             "What became of the tensors:",
             "",

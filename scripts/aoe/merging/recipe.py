@@ -3,7 +3,7 @@
     W*_l = sum_i λ_i W(i)_l   if l is in S and max_i ||W(1)_l - W(i)_l|| > δ,   else W(1)_l
 
 A recipe names the base W(1), the weights λ of the parents, the subset S, the threshold δ with the space that its norm
-is measured in, and, if wanted, other λ for parts of S.
+is measured in, and, if wanted, other λ for parts of S, and how sums are computed and rounded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from aoe import AoeError, norms
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.checkpoints.configs import STORED
+from aoe.numerics.kernels import Arithmetic, Rounding
 
 SUM_TOLERANCE = 1e-9
 LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
@@ -82,7 +83,8 @@ class Recipe:
 
     overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.  config_from: the parent
     whose config.json the result has, config: keys of it that have other values; tokenizer_from: the parent whose
-    tokenizer it has.  Without them, these are the base's.
+    tokenizer it has.  Without them, these are the base's.  arithmetic, rounding: see aoe.numerics.kernels; seed: of the
+    random numbers that a rounding draws.
     """
 
     base: str
@@ -95,6 +97,9 @@ class Recipe:
     config_from: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     tokenizer_from: str | None = None
+    arithmetic: Arithmetic = Arithmetic.FLOAT32
+    rounding: Rounding = Rounding.NEAREST
+    seed: int = 0
 
     @property
     def parents(self) -> list[str]:
@@ -113,7 +118,21 @@ class Recipe:
         """Return the recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
+        weights += "".join(f"; {how}" for how in self.method())
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
+
+    @property
+    def largest_growth(self) -> int:
+        """How many times as large as its base's a file of the result may be: unrounded FP8 becomes BF16."""
+        return 2 if self.rounding == Rounding.NONE else 1
+
+    def method(self) -> list[str]:
+        """Return, in words, how sums are computed and rounded where that is not the usual way."""
+        seed = f", seed {self.seed}" if self.seed else ""
+        words = [f"summed in {self.arithmetic}"] if self.arithmetic == Arithmetic.BFLOAT16 else []
+        words += ["summed as stored"] if self.arithmetic == Arithmetic.STORED else []
+        words += ["not rounded"] if self.rounding == Rounding.NONE else []
+        return words + ([f"{self.rounding} rounding{seed}"] if self.rounding.by_chance else [])
 
     def canonical(self) -> Any:
         """Return a value that two recipes share if they assemble the same model, whatever way they are written."""
@@ -134,7 +153,10 @@ class Recipe:
     def _mixture(self, weights):
         overrides = tuple((subset, tuple(sorted(weights.items()))) for subset, weights in self.overrides)
         threshold = self.threshold if self.threshold.delta else Threshold()
-        return self.base, weights, self.subset, threshold, overrides
+        shares = [[share for _, share in mixture if share] for mixture in (weights, *(o[1] for o in overrides))]
+        copies = all(mixture == [1] for mixture in shares)  # of which nothing is computed
+        method = () if copies else (self.arithmetic, self.rounding, self.seed)
+        return self.base, weights, self.subset, threshold, overrides, *method
 
     def reads(self, parent: str, holds: Mapping[str, Collection[int]]) -> bool:
         """Return whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
@@ -190,7 +212,17 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         config_from=entry.get("config_from"),
         config=dict(entry.get("config", {})),
         tokenizer_from=entry.get("tokenizer_from"),
+        arithmetic=Arithmetic(entry.get("arithmetic", "float32")),
+        rounding=Rounding(entry.get("rounding", "nearest")),
+        seed=entry.get("seed", 0),
     )
+    if "seed" in entry and not recipe.rounding.by_chance:
+        raise AoeError(f"{where} has a seed, but the rounding {recipe.rounding} draws no random numbers; leave it out.")
+    if recipe.arithmetic == Arithmetic.STORED and recipe.rounding not in (Rounding.NEAREST, Rounding.STOCHASTIC):
+        raise AoeError(
+            f"{where} has the arithmetic stored with the rounding {recipe.rounding}; codes that are summed as they are "
+            "stored can be rounded nearest or stochastic."
+        )
     for key in ("config_from", "tokenizer_from"):
         if getattr(recipe, key) not in (None, *recipe.parents):
             raise AoeError(f"{where} has `{key}: {getattr(recipe, key)}`, which is none of its parents.")

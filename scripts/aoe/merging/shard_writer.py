@@ -1,8 +1,8 @@
 """Write the shards of a merged checkpoint: in the base's layout, in little memory, and never half.
 
-A shard has the base's header (see Shard.written_header), so its names, order, alignment and metadata; what is copied
-goes from file to file inside the kernel, and a shard that is one parent's is copied whole, which file systems that can
-share blocks do at no cost.
+A shard has the base's header (see Shard.written_header), so its names, order, alignment and metadata; of an unrounded
+plan, that of its BF16 weights.  What is copied goes from file to file inside the kernel, and a shard that is one
+parent's is copied whole, which file systems that can share blocks do at no cost.
 """
 
 import os
@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from aoe import AoeError
+from aoe.checkpoints.formats import FORMATS
+from aoe.checkpoints.shard import make_header
 from aoe.files.disk import copy_range, reserve, start_flushing
 from aoe.files.replacing import replacing
 from aoe.merging.merge import Merge
@@ -32,9 +34,7 @@ def write_shard(merge: Merge, file: str, target: Path | str) -> None:
     for tensor in shard.tensors:
         if merge.base.files.get(tensor) != file:
             raise AoeError(f"{merge.base.name}: {file} holds the tensor {tensor}, but the index does not put it there.")
-    header = shard.written_header
-    shift = len(header) - len(shard.header)
-    size = shard.size + shift
+    header, begins, size = _layout(merge, shard)
     try:
         free = shutil.disk_usage(target.parent).free
         if free < size:
@@ -46,10 +46,24 @@ def write_shard(merge: Merge, file: str, target: Path | str) -> None:
                 copy_range(whole.file, 0, out, 0, size)
             else:
                 os.pwrite(out.fileno(), header, 0)
-                merge.run(_tasks(merge, shard, out, shift))
+                merge.run(_tasks(merge, shard, out, begins))
     except OSError as error:
         sentence = f"{target} could not be written: {error.strerror}; it takes {size:,} bytes."
         raise AoeError(sentence) from error
+
+
+def _layout(merge, shard):
+    """(header, {tensor: where it begins}, size) of the output's file: the base's, but for what becomes BF16."""
+    if not merge.plan.unrounded:
+        shift = len(shard.written_header) - len(shard.header)
+        begins = {tensor: stored.begin + shift for tensor, stored in shard.tensors.items()}
+        return shard.written_header, begins, shard.size + shift
+    kept = {tensor: merge.stored(tensor) for tensor in shard.tensors if not merge.base.is_scale(tensor)}
+    header = make_header({t: (one.dtype, one.shape) for t, one in kept.items()}, {"format": "pt"} | shard.metadata)
+    begins, end = {}, len(header)
+    for tensor, stored in kept.items():
+        begins[tensor], end = end, end + stored.size
+    return header, begins, end
 
 
 def _whole_source(merge, shard, header):
@@ -63,41 +77,42 @@ def _whole_source(merge, shard, header):
     return other if not others and other.header == header else None
 
 
-def _tasks(merge, shard, out, shift):
+def _tasks(merge, shard, out, begins):
     """What there is to do for a shard, in its order: callables that fill their own bytes of the file ``out``.
 
-    shift: by how many bytes the output's header is longer than the base's.
+    begins: {tensor: where it begins in the file}.
     """
-    for tensor, stored in shard.tensors.items():
-        weight = merge.base.weight(tensor)
+    for tensor in begins:
+        stored, weight = shard.tensors[tensor], merge.base.weight(tensor)
         source = merge.source(weight)
         if source is not None:
             origin = source.shard_of(tensor)
             start = origin.tensors[tensor].begin
             for done in range(0, stored.size, COPIED_BYTES):
                 length = min(COPIED_BYTES, stored.size - done)
-                yield partial(copy_range, origin.file, start + done, out, stored.begin + shift + done, length)
-        elif tensor == weight or weight not in shard.tensors:  # a scale is made with its weight
+                yield partial(copy_range, origin.file, start + done, out, begins[tensor] + done, length)
+        elif tensor == weight or weight not in begins:  # a scale is made with its weight
             for slab in slabs(merge.base.stored(weight), merge.engine):
                 for parent in merge.parents(weight):
                     slab.prefetch(parent)
-                yield partial(_write_combined, merge, shard, slab, out, shift)
+                yield partial(_write_combined, merge, slab, out, begins)
 
 
-def _write_combined(merge, shard, slab, out, shift):
+def _write_combined(merge, slab, out, begins):
     """Combine a slab and write its numbers, its scales, or both, whatever of them the shard holds."""
-    weight, engine = slab.stored.name, merge.engine
-    numbers = engine.empty(slab.shape, slab.stored.dtype)
+    weight, engine, dtype = slab.stored.name, merge.engine, merge.stored(slab.stored.name).dtype
+    numbers = engine.empty(slab.shape, dtype)
     scale, scale_name = None, None
-    if slab.stored.dtype == FP8:
+    if dtype == FP8:
         scale_name = merge.base.scale(weight)
         first, last = slab.block_rows.start, slab.block_rows.stop
         scale = engine.empty((last - first, *merge.base.stored(scale_name).shape[1:]), "F32")
     merge.combine(slab, numbers, scale)
-    if weight in shard.tensors:
-        _write(out, engine.host(numbers), shard.tensors[weight].begin + shift + slab.bytes[0])
-    if scale_name in shard.tensors:
-        _write(out, engine.host(scale), shard.tensors[scale_name].begin + shift + slab.scale_bytes[0])
+    if weight in begins:
+        start = slab.bytes[0] * FORMATS[dtype].bytes // FORMATS[slab.stored.dtype].bytes
+        _write(out, engine.host(numbers), begins[weight] + start)
+    if scale_name in begins:
+        _write(out, engine.host(scale), begins[scale_name] + slab.scale_bytes[0])
 
 
 def _write(out, array, position):

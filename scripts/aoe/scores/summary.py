@@ -110,6 +110,19 @@ def summarize(scores: pd.DataFrame, variants: Iterable[Mapping[str, Any]], setti
     return pd.DataFrame(rows).round(4)
 
 
+def with_realized(summary: pd.DataFrame, realized: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
+    """Return the summary with a column ``realized_{model}`` a model, and ``rounding_noise``.
+
+    realized: the table of realized λ, whose level ``model`` is taken; models: the study's.  A variant that combines
+    nothing has empty cells, a model that is no parent of what is combined the λ 0.
+    """
+    rows = realized[realized.level == "model"]
+    lambdas = rows.pivot_table(index="variant", columns="parent", values="realized")
+    lambdas = lambdas.reindex(columns=list(models)).fillna(0).add_prefix("realized_")
+    noise = rows.groupby("variant").noise.first().rename("rounding_noise")
+    return summary.join(lambdas.join(noise).round(4), on="variant")
+
+
 def compare(scores: pd.DataFrame, pairs: Iterable[tuple[str, str]], settings: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row a pair of variants and measure: how much more the first one has, and whether that may be chance.
 

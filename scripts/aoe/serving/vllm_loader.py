@@ -166,7 +166,7 @@ def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator
 
 def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> list[torch.Tensor]:
     """Return room for tensors that another worker makes: the tensor, and the scale of FP8 codes."""
-    stored = merge.base.stored(weight)
+    stored = merge.stored(weight)
     if stored.dtype != FP8 or dequantized:
         dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, FORMATS[stored.dtype].torch)
         return [torch.empty(stored.shape, dtype=dtype, device=current_platform.device_type)]

@@ -82,7 +82,7 @@ def estimate(study: Study, locked: Mapping[str, Locked]) -> Cost:
     return Cost(
         fetched={name: locked[name].size(locked[name].needed) for name in study.sources},
         exported={
-            variant: locked[recipe.base].size(locked[recipe.base].shards)
+            variant: locked[recipe.base].size(locked[recipe.base].shards) * recipe.largest_growth
             for variant, recipe in study.variants.items()
             if recipe.publish
         },

@@ -28,8 +28,10 @@ def check_references(study: Study, path: Path) -> None:
     named = [*study.variants, *study.sweeps, *study.audits]
     references += [(f"claims.{role}", name, named) for role, name in study.content.get("claims", {}).items()]
     missing = [key for key in ASKING if key not in study.content]
-    if missing and not (study.audits and len(missing) == len(ASKING)):
-        raise AoeError(f"{path}: {missing[0]} is missing; only a study that does nothing but audits can do without.")
+    if missing and not ((study.audits or study.sweeps) and len(missing) == len(ASKING)):
+        raise AoeError(
+            f"{path}: {missing[0]} is missing; only a study that does nothing but audits or predictions can do without."
+        )
     if study.asks:
         references += _asking_references(study, path)
     for key, value, known in references:

@@ -39,6 +39,12 @@ class Results:
             return self.path("differences.parquet")
         return self.path("differences", f"{base}", f"{other}", f"{shard}.parquet")
 
+    def realized(self, base: str | None = None, shard: str | None = None) -> str:
+        """The table of realized λ, or the sums of the variants of one base, of one of its shards."""
+        if shard is None:
+            return self.path("realized.parquet")
+        return self.path("realized", f"{base}", f"{shard}.parquet")
+
     def plan(self, variant: str) -> str:
         """A variant's plan."""
         return self.path("plans", f"{variant}.json")

@@ -107,6 +107,15 @@ class Study:
         return self.variants[variant].publish
 
     @property
+    def mixed(self) -> list[str]:
+        """The variants that combine weights of several parents somewhere, and not only copy."""
+        found = []
+        for variant, recipe in self.variants.items():
+            mixtures = [recipe.weights, *(weights for _, weights in recipe.overrides)]
+            found += [variant] if any(sum(map(bool, weights.values())) > 1 for weights in mixtures) else []
+        return found
+
+    @property
     def audits(self) -> dict[str, Section]:
         """name -> {model, parents, …} of the audits."""
         return self.content.get("audits", {})

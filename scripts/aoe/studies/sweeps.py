@@ -7,7 +7,10 @@ from typing import Any
 from aoe import AoeError
 from aoe.merging.recipe import Recipe, read_recipe
 
-BESIDE = ("config_from", "config", "tokenizer_from")  # what a recipe says of the files beside its weights
+OF_RECIPES = (  # keys that a sweep hands to all of its recipes
+    *("config_from", "config", "tokenizer_from"),
+    *("arithmetic", "rounding", "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def sweep_points(
         for delta in dict.fromkeys(settings.get("delta", [0])):
             name = f"{sweep}-{delta if 'delta' in settings else lambda2:g}"
             entry = {"base": base, "weights": {base: 1 - lambda2, other: lambda2}, "subset": settings.get("subset", {})}
-            entry |= {key: settings[key] for key in BESIDE if key in settings}
+            entry |= {key: settings[key] for key in OF_RECIPES if key in settings}
             if "delta" in settings:
                 entry["threshold"] = {"delta": delta, "space": settings["space"]}
             recipe = read_recipe(f"{name} of the sweep {sweep}", entry, models)

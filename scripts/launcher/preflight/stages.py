@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 STAGES = ["lock", "fetch", "verify", "diff", "merge", "audit", "answer", "latency"]
 STAGES += ["judge", "programs", "score", "figures", "paper"]
 PREFLIGHT = "preflight"
-NAMED_OTHERWISE = {"serve": "answer", "crate": "paper"}  # files of rules -> stages
+NAMED_OTHERWISE = {
+    "realized": "merge",
+    "prediction": "diff",
+    "serve": "answer",
+    "crate": "paper",
+}  # files of rules -> stages
 # resources of a job that the cluster has to be able to give
 REQUESTED_RESOURCES = (
     "runtime",

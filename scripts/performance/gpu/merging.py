@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from aoe.numerics.slabs import slabs
 from performance import job
 from performance.measure import Row, side_by_side
 from performance.weights import shards
+from performance.weights.merging import METHODS
 
 
 def merge_and_compare(work: Path, runs: int) -> list[Row]:
@@ -77,8 +78,26 @@ def merge_and_compare(work: Path, runs: int) -> list[Row]:
             "merge_gpu_vs_wire", runs, merge, wire, f"{note}; reference: copying as much that is page-locked already"
         ),
         side_by_side("merge_gpu_vs_cpu", runs, merge, merge_on_cpu, f"{note}; reference: the same on the processor"),
+        *by_methods(parents, threads, runs, merge, note),
         *difference_on(compare, copy, measured, runs, f"all norms of a {size / 1e9:.1f} GB shard, {threads} threads"),
     ]
+
+
+def by_methods(parents: Sequence[Path], threads: int, runs: int, merge: Callable[[], None], note: str) -> list[Row]:
+    """Merge by every other arithmetic and rounding, against ``merge``, which does so in float32 and to nearest."""
+    rows = []
+    for key, value in METHODS:
+        work = job.merge_of(*parents, device="cuda", threads=threads, method={key: value})
+
+        def run(work=work):
+            for _ in work.outputs(work.base.weights):
+                pass
+            torch.cuda.synchronize()
+
+        run()  # which compiles
+        what = f"{note}, {key}: {value}; reference: in float32, rounded to nearest"
+        rows.append(side_by_side(f"merge_gpu_{value}_vs_nearest", runs, run, merge, what))
+    return rows
 
 
 def difference_on(

@@ -15,6 +15,13 @@ from performance import inputs
 from performance.measure import Row, row, side_by_side, timed_command
 from performance.weights import shards
 
+METHODS = (
+    ("rounding", "stochastic"),
+    ("rounding", "balanced"),
+    ("rounding", "none"),
+    ("arithmetic", "bfloat16"),
+    ("arithmetic", "stored"),
+)
 LIMIT = "limit: cat of all parents, cp of one, sync of the copy"
 
 
@@ -99,6 +106,27 @@ def merge_fp8(work: Path, runs: int) -> list[Row]:
         rows.append(
             row(f"peak_memory_gib_{name}", peaks[name], shards.shard_gib(len(peaks[name])), "GiB", "reference: a shard")
         )
+    clear()
+    return rows
+
+
+def merge_by_methods(work: Path, runs: int) -> list[Row]:
+    """Merge one shard of DeepSeek-V3's size by every other arithmetic and rounding, against float32 to nearest."""
+    parents, out, rows = shards.deepseek_shards(work, 2), work / "out", []
+
+    def clear():
+        shutil.rmtree(out, ignore_errors=True)
+        os.sync()
+
+    def run(*words):
+        return timed_command(sys.executable, "-m", "performance.job", *words, out, *parents)[0]
+
+    for key, value in METHODS:
+        note = f"one {shards.shard_size()} shard of routed experts from 2 parents, whole process, {key}: {value}"
+        reference = "reference: the same in float32, rounded to nearest"
+        ours = partial(run, "merge_by", key, value)
+        name = f"merge_{value}_vs_nearest"
+        rows.append(side_by_side(name, runs, ours, partial(run, "merge"), f"{note}; {reference}", clear))
     clear()
     return rows
 

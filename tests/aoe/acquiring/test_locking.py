@@ -185,7 +185,7 @@ def test_what_is_expected_of_each_source_is_planned_with(mt_bench, study):
         expected_lock(planned)
 
 
-@pytest.mark.parametrize("name", ["paper", "qwen3", "audit"])
+@pytest.mark.parametrize("name", ["paper", "qwen3", "qwen3-fp8", "audit"])
 def test_shipped_studies_name_commits(name):
     """But for TNG's models, of which no public source names one."""
     schema = read_schema("study")

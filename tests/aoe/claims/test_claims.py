@@ -11,10 +11,10 @@ from aoe import AoeError
 from aoe.claims import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 from aoe.claims.evaluation import COLUMNS, evaluate, judge, measure, read_claims
 from aoe.claims.evidence import Evidence, NotRunError
-from aoe.claims.published import annotations_of, condition, first_source, limits
+from aoe.claims.published import annotations_of, condition, curves_of, first_source, limits
 from aoe.claims.quantities import QUANTITIES
 from aoe.files.schema import check_schema
-from aoe.scores.statistics import Estimate
+from aoe.scores.statistics import Estimate, fit_share
 from launcher.schemas import read_schema
 from support.clones import ROOT
 
@@ -32,8 +32,8 @@ def test_a_listed_claim_is_complete(name):
         return
     if claim["rule"] != "make bench":
         assert re.search(rf"^rule {claim['rule']}:$", RULES, re.MULTILINE), f"no rule {claim['rule']}"
-    for position in claim.get("mark", {}).values():  # figures show what the claim says
-        assert position in (claim.get("about"), claim["quantity"].get("up_to"), claim["quantity"].get("share_above"))
+    for mark in claim.get("mark", {}).values():  # figures show what the claim says
+        assert mark in [claim.get("about"), *(claim["quantity"].get(key) for key in ("up_to", "share_above", "points"))]
 
 
 def test_the_file_has_the_form_that_the_schema_says():
@@ -41,7 +41,7 @@ def test_the_file_has_the_form_that_the_schema_says():
 
 
 def test_the_first_claims_of_the_design_are_among_them():
-    published = {str(claim["published"]) for claim in CONTENT["claims"].values()}
+    published = {str(claim.get("published")) for claim in CONTENT["claims"].values()}
     assert {"91,991", "671 B", "37 B", "8", "256", "0.504", "0.544", "0.6", "2 ×", "> 1.2 ×"} <= published
     used = {next(iter(claim["quantity"])) for claim in CONTENT["claims"].values() if "quantity" in claim}
     assert used == QUANTITIES.keys()
@@ -77,6 +77,8 @@ def test_a_claim_without_sense_is_refused(change, sentence):
         {"says": None},
         {"only_for": "r1"},
         {"mark": {"figure6": "a"}},
+        {"mark": {"figure6": []}},
+        {"mark": {"figure6": [[0.5]]}},
         {"untestable": "both"},
     ],
     ids=str,
@@ -123,6 +125,42 @@ def test_what_figures_show_as_published():
     assert annotations_of(CONTENT, "figure6") == [(0.504, "paper"), (0.544, "article")]
     assert annotations_of(CONTENT, "figure2") == []
     assert first_source({"source": "article"}) == "article"
+
+
+QWEN = {role: repo for role, repo in CONTENT["published_models"].items() if repo.startswith("Qwen/")}
+
+
+def test_a_published_curve_is_shown_by_studies_of_its_models_only():
+    names = {"full": "mine", "thinking": "long"}
+    own = {"instruct": QWEN["instruct"], "long": QWEN["thinking"]}
+    (curve,) = curves_of(CONTENT, "figure6", names, own)
+    assert (curve["sweep"], curve["whose"]) == ("mine", "Wu") and [0.6, 0.773] in curve["points"]
+    assert curves_of(CONTENT, "figure6", names, own | {"long": QWEN["thinking-fp8"]}) == []
+    assert curves_of(CONTENT, "figure6", {}, {}) == [] == curves_of(CONTENT, "figure4", names, own)
+
+
+QUESTIONS = {"aime2025": 30, "ifeval": 541, "gpqa_diamond": 198}
+
+
+@pytest.mark.parametrize("claim, measure_", [("wu-cost", "tokens"), ("wu-think", "closing")])
+def test_the_curves_of_all_benchmarks_are_those_of_each_together(claim, measure_):
+    """Every question counts once; of tokens, the thinking model's are 1."""
+    quantities = [entry["quantity"] for entry in CONTENT["claims"].values() if "quantity" in entry]
+    parts = {q["benchmark"]: dict(q["points"]) for q in quantities if q.get("measure") == measure_ and "benchmark" in q}
+    assert parts.keys() == QUESTIONS.keys()
+    total = {place: sum(QUESTIONS[name] * parts[name][place] for name in parts) for place in parts["ifeval"]}
+    whole = total[1] if measure_ == "tokens" else sum(QUESTIONS.values())
+    for place, value in CONTENT["claims"][claim]["quantity"]["points"]:
+        assert value == pytest.approx(total[place] / whole, abs=0.0006)
+
+
+@pytest.mark.parametrize("benchmark, short", [("aime2025", "aime"), ("ifeval", "ifeval"), ("gpqa_diamond", "gpqa")])
+def test_published_steps_are_fitted_as_ours_are(benchmark, short):
+    claims = CONTENT["claims"]
+    places, shares = zip(*claims[f"wu-{short}-think"]["quantity"]["points"], strict=True)
+    fitted = fit_share(places, shares)
+    assert claims[f"wu-{short}-midpoint"]["about"] == pytest.approx(fitted.midpoint, abs=0.0006)
+    assert claims[f"wu-{short}-width"]["about"] == pytest.approx(fitted.width, abs=0.0006)
 
 
 @pytest.fixture
@@ -257,6 +295,15 @@ def results(tmp_path):
         ({"outside": "v3-0324", "parents": ["r1t", "r1"], "measure": "intelligence"}, 27),
         ({"made_of": "r1t", "groups": ["routed_experts"], "parent": "r1"}, 0.75),
         ({"mostly": "r1t", "groups": ["routed_experts", "attention"], "parent": "v3-0324"}, 0.4),
+        ({"farthest": "full", "measure": "cost", "points": [[0, 0.3], [0.5, 0.4], [1, 1]]}, 0.1),
+        ({"farthest": "full", "measure": "right", "benchmark": "arithmetic", "points": [[0, 60], [1, 99]]}, 10),
+        ({"farthest": "full", "measure": "tokens", "benchmark": "arithmetic", "points": [[0.5, 4], [1, 9]]}, 1),
+        (
+            {"farthest": "full", "measure": "tokens", "benchmark": "arithmetic", "points": [[0.5, 4], [1, 9]]}
+            | {"relative": True},
+            0.25,
+        ),
+        ({"jump": "full", "measure": "cost", "start": 0, "end": 0.5}, 0.2),
     ],
     ids=str,
 )
@@ -305,6 +352,10 @@ def test_values_that_the_data_do_not_give_are_not_run(results):
         ({"made_of": "r1t", "groups": ["embeddings"], "parent": "r1"}, "no such weights"),
         ({"made_of": "r1t", "groups": ["attention"], "parent": "r1-0528"}, "does not compare with r1-0528"),
         ({"measured": "elsewhere"}, "no elsewhere"),
+        ({"farthest": "full", "measure": "closing", "points": [[0.6, 1]]}, r"full has no λ2 = 0\.6"),
+        ({"farthest": "full", "measure": "right", "points": [[0, 1]], "benchmark": "ifeval"}, "does not ask ifeval"),
+        ({"jump": "full", "measure": "closing", "start": 0.5, "end": 0.51}, r"full has no λ2 = 0\.51"),
+        ({"step_on": "full", "benchmark": "arithmetic"}, "full has too few λ2"),
         ({"faster": "r1t2", "than": "r1"}, "does not measure the speed of r1t2"),
         ({"beside_tokens": "joules_an_answer", "variant": "r1t", "other": "r1"}, "no counter of energy"),
     ],
@@ -320,6 +371,45 @@ def test_a_ratio_of_times_lies_between_the_worst_and_the_best_queue(results):
     assert (found.low, found.high) == (0.5, 8)
     with pytest.raises(NotRunError, match="measures no speed"):
         measure({"quantity": {"faster": "r1t", "than": "r1"}}, Evidence(folder=results.folder), {})
+
+
+@pytest.fixture
+def step(tmp_path):
+    """A sweep of two benchmarks, in which ``</think>`` comes at λ2 = 0.4 in one, and at 0.6 in the other."""
+    places, rows = [0, 0.2, 0.3, 0.5, 0.7, 0.8, 1], []
+    for place in places:
+        for benchmark, middle in (("ifeval", 0.4), ("aime2025", 0.6)):
+            for question in range(200):
+                row = {"variant": f"full-{place}", "benchmark": benchmark, "question": question, "sample": 1, "turn": 1}
+                row |= {"right": question % 2, "tokens": 100 + question, "closing_tags": int(place > middle)}
+                rows.append(row | {"finish": "stop"})
+    pd.DataFrame(rows).to_parquet(tmp_path / "scores.parquet")
+    summary = [{"variant": f"full-{place}", "delta": 0.0} for place in places]
+    pd.DataFrame(summary).to_csv(tmp_path / "summary.csv", index=False)
+    sweep = [{"lambda2": place, "delta": 0.0, "variant": f"full-{place}"} for place in places]
+    scores = {"intelligence": ["ifeval"], "reference": "full-1", "resamples": 200, "seed": 1}
+    return Evidence(folder=tmp_path, sweeps={"full": sweep}, scores=scores)
+
+
+def test_each_benchmark_has_a_step_of_its_own(step):
+    for benchmark, middle in (("ifeval", 0.4), ("aime2025", 0.6)):
+        found = measure({"quantity": {"step_on": "full", "benchmark": benchmark}}, step, {})
+        assert found.value == pytest.approx(middle, abs=0.1) and found.low <= found.value <= found.high
+        width = measure({"quantity": {"step_on": "full", "benchmark": benchmark, "value": "width"}}, step, {})
+        assert width.value < 0.1
+
+
+def test_a_jump_has_an_interval_over_questions(step):
+    quantity = {"jump": "full", "measure": "closing", "start": 0.3, "end": 0.5}
+    assert measure({"quantity": quantity}, step, {}) == Estimate(
+        0.5, 0.5, 0.5
+    )  # in all questions of one benchmark of two
+    table = pd.read_parquet(step.folder / "scores.parquet")
+    late = (table.variant == "full-0.5") & (table.question % 4 == 0)
+    table.loc[late, "closing_tags"] = 0
+    table.to_parquet(step.folder / "scores.parquet")
+    found = measure({"quantity": quantity}, Evidence(step.folder, sweeps=step.sweeps, scores=step.scores), {})
+    assert found.value == 0.375 and 0.3 < found.low < 0.37 and 0.38 < found.high < 0.45
 
 
 def test_claims_on_published_weights_want_these_weights(results):

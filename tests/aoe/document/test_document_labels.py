@@ -17,7 +17,7 @@ LONG = "m" + "0123456789abcdef" * 15
 SIGNS = "#x $y$ *z* _w_ @v <u> `t` // s [r] \\q {p} <b>\"o\"</b> & 'n' ~ - 1"
 FACTS = {
     **dict.fromkeys(("models", "datasets", "benchmarks", "figures", "machines", "audits", "claims", "missing"), ()),
-    **dict.fromkeys(("transitions", "latencies", "norms", "deltas"), ()),
+    **dict.fromkeys(("transitions", "latencies", "norms", "deltas", "steps"), ()),
     **dict.fromkeys(("serving", "judge", "norm", "key")),
     **{key: {} for key in ("verdicts", "sources", "software")},
     "study": "NA",
@@ -31,7 +31,7 @@ FACTS = {
 
 
 def facts(label):
-    told = ("delta", "intelligence", "tokens", "cost", "closing")
+    told = ("realized", "delta", "intelligence", "tokens", "cost", "closing")
     row = {"label": label, "weights": f"0.5 {label}", "subset": label, **dict.fromkeys(told, "1")}
     model = {"label": label, "revision": "sha256:" + 64 * "0", "size": "1 MB"}
     found = {"model": label, "parents": label, "verdict": "verified", "summary": [label], "checks": [], "name": "1e3"}
@@ -53,10 +53,10 @@ def facts(label):
     }
 
 
-def made(folder, label, monkeypatch):
+def made(folder, label, monkeypatch, **more):
     """(the PDF, the page) of a study with these facts."""
     shutil.copytree(ROOT / "report", folder / "report")
-    (folder / "paper.json").write_text(json.dumps(facts(label)), encoding="utf-8")
+    (folder / "paper.json").write_text(json.dumps(facts(label) | more), encoding="utf-8")
     monkeypatch.chdir(folder)
     rule = SimpleNamespace(
         input=SimpleNamespace(facts="paper.json", template="report/paper.typ", style="report/page.css"),
@@ -90,3 +90,17 @@ def test_letters_without_a_font_are_told_in_one_sentence(tmp_path, monkeypatch, 
     (told,) = capfd.readouterr().err.splitlines()
     assert told.startswith("Warning: paper.pdf shows boxes") and "(度 求 深 索 🤖)" in told
     assert "fonts-noto-cjk" in told and "<h1>深度求索 🤖" in page
+
+
+def test_a_study_of_sweeps_says_what_lambda_means(tmp_path, monkeypatch):
+    row = [["nearest"], ["+0.477", "at 0.51"], ["0.209"]]
+    told = {"groups": ["attention"], "rows": [row], "tests": ["Sweeps full: the roundings still differ."]}
+    pdf, page = made(tmp_path, "NA", monkeypatch, **{"lambda": told})
+    for text in (html.unescape(page), " ".join(p.extract_text() for p in PdfReader(pdf).pages)):
+        text = " ".join(text.split())
+        assert "What λ means" in text and "+0.477" in text and "the roundings still differ" in text
+        assert "2510.10977" in text
+
+
+def test_a_study_without_sweeps_does_not(tmp_path, monkeypatch):
+    assert "What λ means" not in html.unescape(made(tmp_path, "NA", monkeypatch)[1])

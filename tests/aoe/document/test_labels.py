@@ -173,6 +173,25 @@ def test_many_sweeps_have_a_legend_that_fits(tmp_path, monkeypatch):
     assert all(whole.y0 <= box.y0 and box.y1 <= whole.y1 for _, box, whole in texts)
 
 
+def test_a_published_curve_stands_beside_the_measured_one(tmp_path, monkeypatch):
+    write_results(tmp_path, "R1")
+    curve = {"sweep": "True", "points": [[0.5, 0.25], [1, 0.9]], "whose": "Wu"}
+    settings = {
+        "measure": "closing",
+        "sweeps": POINTS,
+        "reference_label": "R1",
+        "paper_values": [],
+        "paper_curves": [curve],
+    }
+    output, texts = draw("figure6", tmp_path, settings, monkeypatch, **TABLES)
+    assert "published (Wu)" in [text for text, _, _ in texts]
+    shown = pd.read_csv(output.csv).set_index(["sweep", "lambda2"]).published
+    assert shown["True"].dropna().to_dict() == {
+        place: value for place, value in curve["points"] if place in shown["True"]
+    }
+    assert {sweep for sweep, _ in shown.dropna().index} == {"True"}
+
+
 @pytest.mark.parametrize("text", ["a" * 250, "a " * 90 + "z", "深" * 99, "Some-words/with_" * 9, "x " * 30 + "y" * 60])
 def test_long_labels_are_wrapped_and_keep_both_ends(text):
     for width, lines in ((24, 2), (14, 3), (5, 1)):

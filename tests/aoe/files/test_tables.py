@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from aoe.files.tables import read_table, write_table
+from aoe.files.tables import read_levels, read_table, write_parts, write_table
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 ODD = ["NA", "N/A", "null", "None", "nan", "NaN", "inf", "1e3", "007", "1_000", "0x10", "True", "-", "", "2024-01-01"]
@@ -54,6 +54,15 @@ def test_columns_without_values_keep_their_type_in_parquet(tmp_path):
 def test_tables_of_no_rows_are_read(tmp_path):
     write_table(pd.DataFrame(columns=["sweep", "measure"]), tmp_path / "table.csv")
     assert list(read_table(tmp_path / "table.csv").columns) == ["sweep", "measure"]
+
+
+def test_a_table_is_written_in_parts_and_read_by_levels(tmp_path):
+    parts = [pd.DataFrame({"level": ["a", "b"], "layer": [None, 2]}), pd.DataFrame({"level": ["b"], "layer": [None]})]
+    parts.insert(1, parts[0][:0])
+    parts = [part.astype({"level": "str", "layer": "Int64"}) for part in parts]
+    assert write_parts(iter(parts), tmp_path / "table.parquet") == 3
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.parquet"), pd.concat(parts, ignore_index=True))
+    assert list(read_levels(tmp_path / "table.parquet", ["b"]).layer.fillna(0)) == [2, 0]
 
 
 def test_every_script_reads_and_writes_tables_in_one_place():

@@ -34,6 +34,16 @@ def test_norms_of_an_fp8_weight(family):
     assert (row["group"], row["layer"], row["expert"], row["identical"]) == ("routed_experts", 1, 0, False)
 
 
+def test_steps_between_codes(family):
+    one, other = (family[name].tensor(EXPERT).view(torch.int8).int() for name in ("v3", "r1"))
+    places = [torch.where(codes < 0, -(codes & 127), codes) for codes in (one, other)]
+    apart = (places[0] - places[1]).abs()
+    row = row_of(family, EXPERT)
+    counts = [row[f"steps_{steps}"] for steps in (0, 1, 2, 3, "more")]
+    assert counts == [*((apart == steps).sum().item() for steps in range(4)), (apart > 3).sum().item()]
+    assert sum(counts) == row["elements"] and counts[4] > counts[0] > 0
+
+
 def test_stored_values_of_other_dtypes_have_one_norm(family):
     row = row_of(family, "lm_head.weight")
     assert row["codes"] == row["normalized"] > 0
@@ -43,6 +53,7 @@ def test_equal_tensors_have_no_difference(family):
     row = row_of(family, "model.layers.0.input_layernorm.weight")
     assert row["identical"]
     assert [row[space] for space in ("normalized", "frobenius", "codes", "relative")] == [0, 0, 0, 0]
+    assert (row["steps_0"], row["steps_more"]) == (160, 0)
 
 
 def test_a_shard_has_one_row_a_weight(family):

@@ -235,8 +235,39 @@ def test_norms_of_fp8_equal_float64(engine, seed):
     ours, theirs = (
         c * fp8._spread(torch.tensor(part[1]).double(), *shape) for c, part in zip(codes, (one, other), strict=True)
     )
-    for found, expected in zip(sums, (ours, ours - theirs, codes[0] - codes[1]), strict=True):
+    for found, expected in zip(sums[:3], (ours, ours - theirs, codes[0] - codes[1]), strict=True):
         assert math.sqrt(found) == pytest.approx(expected.norm().item(), rel=1e-6, abs=0)
+
+
+@pytest.mark.parametrize("dtype", [FP8, *TORCH])
+def test_steps_are_counted_in_the_order_of_the_format(engine, dtype):
+    """Against the places in a sorted list of all numbers, of F32 in one that begins near 0; both zeros are one."""
+    if dtype == FP8:
+        codes = np.arange(256, dtype=np.uint8)
+        bits = codes[(codes & 0x7F) < 0x7F]
+        values = torch.from_numpy(bits).view(torch.float8_e4m3fn).float()
+    elif dtype == "F32":
+        positive = np.arange(0, 1000, dtype=np.uint32)
+        bits = np.concatenate([positive, positive | np.uint32(1 << 31)])
+        values = torch.from_numpy(bits.view(np.float32))
+    else:
+        bits = np.arange(1 << 16, dtype=np.uint16)
+        values = torch.from_numpy(bits.view(np.int16)).view(TORCH[dtype]).float()
+        bits, values = bits[values.isfinite().numpy()], values[values.isfinite()]
+    places = np.unique(values.numpy(), return_inverse=True)[1]
+    random = np.random.default_rng(5)
+    one = random.integers(len(bits), size=(130, 300))
+    near = np.argsort(places, kind="stable")
+    other = near[np.clip(np.argsort(near, kind="stable")[one] + random.integers(-5, 6, one.shape), 0, len(bits) - 1)]
+    apart = np.abs(places[one].astype(np.int64) - places[other])
+    expected = [*((apart == steps).sum() for steps in range(4)), (apart > 3).sum()]
+    assert min(expected) > 1000
+    parts = [(bits[chosen].reshape(one.shape if dtype == FP8 else -1), None) for chosen in (one, other)]
+    if dtype == FP8:
+        parts = [(codes, np.ones(scale_shape(*one.shape), np.float32)) for codes, _ in parts]
+    elif dtype == "F32":
+        parts = [(numbers.view(np.float32), None) for numbers, _ in parts]
+    assert list(engine.difference(parts, dtype)[3:]) == expected
 
 
 def test_weights_that_agree_in_value_have_no_difference(engine):

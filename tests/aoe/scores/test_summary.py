@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from aoe import AoeError
 from aoe.document import paper
-from aoe.scores.summary import Answers, categories, compare, fit_transitions, summarize, unreadable
+from aoe.scores.summary import Answers, categories, compare, fit_transitions, summarize, unreadable, with_realized
 
 SETTINGS = {"intelligence": ["a", "b"], "reference": "r1", "resamples": 200, "seed": 1}
 
@@ -146,3 +146,45 @@ def test_the_page_lists_the_variants_with_unreadable_answers():
         "benchmarks": ["MT-Bench"],
         "rows": [["Half", "1 of 4", "1"]],
     }
+
+
+def test_realized_lambdas_of_models_are_joined():
+    """R1T copies only; the third parent is in no mixture of `half`, where its λ is 0."""
+    rows = [("half", "model", "v3", 0.6, 0.4), ("half", "model", "r1", 0.4, 0.4), ("half", "group", "r1", 0.1, 0.9)]
+    rows += [
+        ("thirds", "model", "v3", 0.3, 0.2),
+        ("thirds", "model", "r1", 0.31, 0.2),
+        ("thirds", "model", "x", 0.39, 0.2),
+    ]
+    realized = pd.DataFrame(rows, columns=["variant", "level", "parent", "realized", "noise"])
+    summary = pd.DataFrame({"variant": ["thirds", "r1t", "half"], "cost": [1, 2, 3]})
+    table = with_realized(summary, realized, ["v3", "r1", "x"]).set_index("variant")
+    assert list(table.columns) == ["cost", "realized_v3", "realized_r1", "realized_x", "rounding_noise"]
+    assert table.loc["half"].tolist() == [3, 0.6, 0.4, 0, 0.4] and table.loc["thirds"].tolist() == [
+        1,
+        0.3,
+        0.31,
+        0.39,
+        0.2,
+    ]
+    assert table.loc["r1t"].isna().tolist() == [False, True, True, True, True]
+
+
+def test_the_pages_say_where_lambdas_are_not_as_asked(scores):
+    table = summarize(scores, [{"variant": "v3", "label": "", "weights": "", "subset": "", "delta": 0}], SETTINGS)
+    rows = [("v3", "attention", "a", 0.5, 0.9), ("v3", "attention", "b", 0.5, 0.1)]
+    realized = pd.DataFrame(rows, columns=["variant", "group", "parent", "asked", "realized"])
+    assert [row["realized"] for row in paper.variants(table, realized)] == ["0.10 in attention"]
+    assert [row["realized"] for row in paper.variants(table)] == [""]
+
+
+def test_the_pages_show_steps_by_group():
+    columns = ["base", "other", "group", "elements", "steps_0", "steps_1", "steps_2", "steps_3", "steps_more"]
+    rows = [
+        ["v3", "r1", "routed_experts", 100, 40, 10, 10, 0, 40],
+        ["v3", "r1", "routed_experts", 100, 0, 90, 10, 0, 0],
+    ]
+    rows += [["v3", "r1", "norms", 8, 8, 0, 0, 0, 0], ["v3", "x", "norms", 8, 0, 8, 0, 0, 0]]
+    (shown,) = paper.steps(pd.DataFrame(rows, columns=columns), {"base": "v3", "other": "r1"})
+    assert list(shown.values()) == ["routed experts", "20.0 %", "50.0 %", "10.0 %", "0.0 %", "20.0 %"]
+    assert paper.steps(pd.DataFrame(columns=columns), {}) == []

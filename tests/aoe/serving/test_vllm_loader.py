@@ -39,7 +39,8 @@ def test_a_merge_while_loading_computes_what_transformers_computes(tmp_path):
 
 @pytest.mark.server
 def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_path):
-    plan, merge = half_of(MINI_FOLDERS, tmp_path)
+    """Each of which makes other weights, with random numbers that are the same as for the files."""
+    plan, merge = half_of(MINI_FOLDERS, tmp_path, rounding="balanced", seed=3)
     merged = write(merge, tmp_path / "merged")
     options = OPTIONS | {"tensor-parallel-size": 2}
     with Server("half", MINI_FOLDERS, plan, tmp_path / "plan.log", options, ENVIRONMENT) as server:
@@ -55,10 +56,11 @@ def test_two_tensor_parallel_workers_serve_a_plan_as_they_serve_its_files(tmp_pa
 
 
 @pytest.mark.server
-def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_path):
-    """With BF16 parents, which vLLM's loader can read on a processor too."""
-    folders = {name: in_bf16(folder, tmp_path / name) for name, folder in MINI_FOLDERS.items()}
-    plan, merge = half_of(folders, tmp_path)
+@pytest.mark.parametrize("unrounded", [False, True], ids=["BF16 parents", "unrounded"])
+def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_path, unrounded):
+    """BF16 files, which vLLM's loader can read on a processor too: of BF16 parents, or of FP8 without rounding."""
+    folders = MINI_FOLDERS if unrounded else {n: in_bf16(folder, tmp_path / n) for n, folder in MINI_FOLDERS.items()}
+    plan, merge = half_of(folders, tmp_path, rounding="none" if unrounded else "nearest")
     merged = write(merge, tmp_path / "merged")
     with Server("half", folders, plan, tmp_path / "plan.log", OPTIONS, ENVIRONMENT) as server:
         from_plan = answers(server)
@@ -78,7 +80,7 @@ SHAPES = {
 def test_ranks_read_their_own_part_and_hold_what_vllms_own_loader_gives_them(tmp_path, shape):
     """Loaded only: vLLM's builds for processors can load experts and layers that are spread, but not run them."""
     folders = {name: in_bf16(folder, tmp_path / name) for name, folder in MINI_FOLDERS.items()}
-    plan, merge = half_of(folders, tmp_path)
+    plan, merge = half_of(folders, tmp_path, rounding="stochastic", seed=1)
     merged = write(merge, tmp_path / "merged")
     options = {"dtype": "float32", "attention_backend": "CPU_MLA", "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 8}
     options |= SHAPES[shape]

@@ -81,11 +81,12 @@ def test_a_plan_is_served_as_its_files_are(tmp_path, gpus):
 
 @pytest.mark.gpu
 @pytest.mark.server
-def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_path):
+@pytest.mark.parametrize("rounding", ["nearest", "balanced"])
+def test_what_a_plan_leaves_in_vllms_memory_is_what_the_merged_files_leave(tmp_path, rounding):
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     folders = {name: MINI / name for name in ("v3-0324", "r1")}
-    plan, merge = half_of(folders, tmp_path)
+    plan, merge = half_of(folders, tmp_path, rounding=rounding)
     merged = write(merge, tmp_path / "merged")
     settings = {"plan": str(plan), "checkpoints": {name: str(folder) for name, folder in folders.items()}}
     options = {"gpu_memory_utilization": 0.2, "moe_backend": "triton"}

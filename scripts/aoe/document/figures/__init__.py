@@ -19,7 +19,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from aoe import AoeError
-from aoe.claims.published import annotations_of
+from aoe.claims.published import annotations_of, curves_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,10 @@ class ResultTables(Mapping):
 
     def _read_table(self, name: str) -> pd.DataFrame:
         from aoe.files.tables import read_table
+        from aoe.scores.realized import read_realized
 
-        return read_table(self.paths[name])
+        read = read_realized if name == "realized" else read_table
+        return read(self.paths[name])
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self._read(name)
@@ -106,9 +108,15 @@ class Figure:
 def settings_of(figure: Figure, study: Study, claims: Mapping[str, Any]) -> Settings:
     """The settings of a figure in a study; ``paper_values``: [(position, whose)] that ``claims.yaml`` has it show.
 
-    claims: the content of ``config/claims.yaml``.
+    claims: the content of ``config/claims.yaml``.  Where it has curves of the study's own models, ``paper_curves`` are
+    these: {"sweep", "points": [[λ2, value]], "whose"}.
     """
-    return {**figure.settings(study), "paper_values": annotations_of(claims, figure.name)}
+    from aoe.acquiring.sources import open_source  # jobs that draw have no library of the Hub, and do not ask for this
+
+    settings = {**figure.settings(study), "paper_values": annotations_of(claims, figure.name)}
+    repositories = {name: open_source(parts[0]["source"]).repo for name, parts in study.sources.items()}
+    curves = curves_of(claims, figure.name, study.content.get("claims", {}), repositories)
+    return settings | ({"paper_curves": curves} if curves else {})
 
 
 def figures_of(study: Study) -> list[Figure]:

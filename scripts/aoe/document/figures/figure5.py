@@ -25,7 +25,8 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
             between = f"{points.lambda2[steepest - 1]:g} and {points.lambda2[steepest]:g}"
             text += f", most steeply between {between}"
         texts.append(f"{text}.")
-    return " ".join(texts) or "No variant has a cost."
+    texts = texts or ["No variant has a cost."]
+    return " ".join(filter(None, [*texts, sweep.beside_published(table, settings)]))
 
 
 FIGURE = Figure(

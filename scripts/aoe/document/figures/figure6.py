@@ -21,7 +21,7 @@ def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
     if settings["paper_values"]:
         said = listed(f"{position:g} (the {whose})" for position, whose in settings["paper_values"])
         texts.append(f"Published were {said}.")
-    return " ".join(texts)
+    return " ".join(filter(None, [*texts, sweep.beside_published(table, settings)]))
 
 
 def _of_sweep(fit: Any, points: pd.DataFrame) -> str:

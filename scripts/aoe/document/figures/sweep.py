@@ -51,7 +51,7 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
         points = pd.DataFrame(settings["sweeps"][sweep])
         table = points.join(summary[[measure, f"{measure}_low", f"{measure}_high"]], on="variant")
         table.insert(0, "sweep", sweep)
-        shown.append(table)
+        shown.append(_with_published(table, settings))
         label = sweep
         if measure in FITTED:
             curve = curves[(curves.sweep == sweep) & (curves.measure == measure)]
@@ -60,11 +60,38 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
             axes.plot(table.lambda2, table[measure], color=color, ls=line, lw=0.8)
         drawing.with_interval(axes, table, "lambda2", measure, color, marker, label)
     drawing.paper_values(axes, settings["paper_values"])
+    for curve in settings.get("paper_curves", []):
+        drawing.paper_curve(axes, curve["points"], curve["whose"])
     axes.set_xlim(table.lambda2.min() - 0.03, table.lambda2.max() + 0.03)
     _label_axes(axes, measure, settings["reference_label"])
     handles, labels = axes.get_legend_handles_labels()
     drawing.legend(figure, handles, labels, 29, loc="outside upper center", ncols=1)
     return figure, pd.concat(shown)
+
+
+def _with_published(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Add a column ``published`` to a sweep's table if the figure shows a published curve; empty for other sweeps."""
+    curves = settings.get("paper_curves", [])
+    values = {
+        place: value for curve in curves if curve["sweep"] == table.sweep.iloc[0] for place, value in curve["points"]
+    }
+    return table.assign(published=table.lambda2.map(values).astype(float)) if curves else table
+
+
+def beside_published(table: pd.DataFrame, settings: Settings) -> str:
+    """Say where a measure differs most from a published curve; empty if the figure shows none.
+
+    table: of the figure, with the columns ``lambda2``, ``published`` and the measure.
+    """
+    texts, measure = [], settings.get("measure", "")
+    for curve in settings.get("paper_curves", []):
+        rows = table[table.sweep == curve["sweep"]].dropna(subset=["published", measure])
+        if rows.empty:
+            continue
+        row = rows.loc[(rows[measure] - rows.published).abs().idxmax()]
+        text = f"From the curve that {curve['whose']} published, the sweep {row.sweep} differs most at λ2 = "
+        texts.append(f"{text}{row.lambda2:g}: {row[measure]:.2f} here, {row.published:.2f} there.")
+    return " ".join(texts)
 
 
 def _draw_transition(axes: Axes, fit: pd.Series, curve: pd.DataFrame, sweep: str, color: str, line: str) -> str:

@@ -7,6 +7,7 @@ spelled as safetensors does.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +26,62 @@ class NotFiniteError(ValueError):
 
 
 class Sums(NamedTuple):
-    """Sums of squares, added up in float64: of our values, of (ours - theirs), and of (our codes - their codes)."""
+    """Sums of squares, added up in float64: of our values, of (ours - theirs), and of (our codes - their codes).
+
+    steps_…: how many of the stored numbers lie 0, 1, 2, 3 and more steps of their format from one another.
+    """
 
     size: float
     change: float
     code_change: float
+    steps_0: float = 0
+    steps_1: float = 0
+    steps_2: float = 0
+    steps_3: float = 0
+    steps_more: float = 0
+
+
+class Arithmetic(StrEnum):
+    """What parents are summed in.
+
+    float32: their values, every operation rounded on its own.  bfloat16: their values, and the products with λ, are
+    rounded to BF16, added up in float32 and rounded to BF16, as PyTorch and mergekit do with BF16 tensors.  stored: FP8
+    codes and scales each by themselves, as if both were weights.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    STORED = "stored"
+
+
+class Rounding(StrEnum):
+    """How sums become stored numbers: see docs/lambda.md; none: FP8 weights become BF16."""
+
+    NEAREST = "nearest"
+    STOCHASTIC = "stochastic"
+    BALANCED = "balanced"
+    NONE = "none"
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether random numbers decide where a number is rounded to."""
+        return self in (Rounding.STOCHASTIC, Rounding.BALANCED)
+
+
+class Method(NamedTuple):
+    """How parents are combined; key: 64 bits that random numbers come from, of the recipe's seed and the weight."""
+
+    arithmetic: Arithmetic = Arithmetic.FLOAT32
+    rounding: Rounding = Rounding.NEAREST
+    key: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a recipe has that says nothing."""
+        return self[:2] == Method()[:2]
+
+
+PLAIN = Method()
 
 
 class Engine(Protocol):
@@ -54,13 +106,22 @@ class Engine(Protocol):
         """Return the same array for the processor."""
 
     def combine(
-        self, parts: Sequence[Part], dtype: str, weights: Sequence[float], out: Array, out_scale: Array | None = None
+        self,
+        parts: Sequence[Part],
+        dtype: str,
+        weights: Sequence[float],
+        out: Array,
+        out_scale: Array | None = None,
+        method: Method = PLAIN,
+        begin: int = 0,
     ) -> None:
         """Dequantize the parts, sum weights times values in the order given, and round once to the dtype.
 
-        All is float32 with every operation rounded on its own; FP8 gets new scales (see aoe.numerics.fp8).  out: (n,)
-        or (m, n); out_scale: (ceil(m / 128), ceil(n / 128)).  Raises NotFiniteError for NaN or Inf in a part or in the
-        result.
+        Without a ``method``, all is float32 with every operation rounded on its own, and rounding is to nearest; FP8
+        gets new scales (see aoe.numerics.fp8).  out: (n,) or (m, n), of FP8 parts that are not rounded BF16;
+        out_scale: (ceil(m / 128), ceil(n / 128)).  begin: the row of an FP8 weight, a multiple of 128, or the element
+        of another, a multiple of 4,096, that the parts begin with.  Raises NotFiniteError for NaN or Inf in a part or
+        in the result.
         """
 
     def difference(self, parts: Sequence[Part], dtype: str) -> Sums:

@@ -15,7 +15,7 @@ from aoe.numerics.kernels.jit import exact, inlined, summing
 
 STRIP = 512  # columns of a block row that are combined at a time: their sums stay in the second-level cache
 TILE = 4096  # elements without blocks, for the same reason in the first-level cache
-BF16, F16, F32 = 0, 1, 2  # how the numbers of an array are stored
+BF16, F16, F32, E4M3 = 0, 1, 2, 3  # how the numbers of an array are stored
 
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -159,8 +159,8 @@ def widen(source: Bits, kind: int, out: Floats) -> None:
 
 
 @exact
-def narrow(source: Floats, kind: int, out: Bits) -> bool:
-    """Round float32 sums; return whether all results are finite."""
+def narrow(source: Floats, kind: int, out: Bits | Codes) -> bool:
+    """Round float32 sums, of E4M3 scaled ones; return whether all results are finite."""
     worst = np.uint32(0)
     for j in range(source.size):
         worst = max(worst, _bits(source[j]) & MAGNITUDE)
@@ -174,6 +174,10 @@ def narrow(source: Floats, kind: int, out: Bits) -> bool:
         for j in range(source.size):
             out[j] = _to_f16(source[j])
         return _to_f16(_float(worst)) < np.uint32(0x7C00)
+    if kind == E4M3:
+        for j in range(source.size):
+            out[j] = _to_e4m3(source[j])
+        return True
     for j in range(source.size):
         out[j] = _bits(source[j])
     return True

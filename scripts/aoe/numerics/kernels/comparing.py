@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from aoe.numerics.kernels.jit import exact
 
+STEPS = 5  # counts of steps: 0, 1, 2, 3, and more
 TILE = 4096  # elements that are looked at together: they stay in the first-level cache
+
+Unsigned = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 
 
 @exact
@@ -27,6 +30,35 @@ def has_nan(codes: NDArray[np.uint8]) -> bool:
     for i in range(codes.size):
         found |= (codes[i] & np.uint8(0x7F)) == np.uint8(0x7F)
     return found
+
+
+@exact
+def steps_apart(ones: Unsigned, others: Unsigned) -> NDArray[np.int64]:
+    """Return how many pairs of numbers (n,) lie 0, 1, 2, 3 and more steps of their format apart, int64 (5,).
+
+    ones, others: floating-point numbers of one format, none of them NaN, as unsigned bits; both zeros are one number.
+    """
+    half = 1 << (8 * ones.itemsize - 1)  # where zero stands if all numbers are put in order
+    here, there = np.empty(TILE, ones.dtype), np.empty(TILE, ones.dtype)
+    counts = np.zeros(STEPS, np.int64)
+    for start in range(0, ones.size, TILE):
+        our, their = ones[start : start + TILE], others[start : start + TILE]
+        apart, place = here[: our.size], there[: our.size]
+        for i in range(our.size):
+            apart[i] = half + our[i] if our[i] < half else 0 - our[i]
+        for i in range(our.size):
+            place[i] = half + their[i] if their[i] < half else 0 - their[i]
+        for i in range(our.size):
+            apart[i] = max(apart[i], place[i]) - min(apart[i], place[i])
+        rest = our.size
+        for steps in range(STEPS - 1):
+            found = np.int32(0)
+            for i in range(our.size):
+                found += np.int32(apart[i] == steps)
+            counts[steps] += found
+            rest -= found
+        counts[STEPS - 1] += rest
+    return counts
 
 
 @exact

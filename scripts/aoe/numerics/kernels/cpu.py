@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.formats import scale_shape
-from aoe.numerics.kernels import FP8, NotFiniteError, Part, Sums, arithmetic
+from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, arithmetic, composed
 from aoe.numerics.kernels.arithmetic import BF16, F16, F32, dequantize
-from aoe.numerics.kernels.comparing import alike, deviation, has_nan
+from aoe.numerics.kernels.comparing import alike, deviation, has_nan, steps_apart
 
 __all__ = [
     "SLAB",
@@ -63,13 +63,24 @@ def _unsigned(array):
 
 
 def combine(
-    parts: Sequence[Part], dtype: str, weights: Sequence[float], out: np.ndarray, out_scale: np.ndarray | None = None
+    parts: Sequence[Part],
+    dtype: str,
+    weights: Sequence[float],
+    out: np.ndarray,
+    out_scale: np.ndarray | None = None,
+    method: Method = PLAIN,
+    begin: int = 0,
 ) -> None:
     """See aoe.numerics.kernels.Engine."""
     numbers, scales = zip(*parts, strict=True)
+    if dtype == FP8 and any(has_nan(codes.reshape(-1)) for codes in numbers):
+        raise NotFiniteError
+    if not method.is_plain:
+        if dtype == FP8:
+            return composed.combine_fp8(numbers, scales, weights, method, begin, out, out_scale)
+        return composed.combine(tuple(map(_unsigned, numbers)), KINDS[dtype], weights, method, begin, _unsigned(out))
     if dtype == FP8:
-        finite = not any(has_nan(codes.reshape(-1)) for codes in numbers)
-        finite = finite and arithmetic.combine_fp8(numbers, scales, np.asarray(weights, np.float32), out, out_scale)
+        finite = arithmetic.combine_fp8(numbers, scales, np.asarray(weights, np.float32), out, out_scale)
     else:
         bits = tuple(map(_unsigned, numbers))
         finite = arithmetic.combine(bits, KINDS[dtype], np.asarray(weights, np.float32), _unsigned(out))
@@ -82,14 +93,18 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
         size, change = arithmetic.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
-        sums = Sums(size, change, change)
+        sums = Sums(size, change, change, *_steps(numbers))
     elif any(has_nan(codes.reshape(-1)) for codes in numbers):
         raise NotFiniteError
     else:
-        sums = Sums(*arithmetic.difference_fp8(numbers, scales))
+        sums = Sums(*arithmetic.difference_fp8(numbers, scales), *_steps(numbers))
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
+
+
+def _steps(numbers):
+    return map(int, steps_apart(*(_unsigned(array).reshape(-1) for array in numbers)))
 
 
 def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

@@ -14,49 +14,18 @@ import torch
 import triton
 import triton.language as tl
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels import FP8, NotFiniteError, Part, Sums
+from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, composed_cuda
+from aoe.numerics.kernels.arithmetic import BF16, E4M3, F16, F32
+from aoe.numerics.kernels.conversions_cuda import decode, encode
 
 SLAB = 32 << 20  # bytes; smaller pieces do not fill the way to the GPU
 TILE = 4096  # elements without blocks that a program combines
 STORAGE = {FP8: torch.uint8, "BF16": torch.uint16, "F16": torch.uint16, "F32": torch.float32}
 VALUES = {FP8: torch.float8_e4m3fn, "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+KINDS = {FP8: E4M3, "BF16": BF16, "F16": F16, "F32": F32}
 INFINITY = 0x7F800000  # float32; larger magnitudes are NaN
 
 _thread = threading.local()
-
-
-@triton.jit
-def _decode(code, native: tl.constexpr):
-    """float32 values of e4m3 codes, uint8; native: whether the GPU converts them itself."""
-    if native:
-        value = code.to(tl.float8e4nv, bitcast=True).to(tl.float32)
-    else:
-        code = code.to(tl.int32)
-        magnitude = code & 0x7F
-        # the exponent's bias is 7, float32's 127; below the first exponent, values are multiples of 2^-9
-        normal = ((magnitude << 20) + (120 << 23)).to(tl.float32, bitcast=True)
-        value = tl.where(magnitude < 8, magnitude.to(tl.float32) * 0.001953125, normal)
-        value = tl.where(magnitude == 0x7F, float("nan"), value)
-        # by its bit, as 0 - 0 has none
-        value = (value.to(tl.int32, bitcast=True) | ((code & 0x80) << 24)).to(tl.float32, bitcast=True)
-    return value
-
-
-@triton.jit
-def _encode(value, native: tl.constexpr):
-    """e4m3 codes, uint8, of float32 values of -448 to 448, to the nearest, ties to even."""
-    if native:
-        code = value.to(tl.float8e4nv).to(tl.uint8, bitcast=True)
-    else:
-        bits = value.to(tl.int32, bitcast=True)
-        magnitude = bits & 0x7FFFFFFF
-        normal = ((magnitude + 0x7FFFF + ((magnitude >> 20) & 1)) >> 20) - (120 << 3)
-        # adding 2^23 leaves the nearest multiple of 2^-9 in the last bits
-        small = magnitude.to(tl.float32, bitcast=True) * 512.0 + 8388608.0
-        subnormal = small.to(tl.int32, bitcast=True) & 0xFF
-        code = tl.where(magnitude < (121 << 23), subnormal, normal) | ((bits >> 24) & 0x80)
-        code = code.to(tl.uint8)
-    return code
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "block_columns"])
@@ -84,7 +53,7 @@ def _combine_fp8(
     for parent in tl.static_range(parents):
         code = tl.load(codes + parent * rows.to(tl.int64) * columns + place, mask=inside, other=0)
         scale = tl.load(scales + (parent * tl.num_programs(0) + top) * block_columns + left)
-        part = _decode(code, native) * scale * tl.load(weights + parent)
+        part = decode(code, native) * scale * tl.load(weights + parent)
         total = part if parent == 0 else total + part
     magnitude = total.to(tl.int32, bitcast=True) & 0x7FFFFFFF
     largest = tl.max(tl.max(magnitude, axis=1), axis=0)
@@ -94,7 +63,7 @@ def _combine_fp8(
     tl.store(out_scales + top * block_columns + left, scale)
     quotient = tl.div_rn(total, tl.broadcast_to(scale, (block, block)))
     quotient = tl.minimum(tl.maximum(quotient, -448.0), 448.0)
-    tl.store(out + place, _encode(quotient, native), mask=inside)
+    tl.store(out + place, encode(quotient, native), mask=inside)
 
 
 @triton.jit(do_not_specialize=["size"])
@@ -150,6 +119,8 @@ def combine(
     weights: Sequence[float],
     out: torch.Tensor,
     out_scale: torch.Tensor | None = None,
+    method: Method = PLAIN,
+    begin: int = 0,
 ) -> None:
     with torch.cuda.stream(_stream()):
         numbers, scales = _on_device(parts)
@@ -157,7 +128,14 @@ def combine(
         weights = torch.tensor(weights, dtype=torch.float32, device="cuda")
         worst = torch.zeros(1, dtype=torch.int32, device="cuda")
         options = {"enable_fp_fusion": False}
-        if dtype == FP8:
+        if not method.is_plain:
+            given = numbers if dtype == FP8 else numbers.view(VALUES[dtype])
+            result = (
+                out.view(VALUES[dtype]) if dtype != FP8 else out if out_scale is not None else out.view(torch.bfloat16)
+            )
+            native, kind = converts_fp8(), KINDS[dtype]
+            composed_cuda.combine(given, scales, weights, result, out_scale, worst, method, begin, kind, native)
+        elif dtype == FP8:
             _, rows, columns = numbers.shape
             _, block_rows, block_columns = scales.shape
             arguments = (numbers, scales, weights, out, out_scale, worst, rows, columns, block_columns)
@@ -181,10 +159,24 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
             ours, theirs = (_values(*part, torch.float64) for part in zip(numbers, scales, strict=True))
         else:
             ours, theirs = codes
-        sums = Sums(*(torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])))
+        squares = [torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])]
+        sums = Sums(*squares, *_steps(numbers))
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
+
+
+def _steps(numbers):
+    """How many of two parents' numbers, stacked, lie 0, 1, 2, 3 and more steps of their format apart."""
+    width = numbers.element_size()
+    bits = numbers.view({1: torch.uint8, 2: torch.int16, 4: torch.int32}[width])
+    bits = bits.long() if width == 4 else bits.int()  # room for the sign
+    magnitude = bits & ((1 << (8 * width - 1)) - 1)
+    # the sign is the highest bit, which widening has copied to all higher ones where the type has a sign
+    places = torch.where((bits >> (8 * width - 1)) & 1 == 1, -magnitude, magnitude)
+    apart = (places[0] - places[1]).abs()
+    counts = torch.stack([torch.count_nonzero(apart == steps) for steps in range(4)]).tolist()
+    return *counts, apart.numel() - sum(counts)
 
 
 def _values(codes, scale, dtype):

@@ -17,6 +17,7 @@ from support.clones import ROOT, SMALL
 CLAIMS = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))
 SCHEMA = read_schema("study")
 NAMES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7a", "figure7b", "figure8", "figure9"]
+NAMES += ["figure10a", "figure10b", "figure11"]
 
 
 def study(folder, **changes):
@@ -43,7 +44,7 @@ def test_the_figures_are_in_the_order_of_their_numbers():
 
 
 def test_a_study_has_the_figures_that_it_has_data_for(tmp_path):
-    assert names(written("mini")) == NAMES[:-1]
+    assert names(written("mini")) == [name for name in NAMES if name != "figure9"]
     assert names(written("mini-gpu")) == NAMES
     assert names(written("audit")) == []
     changed = SMALL | {"audits": {}}
@@ -64,6 +65,11 @@ def test_settings_can_be_written_and_fill_the_caption(name):
 def test_paper_values_are_those_of_the_claims():
     found = settings_of(FIGURES["figure6"], written("mini"), CLAIMS)
     assert found["paper_values"] == [(0.504, "paper"), (0.544, "article")]
+    assert "paper_curves" not in found and "paper_curves" not in settings_of(
+        FIGURES["figure6"], written("qwen3-fp8"), CLAIMS
+    )
+    (curve,) = settings_of(FIGURES["figure6"], written("qwen3"), CLAIMS)["paper_curves"]
+    assert curve["points"] == CLAIMS["claims"]["wu-think"]["quantity"]["points"] and curve["sweep"] == "full"
     marked = {figure for claim in CLAIMS["claims"].values() for figure in claim.get("mark", {})}
     assert marked <= FIGURES.keys()
 
@@ -82,7 +88,7 @@ def test_the_document_says_which_figures_are_missing(tmp_path):
         return {entry["number"]: entry["missing"] for entry in paper.figures(tmp_path, {}, asks)}
 
     asked = told(asks=True)
-    assert list(asked) == ["2", "3", "4", "5", "6", "7a", "7b", "8"]  # figure 9 is none of the paper's
+    assert list(asked) == ["2", "3", "4", "5", "6", "7a", "7b", "8"]  # figures from 9 on are none of the paper's
     assert asked["7a"] == "the study has no sweep over δ" and asked["8"] == "the study names no assembled model"
     assert set(told(asks=False).values()) == {"the study asks no questions"}
 

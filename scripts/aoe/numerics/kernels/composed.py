@@ -1,0 +1,148 @@
+"""Combine parents on CPUs by any method: one step after the other, on pieces that stay in the processor's caches.
+
+A piece is a row of FP8 blocks, or 4,096 numbers of a dtype without blocks; what the steps are, the modules
+``arithmetic``, ``sums`` and ``rounding`` say.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from aoe.checkpoints.formats import BLOCK
+from aoe.numerics.kernels import Arithmetic, Method, NotFiniteError, Rounding, arithmetic, rounding, sums
+from aoe.numerics.kernels.arithmetic import BF16, E4M3, F16, F32
+
+PIECE = 4096  # numbers without blocks
+BEYOND = 464.0  # halfway from the largest e4m3 number to where the next one would be
+Floats = NDArray[np.float32]
+
+
+class Grid(NamedTuple):
+    """The numbers of a format: digits that float32 has more; its smallest normal number; its largest number."""
+
+    dropped: int
+    smallest: float
+    largest: float
+
+
+GRIDS = {E4M3: Grid(20, 2.0**-6, 448.0), BF16: Grid(16, 0.0, np.inf), F16: Grid(13, 2.0**-14, np.inf)}
+
+
+def combine_fp8(
+    numbers: Sequence[np.ndarray],
+    all_scales: Sequence[Floats],
+    weights: Sequence[float],
+    method: Method,
+    begin: int,
+    out: np.ndarray,
+    out_scale: Floats | None,
+) -> None:
+    """Combine FP8 codes (m, n) and their scales into codes and scales; or, unrounded, into the bits of BF16.
+
+    See aoe.numerics.kernels.Engine; begin: the row of the weight that they begin with.
+    """
+    blocks, stored = all_scales[0].shape[1], method.arithmetic == Arithmetic.STORED
+    for top in range(0, out.shape[0], BLOCK):
+        row, line = slice(top, top + BLOCK), (begin + top) * blocks
+        codes, scales = [codes[row] for codes in numbers], [scale[top // BLOCK] for scale in all_scales]
+        total = _summed_fp8(codes, [np.ones_like(scale) for scale in scales] if stored else scales, weights, method)
+        if out_scale is None:
+            _narrow(total, BF16, out[row])
+            continue
+        scale = out_scale[top // BLOCK]
+        if not _scaled(total, scales, weights, method, scale):
+            raise NotFiniteError
+        divisor = np.ones_like(scale) if stored else scale
+        if method.rounding == Rounding.STOCHASTIC:
+            rounding.encode_by_chance(total, divisor, np.uint64(method.key), line, out[row])
+            continue
+        sums.divide_blocks(total, divisor)
+        if method.rounding == Rounding.BALANCED:
+            _balance_blocks(total, codes, scales, scale, method, line)
+        _narrow(total, E4M3, out[row])
+
+
+def _scaled(total, scales, weights, method, out):
+    """Fill ``out`` with the scales of a row of blocks; whether everything can be encoded."""
+    if method.arithmetic != Arithmetic.STORED:
+        return sums.scales_of(total, out)
+    out[:] = _summed(scales, weights, method)
+    return sums.largest(total.reshape(-1)) < BEYOND and sums.largest(out) < np.inf
+
+
+def combine(
+    parts: Sequence[np.ndarray], kind: int, weights: Sequence[float], method: Method, begin: int, out: np.ndarray
+) -> None:
+    """Combine numbers of a ``kind``, unsigned bits (n,); begin: the number of the weight that they begin with."""
+    for start in range(0, out.size, PIECE):
+        values = []
+        for bits in parts:
+            values.append(np.empty(min(PIECE, out.size - start), np.float32))
+            arithmetic.widen(bits[start : start + PIECE], kind, values[-1])
+        total = _summed(values, weights, method)
+        if kind != F32 and method.rounding.by_chance and sums.largest(total) < np.inf:
+            line = total.reshape(1, -1)
+            random = _random(method, (begin + start) // rounding.LINE, -(-total.size // rounding.LINE)).reshape(1, -1)
+            if method.rounding == Rounding.STOCHASTIC:
+                rounding.round_by_chance(line, random, *GRIDS[kind])
+            elif len(values) > 1:
+                directions = np.stack([value - values[0] for value in values[1:]])
+                rounding.balance(total, directions, random[0], *GRIDS[kind])
+        _narrow(total, kind, out[start : start + PIECE])
+
+
+def _summed_fp8(codes, scales, weights, method):
+    """The sum of weights times values of a row of FP8 blocks, float32."""
+    if method.arithmetic == Arithmetic.BFLOAT16:
+        return _summed([_decoded(*part) for part in zip(codes, scales, strict=True)], weights, method)
+    total = np.empty(codes[0].shape, np.float32)
+    for number, (part, scale, weight) in enumerate(zip(codes, scales, weights, strict=True)):
+        sums.add_fp8(part, scale, np.float32(weight), total, number == 0)
+    return total
+
+
+def _decoded(codes, scale):
+    values = np.empty(codes.shape, np.float32)
+    sums.add_fp8(codes, scale, np.float32(1), values, True)
+    return values
+
+
+def _summed(values, weights, method):
+    """The sum of weights times values, float32, in their shape."""
+    total, bf16 = np.empty(values[0].shape, np.float32), method.arithmetic == Arithmetic.BFLOAT16
+    for number, (value, weight) in enumerate(zip(values, weights, strict=True)):
+        sums.add(value.reshape(-1), np.float32(weight), total.reshape(-1), number == 0, bf16)
+    if bf16:
+        sums.round_to_bf16(total.reshape(-1))
+    return total
+
+
+def _balance_blocks(total, codes, scales, out_scale, method, line):
+    """Round scaled sums in place; line: the first of the weight's lines of 128 that stand here."""
+    rows = total.shape[0]
+    first, *others = [_decoded(*part) for part in zip(codes, scales, strict=True)]
+    if not others:
+        return
+    directions = [other - first for other in others]
+    for direction in directions:
+        sums.divide_blocks(direction, out_scale)
+    random = _random(method, line, rows * len(out_scale)).reshape(rows, -1)
+    for left in range(0, total.shape[1], BLOCK):
+        block = slice(left, left + BLOCK)
+        flat = np.ascontiguousarray(total[:, block]).reshape(-1)
+        towards = np.stack([np.ascontiguousarray(direction[:, block]).reshape(-1) for direction in directions])
+        bits = np.ascontiguousarray(random[:, block][:, : total[:, block].shape[1]]).reshape(-1)
+        rounding.balance(flat, towards, bits, *GRIDS[E4M3])
+        total[:, block] = flat.reshape(rows, -1)
+
+
+def _random(method, line, lines):
+    out = np.empty((lines, rounding.LINE), np.uint32)
+    rounding.random_bits(np.uint64(method.key), line, out)
+    return out
+
+
+def _narrow(total, kind, out):
+    if not arithmetic.narrow(total.reshape(-1), kind, out.reshape(-1)):
+        raise NotFiniteError
