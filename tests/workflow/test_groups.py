@@ -36,7 +36,7 @@ def test_a_group_gets_the_time_of_all_its_members_and_the_cores_and_memory_of_on
                 assert (cores, memory) == (8, 2000)
                 assert minutes == members * MINUTES[group] and minutes <= last <= SITE["most_minutes"]
     ((members, cores, memory, minutes, _),) = planned("mini")["group tables"]
-    assert (members, cores, memory, minutes) == (12, 1, 1000, 140)
+    assert (members, cores, memory, minutes) == (16, 1, 1000, 180)
 
 
 def test_retries_ask_for_no_more_than_the_site_gives(planned):

@@ -20,20 +20,25 @@ def described(heading):
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
 
 
-def outputs(clone, study):
+def outputs(clone, study, *targets, **settings):
     """What rules make in a study's folder: files, and the folders of others, with a slash."""
-    table = clone.snakemake("--summary", "--config", f"study={study}").stdout
+    config = [f"{key}={value}" for key, value in {"study": study, **settings}.items()]
+    table = clone.snakemake(*targets, "--summary", "--config", *config).stdout
     paths = re.findall(rf"^results/{study}/([^/\t]+/?)", table, re.MULTILINE)
     assert paths
     return set(paths)
 
 
 def test_every_result_is_described(clone):
-    """mini-gpu measures latency; paper fetches, has a judge and runs programs; rounding tests its roundings."""
+    """mini-gpu measures latency; paper fetches, has a judge and runs programs; rounding tests its roundings.
+
+    A prediction from some shards is a target of its own.
+    """
     names = described("A study's folder")
     assert len(names) == len(set(names))
     studies = ("mini-gpu", "paper", "rounding")
-    assert set(names) == set().union(BESIDE, *(outputs(clone, study) for study in studies))
+    found = set().union(BESIDE, *(outputs(clone, study) for study in studies))
+    assert set(names) == found | outputs(clone, "mini", "prediction", prediction_shards=2)
 
 
 def test_what_lies_beside_outputs_is_named_in_the_code():
