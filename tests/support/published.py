@@ -121,12 +121,19 @@ def publish(folder, tensors, shards=3, config=None):
 
 
 class Audited:
-    """An audit from beginning to end: ``rows`` by weight, ``recovered``, ``deviating`` weights."""
+    """An audit from beginning to end: ``rows`` by weight, ``recovered``, ``deviating`` weights.
 
-    def __init__(self, published, family, claim=None, tolerance=None):
-        self.audit = Audit(published, family, plan_of(claim, family) if claim else None, tolerance)
-        weights = [w for file in published.shard_names for w in self.audit.published.weights_in(file)]
-        rows = self.audit.rows(weights, threads=2) + self.audit.missing()
+    apart: whether every shard is audited by itself, as the workflow does.
+    """
+
+    def __init__(self, published, family, claim=None, tolerance=None, apart=False):
+        plan, rows = plan_of(claim, family) if claim else None, []
+        self.audit = Audit(published, family, plan, tolerance)
+        weights = [self.audit.published.weights_in(file) for file in published.shard_names]
+        for inside in weights if apart else [[weight for part in weights for weight in part]]:
+            audit = Audit(published, family, plan, tolerance) if apart else self.audit
+            rows += audit.rows(inside, threads=2)
+        rows += self.audit.missing()
         self.recovered = recover(rows, list(family), self.audit.reproduces)
         self.list = judge(rows, self.recovered, claim is not None)
         self.rows = {row["tensor"]: row for row in self.list}

@@ -5,6 +5,7 @@
 * ``fitting``: the λ that explain one weight;
 * ``comparison``: one weight beside its counterpart, read slab by slab;
 * ``elsewhere``: weights that are not where they belong;
+* ``methods``: how the parents were combined: the arithmetic and the rounding of the model;
 * ``attribution``: one row a weight: copied from whom, equal to whom, mixed of whom, or unexplained;
 * ``mixtures``, ``recipes``, ``recovery``: the shortest recipe that reproduces the model;
 * ``verdict``, ``report``: what all of it says: verified, deviates, or cannot tell;

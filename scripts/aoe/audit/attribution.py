@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from aoe import AoeError, norms
 from aoe.audit import Row, Weights
-from aoe.audit.comparison import BYTES, GRADES, VALUES, Comparison, Match, Tolerance
+from aoe.audit.comparison import BYTES, GRADES, ROUNDING, VALUES, Comparison, Match, Tolerance
 from aoe.audit.counterparts import Published
 from aoe.audit.elsewhere import Elsewhere
 from aoe.audit.fitting.search import explain
-from aoe.audit.storage import SAME
+from aoe.audit.methods import UNKNOWN, USUAL, ModelMethod, trying
+from aoe.audit.storage import SAME, Deviation
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import scale_of
@@ -50,6 +51,11 @@ class Audit:
         self.architecture = Architecture(self.base.config)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
         self.elsewhere = Elsewhere(parents, self.architecture)
+        self.claimed = ModelMethod.of_plan(plan) if plan else USUAL
+        self.known = trying.Known()
+        for mixture in plan.mixtures if plan and not self.claimed.is_usual else ():
+            if _combines(mixture):
+                self.known.add(mixture, self.claimed)
 
     def rows(self, weights: Iterable[str], threads: int = 1) -> list[Row]:
         """Return one row a weight, of the parents' ``weights``, several at a time.
@@ -57,7 +63,15 @@ class Audit:
         Raises AoeError if a file cannot be read, or ends too early.
         """
         with kernels.threads(cpu, threads) as pool:
-            return list(pool.map(lambda weight: _Weight(self, weight).row(), weights))
+            rows = list(pool.map(lambda weight: _Weight(self, weight).row(), weights))
+            if self.known.methods():  # by what explains other weights, one may be explained, or nearly so
+                rows = list(pool.map(self._again, rows))
+        return rows
+
+    def _again(self, row):
+        left = row["found"] == "unexplained" or UNKNOWN in row["method"] or row["grade"] == ROUNDING
+        left = left or (row["claim"] and row["claim_grade"] in ("", ROUNDING))
+        return _Weight(self, row["tensor"]).row() if left else row
 
     def ranges(self, weight: str) -> list[tuple[Slab, Slab]]:
         """Return the pairs of Slabs, the parents' and the published model's, that one weight is compared in."""
@@ -67,9 +81,9 @@ class Audit:
         """Return rows of the weights that the published model lacks."""
         return [_Weight(self, weight).empty_row("missing") for weight in self.published.missing]
 
-    def reproduces(self, weight: str, weights: Weights) -> bool:
-        """Tell whether a mixture {parent: λ} gives the published bytes, or values, of a weight."""
-        return _Weight(self, weight).reproduces(weights)
+    def reproduces(self, weight: str, weights: Weights, made: ModelMethod = USUAL) -> bool:
+        """Tell whether a mixture {parent: λ}, made by a method, gives the published bytes, or values, of a weight."""
+        return trying.gives(_Weight(self, weight), weights, made)
 
 
 def written(weights: Weights) -> str:
@@ -82,6 +96,10 @@ def written(weights: Weights) -> str:
 def is_undecidable(row: Row) -> bool:
     """Tell whether all parents have the same numbers, so that nothing tells where the weight is from."""
     return len(row["alike"]) == 1 < len(row["alike"][0])
+
+
+def _combines(mixture: Weights) -> bool:
+    return len(mixture) > 1 or set(mixture.values()) != {1}
 
 
 class _Weight(Comparison):
@@ -111,6 +129,7 @@ class _Weight(Comparison):
             "alike": [],
             "mixture": "",
             "way": "",
+            "method": "",
             "note": note,
             "claim": "",
             "claim_grade": "",
@@ -150,18 +169,40 @@ class _Weight(Comparison):
         if not self.audit.plan:
             return None
         weights = self.audit.plan.weights(self.name)
-        row["claim"] = written(weights)
         # parents that agree in every byte are copied, not rounded anew
         copied = any(set(weights) <= {*kin} for kin in row["alike"]) and abs(sum(weights.values()) - 1) < 1e-9
+        row["claim"] = written(weights)
         weights = {next(iter(weights)): 1} if copied else weights
-        (first, *others) = weights
-        if not others and weights[first] == 1 and first in row["sources"]:
+        first, combined = next(iter(weights)), _combines(weights)
+        if combined and not self.audit.claimed.is_usual:
+            row["claim"] += f", {self.audit.claimed.words()}"
+        if not combined and first in row["sources"]:
             row["claim_grade"] = row["grade"]
             return None
-        found = max((self.best_match(weights, way) for way in self.ways), key=_quality)
+        found = self._of_claim(weights, combined)
         row["claim_grade"] = found.grade or ""
         row |= {f"claim_{name}": getattr(found.deviation, name) for name in DEVIATIONS}
         return found
+
+    def _of_claim(self, weights, combined):
+        """The Match of a claimed mixture: by the method that is claimed, or by any if none is."""
+        made = self.audit.claimed
+        if not made.is_usual and combined:
+            worst = Match(weights, "", Deviation(self.ours.elements, False, self.ours.elements), None, made)
+            matches = [self.match(weights, way, made=made) for way in self.ways_of(made)]
+            return max(matches, key=_quality, default=worst)
+        found = max((self.best_match(weights, way) for way in self.ways), key=_quality)
+        if not combined or found.grade in (BYTES, VALUES):
+            return found
+        if other := trying.known_method(self, weights, self.audit.known):
+            return other
+        if other := trying.find(self, weights, self.audit.known, chance=not found.grade):
+            self.audit.known.add(other.weights, other.made)
+        elif not found.grade:
+            other = trying.known_nearly(self, [weights], self.audit.known) or trying.by_chance(self, weights)
+        elif near := trying.known_nearly(self, [weights], self.audit.known):
+            other = near if near.deviation.differing <= max(trying.ALTERED * self.ours.elements, 1) else None
+        return other or found
 
     def _explained(self, match):
         """What a Match says in a row."""
@@ -172,6 +213,7 @@ class _Weight(Comparison):
             "mixture": written(match.weights),
             "order": [*match.weights],
             "way": match.way,
+            "method": str(match.made),
             **shares,
             **found,
         }
@@ -183,30 +225,39 @@ class _Weight(Comparison):
             row |= {"found": "moved", "grade": BYTES if self.ways == (SAME,) else VALUES}
             row["note"] = f"{parent}'s {other}"
             return
-        matches = []
-        if len(row["alike"]) > 1:
-            least, fit = self._fit(row)
-            if fit:
-                weights = {self.names[i]: share for i, share in fit.weights.items() if share}
-                if weights:
-                    matches.append(self.best_match(weights, fit.way))
-                for label, column in (("lambda", fit.weights), ("low", fit.low), ("high", fit.high)):
-                    row |= {f"{label}_{self.names[i]}": value for i, value in column.items()}
-                for label, column in (("free", least.free), ("convex", least.convex)):
-                    row |= {f"{label}_{self.names[i]}": value for i, value in column.items()}
-                row |= {"residual": fit.residual, "decidable": least.decidable}
-            if matches and matches[0].grade:
-                row |= {"found": "mixed", **self._explained(matches[0])}
-                return
+        matches = self._fitted(row) if len(row["alike"]) > 1 else []
+        if matches and matches[0].grade:
+            row |= {"found": "mixed", **self._explained(matches[0])}
+            return
         # what is it nearest to?
         matches += [self.match({kin[0]: 1}, way) for kin in row["alike"] for way in self.ways[:1]]
         row |= self._explained(min(matches, key=lambda match: (match.deviation.differing, match.deviation.rms)))
 
-    def _fit(self, row):
-        """(LeastSquares, Fit) of one of each set of parents that are alike; (None, None) if nothing can be fitted."""
-        different = [self.names.index(kin[0]) for kin in row["alike"]]
-        sample = self.sample(different)
-        return explain(sample, different, self.ways) if sample else (None, None)
+    def _fitted(self, row):
+        """[the Match of the mixture and the method that explain the weight best]; add to the row how it was found."""
+        parents = [self.names.index(kin[0]) for kin in row["alike"]]  # one of each set of those that are alike
+        if known := trying.known_only(self, self.audit.known):
+            return [known]
+        sample = self.sample(parents)
+        if not sample:
+            return []
+        least, fit = explain(sample, parents, self.ways)
+        if not least or not fit:
+            return []
+        weights = {self.names[i]: share for i, share in fit.weights.items() if share}
+        match = self.best_match(weights, fit.way) if weights else None
+        if match and match.grade not in (BYTES, VALUES):
+            other = trying.search(self, sample, parents, least, match, self.audit.known)
+            if other and other.grade in (BYTES, VALUES):
+                self.audit.known.add(other.weights, other.made)
+            if other:
+                return [other]
+        for label, column in (("lambda", fit.weights), ("low", fit.low), ("high", fit.high)):
+            row |= {f"{label}_{self.names[i]}": value for i, value in column.items()}
+        for label, column in (("free", least.free), ("convex", least.convex)):
+            row |= {f"{label}_{self.names[i]}": value for i, value in column.items()}
+        row |= {"residual": fit.residual, "decidable": least.decidable}
+        return [match] if match else []
 
 
 def _quality(match: Match) -> tuple[int, int]:

@@ -10,11 +10,14 @@ from aoe.audit import Weights
 from aoe.audit.counterparts import Published
 from aoe.audit.fitting.bounds import BF16, TIE, ULPS
 from aoe.audit.fitting.sampling import Sample
+from aoe.audit.methods import UNROUNDED, USUAL, ModelMethod
 from aoe.audit.storage import (
     CONVERTED,
+    DIRECT,
     SAME,
     Deviation,
     SlabPart,
+    beginning,
     equal_values,
     largest,
     mixture,
@@ -24,7 +27,7 @@ from aoe.audit.storage import (
 )
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import alike
-from aoe.numerics.kernels import FP8, NotFiniteError, Sums, cpu
+from aoe.numerics.kernels import FP8, NotFiniteError, Rounding, Sums, cpu
 from aoe.numerics.slabs import Slab
 
 GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
@@ -47,13 +50,14 @@ class Match:
     """How well a mixture {parent: λ} explains a weight.
 
     ``way``: of the storage; ``deviation``: of the published weight from the mixture; ``grade``: ``bytes`` are equal,
-    ``values`` are, or they differ by ``rounding`` alone; None if the mixture explains nothing.
+    ``values`` are, or they differ by ``rounding`` alone; None if the mixture explains nothing; ``made``: the method.
     """
 
     weights: Weights
     way: str
     deviation: Deviation
     grade: str | None
+    made: ModelMethod = USUAL
 
 
 class Comparison:
@@ -147,53 +151,76 @@ class Comparison:
                 break
         return alive
 
-    def match(self, weights: Weights, way: str, share: float = 0.0) -> Match:
+    def ways_of(self, made: ModelMethod) -> tuple[str, ...]:
+        """Return the ways in which a weight that was made by a method may have come to its dtype."""
+        unrounded = made.rounding == Rounding.NONE
+        if self.ours.dtype != FP8:
+            return self.ways
+        if self.theirs.dtype == FP8:
+            return () if unrounded else (SAME,)
+        return (DIRECT,) if unrounded else (CONVERTED,)
+
+    def match(self, weights: Weights, way: str, share: float = 0.0, made: ModelMethod = USUAL) -> Match:
         """Return the Match of a mixture {parent: λ}, all through the weight.
 
-        share: of the largest parent's magnitude, that the arithmetic may have lost.
+        share: of the largest parent's magnitude, that the arithmetic may have lost; made: the method, of which only the
+        usual one is matched by rounding as well.
         """
         found, shares, ours_dtype, dtype = Deviation(), list(weights.values()), self.ours.dtype, self.theirs.dtype
         within = ULPS if dtype == "F32" else TIE
+        named = UNROUNDED if made.is_usual and way == DIRECT and ours_dtype == FP8 else made
         for ours, theirs in self.ranges():
             parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
             try:
-                expected = rebuild(parts, ours_dtype, shares, dtype, published[0].shape, way)
+                expected = self._made(parts, shares, published, way, made, ours)
             except NotFiniteError:  # no such mixture was ever stored
                 worst = Deviation(self.ours.elements, False, self.ours.elements, 0, math.inf, math.inf)
-                return Match(weights, way, worst, None)
+                return Match(weights, way, worst, None, named)
 
             def unrounded(parts=parts):
                 return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)
 
-            found.add(published, expected, dtype, unrounded, within)
+            found.add(published, expected, dtype, unrounded if made.is_usual else None, within)
         copied = len(weights) == 1 and shares[0] == 1
         if found.stored or not found.differing:
-            return Match(weights, way, found, BYTES if found.stored and self.ways == (SAME,) else VALUES)
+            grade = BYTES if found.stored and self.ways == (SAME,) else VALUES
+            return Match(weights, way, found, grade, USUAL if copied else named)
         # what was copied was not rounded; nor is it known how what was converted had been rounded before
-        explained = not (copied or found.outside or (way == CONVERTED and dtype != FP8))
-        return Match(weights, way, found, ROUNDING if explained else None)
+        unexplained = copied or found.outside or (way == CONVERTED and dtype != FP8) or not made.is_usual
+        return Match(weights, way, found, None if unexplained else ROUNDING, named)
 
     def best_match(self, weights: Weights, way: str) -> Match:
         """Return the Match of a mixture by the arithmetic that explains more: float32's, or BF16's before FP8."""
         found = self.match(weights, way)
         return self.match(weights, way, BF16) if found.deviation.outside else found
 
-    def reproduces(self, weights: Weights) -> bool:
+    def gives(self, weights: Weights, way: str, made: ModelMethod) -> bool:
         """Tell whether a mixture {parent: λ} gives the published bytes, or values; reads on only while it does."""
-        return any(self._reproduces(weights, way) for way in self.ways)
+        first = self.deviation_at_first(weights, way, made)
+        if first is None or first.differing:
+            return False
+        found = (self._deviation(ours, theirs, weights, way, made) for ours, theirs in self.ranges())
+        return all(deviation is not None and not deviation.differing for deviation in found)
 
-    def _reproduces(self, weights, way):
-        for ours, theirs in self.ranges():
-            parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
-            found, dtype = Deviation(), self.theirs.dtype
-            try:
-                expected = rebuild(parts, self.ours.dtype, list(weights.values()), dtype, published[0].shape, way)
-            except NotFiniteError:
-                return False
-            found.add(published, expected, dtype)
-            if found.differing:
-                return False
-        return True
+    def deviation_at_first(self, weights: Weights, way: str, made: ModelMethod) -> Deviation | None:
+        """Return the Deviation of the beginning of a weight from a mixture; None if that is not finite."""
+        if not self.ours.elements:
+            return Deviation()
+        return self._deviation(*beginning(self.ours, self.theirs), weights, way, made)
+
+    def _deviation(self, ours, theirs, weights, way, made):
+        """The Deviation of a slab from a mixture; None if that is not finite."""
+        parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
+        found = Deviation()
+        try:
+            found.add(published, self._made(parts, [*weights.values()], published, way, made, ours), self.theirs.dtype)
+        except NotFiniteError:
+            return None
+        return found
+
+    def _made(self, parts, shares, published, way, made, slab):
+        method, shape = made.of(self.name), published[0].shape
+        return rebuild(parts, self.ours.dtype, shares, self.theirs.dtype, shape, way, method, slab.begin)
 
     def sample(self, different: Sequence[int]) -> Sample | None:
         """Return a Sample of the weight; None if the parents do not differ.

@@ -12,6 +12,7 @@ import numpy as np
 from aoe.audit import Row, Weights
 from aoe.audit.comparison import ROUNDING
 from aoe.audit.fitting.search import SIMPLE, orders
+from aoe.numerics.kernels import Rounding
 
 Mixture = tuple[tuple[str, float], ...]  # (parent, λ) without zeros, in the order of the sum
 Allowed = dict[str, set[Mixture]]  # weight -> the mixtures that it allows
@@ -62,7 +63,9 @@ def _own(row: Row, names: Sequence[str]) -> list[Mixture]:
     if row["sources"]:
         return [((source, 1.0),) for source in row["sources"]]
     mixture = [(name, float(row[f"lambda_{name}"])) for name in row["order"] if row[f"lambda_{name}"]]
-    return [tuple(sorted(mixture, key=lambda part: names.index(part[0])) if len(mixture) < 3 else mixture)]
+    if len(mixture) < 3 and Rounding.BALANCED not in row["method"]:
+        mixture.sort(key=lambda part: names.index(part[0]))
+    return [tuple(mixture)]
 
 
 def _fits(row, mixture, own, reproduces, exact):
@@ -111,13 +114,13 @@ def _agreed(mixture, rows, reproduces, exact):
 
 def _ordered(mixture, rows, own, reproduces):
     """A mixture in the order of the sum that reproduces the most weights; most of them allow every order."""
-    if len(mixture) < 3:
+    if len(mixture) < 2:
         return mixture
     telling = [
         row["tensor"] for row in rows if any(set(m) == set(mixture) and m != mixture for m in own[row["tensor"]])
     ]
     counts: Counter[Mixture] = Counter()
-    for order in orders(mixture):
+    for order in dict.fromkeys([mixture, *orders(mixture), tuple(reversed(mixture))]):
         counts[order] = sum(reproduces(weight, dict(order)) for weight in telling[:WITNESSES])
     return max(counts, key=lambda order: counts[order]) if telling else mixture
 

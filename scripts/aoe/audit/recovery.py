@@ -8,20 +8,24 @@ weights were left alone.  Of the mixtures that each weight allows (aoe.audit.mix
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from aoe.audit import Row, Weights
 from aoe.audit.attribution import is_undecidable
-from aoe.audit.comparison import BYTES, VALUES
+from aoe.audit.comparison import BYTES, ROUNDING, VALUES
 from aoe.audit.fitting.search import SIMPLE
-from aoe.audit.mixtures import Reproduces, allowed_mixtures
+from aoe.audit.methods import USUAL, ModelMethod
+from aoe.audit.mixtures import allowed_mixtures
 from aoe.audit.recipes import Entry, length, shortest_recipe
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.merging.recipe import read_recipe
 from aoe.norms import in_audit_order
+from aoe.numerics.kernels import FP8
 
-EXPLAINED = ("copied", "equal", "claimed", "mixed")
+MIXED = ("mixed", "claimed")
+EXPLAINED = ("copied", "equal", *MIXED)
+ReproducesBy = Callable[[str, Weights, ModelMethod], bool]  # see aoe.audit.attribution.Audit.reproduces
 FEWEST = 8  # weights of a group that can tell how it was made
 
 
@@ -32,7 +36,8 @@ class Recovered:
     ``entry``: the recipe as a study writes it, or None; ``mixtures``: weight -> {parent: λ} by the recipe, of the
     weights that it reproduces; ``undecidable``: the number of weights that every recipe would reproduce;
     ``thresholds``: norm -> [low, high) of the δ that would do, if the recipe has one; ``exact``: group -> whether
-    mixtures have to give its values, or may differ from them by rounding.
+    mixtures have to give its values, or may differ from them by rounding; ``method``: of the model, the same for all
+    its mixtures; ``foreign``: weights that only another method explains.
     """
 
     entry: Entry | None
@@ -40,14 +45,59 @@ class Recovered:
     undecidable: int
     thresholds: dict[str, tuple[float, float]]
     exact: dict[str, bool]
+    method: ModelMethod = USUAL
+    foreign: frozenset[str] = frozenset()
 
 
-def recover(rows: Sequence[Row], names: Sequence[str], reproduces: Reproduces) -> Recovered:
+def recover(rows: Sequence[Row], names: Sequence[str], reproduces: ReproducesBy) -> Recovered:
     """Find the shortest recipe that reproduces a model.
 
     rows: of aoe.audit.attribution, dicts; names: the parents', the base first; reproduces: a function of (weight,
-    {parent: λ}), whether that gives what was published.
+    {parent: λ}, ModelMethod), whether that gives what was published.
     """
+    made = model_method(rows)
+    mixed = [row for row in rows if row["found"] in MIXED]
+    others = [row for row in mixed if not _is_made_so(row, made, reproduces)]
+    foreign = {row["tensor"] for row in others}
+    found = _recover(
+        [row | ({"found": "unexplained"} if row["tensor"] in foreign else {}) for row in rows],
+        names,
+        lambda weight, weights: reproduces(weight, weights, made),
+    )
+    entry = found.entry and {**found.entry, **made.entry()}
+    # what is not FP8 may have been summed otherwise all through a model: no recipe says so, but nothing was altered
+    unscaled = [
+        row | ({} if row["tensor"] in foreign else {"method": str(made)}) for row in mixed if row["dtype"] != FP8
+    ]
+    usual_there = _main_method(unscaled)
+    foreign -= {row["tensor"] for row in others if row["dtype"] != FP8 and row["method"] == usual_there}
+    return replace(found, entry=entry, method=made, foreign=frozenset(foreign - found.mixtures.keys()))
+
+
+def model_method(rows: Sequence[Row]) -> ModelMethod:
+    """Return the method by which most of a model was combined; FP8 weights tell the methods apart, if there are any."""
+    mixed = [row for row in rows if row["found"] in MIXED]
+    mixed = [row for row in mixed if row["dtype"] == FP8] or mixed
+    return ModelMethod.read(_main_method([row for row in mixed if row["grade"] in (BYTES, VALUES)] or mixed))
+
+
+def _main_method(rows):
+    """The method of most of some weights, as it is written."""
+    sizes: Counter[str] = Counter()
+    for row in rows:
+        sizes[row["method"]] += row["elements"]
+    return max(sorted(sizes), key=lambda text: sizes[text], default="")
+
+
+def _is_made_so(row, made, reproduces):
+    """Whether a method gives a mixed weight, too, if that was found by another one."""
+    own = ModelMethod.read(row["method"])
+    if own == made or (row["grade"] == ROUNDING and own.rounding == made.rounding and not made.rounding.by_chance):
+        return True  # within rounding, sums in float32 and BF16 are not told apart
+    return reproduces(row["tensor"], {name: row[f"lambda_{name}"] for name in row["order"]}, made)
+
+
+def _recover(rows, names, reproduces):
     readable = [row for row in rows if row["found"] in (*EXPLAINED, "unexplained")]
     undecidable = [row["tensor"] for row in readable if is_undecidable(row) and row["found"] in EXPLAINED]
     decided = [row for row in readable if not is_undecidable(row)]

@@ -31,7 +31,8 @@ def report(
         "parents": settings["parents"],
         "claim": claim,
         "verdict": verdict,
-        "summary": _summary(rows, statuses, audit, claim is not None),
+        "method": str(recovered.method),
+        "summary": _summary(rows, statuses, audit, claim is not None, recovered.method),
         "statuses": dict(statuses),
         "weights": len(rows),
         "parameters": sum(row["elements"] for row in rows),
@@ -83,10 +84,16 @@ def _surplus(tensor):
     return "is the scale of no FP8 weight" if weight_of(tensor) != tensor else "is in no parent"
 
 
-def _summary(rows, statuses, audit, claimed):
+def _summary(rows, statuses, audit, claimed, made):
     """Sentences that say the most important things first."""
     right = "as claimed" if claimed else "explained by the parents"
     sentences = [f"{statuses[VERIFIED] + statuses[UNDECIDABLE]:,} of {len(rows):,} weights are {right}."]
+    if not made.is_usual:
+        sentences.append(f"The method of all that is combined: {made.words()}.")
+    if not made.is_known:
+        sentences.append(
+            "Every number of it is one of the two neighbours of the mixture, without a bias; bytes cannot be verified."
+        )
     if statuses[DEVIATES]:
         first = next(row for row in rows if row["status"] == DEVIATES)
         more = f", and {statuses[DEVIATES] - 1:,} more deviate" if statuses[DEVIATES] > 1 else ""
@@ -94,6 +101,7 @@ def _summary(rows, statuses, audit, claimed):
     if (
         not claimed
         and rows
+        and made.is_known
         and (rounded := sum(row["status"] == VERIFIED and row["grade"] == ROUNDING for row in rows))
     ):
         sentences.append(

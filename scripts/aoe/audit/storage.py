@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.checkpoint import StoredTensor
+from aoe.checkpoints.formats import BLOCK
 from aoe.merging.merge import alike
-from aoe.numerics.kernels import FP8, cpu
+from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 from aoe.numerics.slabs import Slab, slabs
 
 SlabPart = tuple[np.ndarray, np.ndarray | None]  # (numbers as stored, scales of FP8's blocks), of one slab
 Floats = NDArray[np.float32]
 
+FIRST = 65_536  # numbers of another dtype than FP8 that are looked at first
 SAME, CONVERTED, DIRECT = "", "merged, then converted", "converted while merging"
 
 
@@ -37,6 +39,14 @@ def ranges(ours: StoredTensor, theirs: StoredTensor) -> list[tuple[Slab, Slab]]:
     if theirs.dtype == FP8 != ours.dtype:
         return [(_like(slab, ours), slab) for slab in slabs(theirs)]
     return [(slab, _like(slab, theirs)) for slab in slabs(ours)]
+
+
+def beginning(ours: StoredTensor, theirs: StoredTensor) -> tuple[Slab, Slab]:
+    """Return the pair (our Slab, their Slab) of the first row of FP8 blocks, or the first numbers, of a weight."""
+    (ours_first, theirs_first), *_ = ranges(ours, theirs)
+    slab = theirs_first if theirs.dtype == FP8 else ours_first
+    slab = Slab(slab.stored, 0, min(slab.end, BLOCK if slab.stored.dtype == FP8 else FIRST))
+    return (_like(slab, ours), slab) if theirs.dtype == FP8 != ours.dtype else (slab, _like(slab, theirs))
 
 
 def _like(slab, stored):
@@ -68,23 +78,30 @@ def rebuild(
     published_dtype: str,
     shape: tuple[int, ...],
     way: str = SAME,
+    method: Method = PLAIN,
+    begin: int = 0,
 ) -> SlabPart:
     """Return the published numbers, in their ``shape``, and scale (or None) that a mixture of parents' parts gives.
 
     parts: what aoe.numerics.slabs reads of every parent, in ``dtype``; weights: their λ.  A single λ of 1 copies.
-    Raises NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
+    method, begin: how they are combined, and where in the weight; see aoe.numerics.kernels.Engine.  Raises
+    NotFiniteError for NaN or Inf in a part that is computed with, or in the result.
     """
     copied = len(weights) == 1 and weights[0] == 1
     if copied and dtype == published_dtype:
         return parts[0]
-    if way == DIRECT or copied:
+    if way == DIRECT and dtype == FP8 and method.arithmetic == Arithmetic.BFLOAT16 and not copied:
+        unrounded = cpu.empty(parts[0][0].shape, "BF16")
+        cpu.combine(parts, dtype, weights, unrounded, None, method, begin)
+        return cpu.rounded(cpu.values((unrounded, None), "BF16").reshape(shape), published_dtype)
+    if (way == DIRECT and method.arithmetic == Arithmetic.FLOAT32) or copied:
         return cpu.rounded(mixture(parts, dtype, weights).reshape(shape), published_dtype)
     if dtype != FP8:
         parts = [(numbers.reshape(-1), None) for numbers, _ in parts]
     numbers = cpu.empty(parts[0][0].shape, dtype)
     first_scale = parts[0][1]
     scale = None if first_scale is None else cpu.empty(first_scale.shape, "F32")
-    cpu.combine(parts, dtype, weights, numbers, scale)
+    cpu.combine(parts, dtype, weights, numbers, scale, method, begin)
     if dtype == published_dtype:
         return numbers.reshape(shape), scale
     return cpu.rounded(cpu.values((numbers, scale), dtype).reshape(shape), published_dtype)

@@ -8,11 +8,13 @@ from typing import Any
 from aoe.audit import CANNOT_TELL, DEVIATES, VERIFIED, Row, Weights
 from aoe.audit.attribution import DEVIATIONS, is_undecidable, written
 from aoe.audit.comparison import BYTES, GRADES, ROUNDING, VALUES
+from aoe.audit.methods import ModelMethod
 from aoe.audit.recovery import Recovered
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.merging.selection import read_check
 
 MIXED = ("mixed", "claimed")
+USUAL_WORDS = "summed in float32 and rounded to nearest"
 NEARLY = 1e-3  # of λ's sum
 UNDECIDABLE, LEFT_OUT = "undecidable", "left out"  # of single weights: right, but no evidence; not there, as is usual
 
@@ -26,14 +28,17 @@ def judge(rows: Sequence[Row], recovered: Recovered, claimed: bool) -> list[Row]
     """
     of_mtp = [row["found"] == "missing" for row in rows if row["group"] == TensorGroup.MTP]
     exact = recovered.exact
-    rows = [_by_recipe(row, recovered.mixtures.get(row["tensor"]), exact.get(row["group"], True)) for row in rows]
+    rows = [_by_recipe(row, recovered, exact.get(row["group"], True)) for row in rows]
     mixed = Counter(row["claim_grade"] for row in rows if row["found"] in MIXED)
     if claimed and mixed[BYTES] + mixed[VALUES] >= mixed[ROUNDING]:
         exact = {}
     judged = []
     for row in rows:
         grades = (BYTES, VALUES) if exact.get(row["group"], True) else GRADES
-        judged.append(row | {"status": _status(row, grades, claimed, all(of_mtp))})
+        status = _status(row, grades, claimed, all(of_mtp))
+        strange = row["tensor"] in recovered.foreign and not (claimed and _has_claimed_method(row))
+        other = {"unlike": str(recovered.method)} if strange else {}
+        judged.append(row | {"status": DEVIATES if strange and status == VERIFIED else status} | other)
     return judged if claimed else _without_scaled(judged)
 
 
@@ -47,14 +52,40 @@ def _without_scaled(rows):
     return [row | ({"status": DEVIATES, "scaled": sums[row["tensor"]]} if row["tensor"] in odd else {}) for row in rows]
 
 
-def _by_recipe(row, mixture, exact):
+def _has_claimed_method(row):
+    """Whether a weight has the claimed mixture by a method that the claim names."""
+    words = _words(row)
+    return row["found"] == "claimed" and bool(words) and row["claim"].endswith(words)
+
+
+def _words(row):
+    """The method of a weight in words; nothing for the usual one."""
+    return ModelMethod.read(row["method"]).words()
+
+
+def _by_recipe(row, recovered, exact):
     """A row with what the recovered recipe gives it; and if by itself it told too little, with that as its own."""
+    mixture, made = recovered.mixtures.get(row["tensor"]), recovered.method
     row = row | {"recipe": written(mixture) if mixture else ""}
-    if not mixture or row["grade"] in (BYTES, VALUES) or (row["found"] in MIXED and not exact):
+    same = row["found"] not in MIXED or row["method"] == str(made)
+    as_claimed = row["claim"] in (row["recipe"], f"{row['recipe']}, {made.words()}")
+    if same and row["grade"] in (BYTES, VALUES):
+        known = mixture and as_claimed and row["found"] == "mixed" and not row["claim_grade"]
+        return _as_claimed(row) if known else row
+    if not mixture or (row["found"] in MIXED and not exact and (same or row["grade"] == ROUNDING)):
         return row
     shares = {key: mixture.get(key.removeprefix("lambda_"), 0.0) for key in row if key.startswith("lambda_")}
     nothing = dict.fromkeys(DEVIATIONS, 0)
-    return row | {"found": "mixed", "grade": VALUES, "mixture": row["recipe"], **shares, **nothing}
+    grade = VALUES if made.is_known else ROUNDING  # which bytes unknown random numbers give, nobody can tell
+    found = {"found": "mixed", "grade": grade, "mixture": row["recipe"], "method": str(made)}
+    row = row | found | shares | nothing
+    return _as_claimed(row) if as_claimed else row
+
+
+def _as_claimed(row):
+    """A weight that has the claimed mixture, although the claim alone did not tell by which method."""
+    nothing = {f"claim_{name}": 0 for name in DEVIATIONS}
+    return row | {"found": "claimed", "claim_grade": row["grade"], **nothing}
 
 
 def _status(row, grades, claimed, without_mtp):
@@ -79,7 +110,9 @@ def origin(row: Row) -> str:
     """Say where a weight is from, in a few words: by the recovered recipe, if that gives it, else by itself."""
     if row["found"] in ("copied", "equal") and is_undecidable(row):
         return "all parents"
-    return row["recipe"] or " = ".join(row["sources"]) or (row["mixture"] if row["found"] in MIXED else row["found"])
+    if row["found"] not in MIXED:
+        return row["recipe"] or " = ".join(row["sources"]) or row["found"]
+    return ", ".join(filter(None, [row["recipe"] or row["mixture"], _words(row)]))
 
 
 def group_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -196,11 +229,15 @@ def deviation(row: Row) -> str | None:
         return f"does not fit: {row['note']}"
     if row["found"] == "moved":
         return f"has the {row['grade']} of {row['note']}"
+    if "unlike" in row:
+        most, own = (ModelMethod.read(text).words() or USUAL_WORDS for text in (row["unlike"], row["method"]))
+        return f"is {row['mixture']}, {own}, unlike the rest of the model ({most})"
     if "scaled" in row and row["mixture"]:
         return f"is {row['mixture']}, whose λ do not sum to 1: it was multiplied"
     if row["found"] == "unexplained":
-        return f"is unexplained; it is nearest to {row['mixture']}, but differs {_amount(row, '')}"
-    if row["claim"] and origin(row) != row["claim"]:
+        nearest = ", ".join(filter(None, [row["mixture"], _words(row)]))
+        return f"is unexplained; it is nearest to {nearest}, but differs {_amount(row, '')}"
+    if row["claim"] and row["claim"] not in (origin(row), row["mixture"]):
         return f"is {origin(row)}, not {row['claim']}"
     if row["claim"]:
         return f"is not quite {row['claim']}: it differs {_amount(row, 'claim_')}"

@@ -99,8 +99,8 @@ def test_scales_multiplied_and_codes_divided_are_equal_in_value(audited, r1t, fu
 
 @pytest.mark.parametrize("rounded", [True, False], ids=["parents and sums", "sums"])
 @pytest.mark.parametrize("claim", [FULL, None])
-def test_sums_in_bf16_are_within_rounding(audited, family, full, rounded, claim):
-    """Another program's arithmetic: rounded to BF16 before it is quantized."""
+def test_sums_in_bf16_before_quantization(audited, family, full, rounded, claim):
+    """Other programs' arithmetics: of BF16 tensors, which recipes know; of float32 tensors, which they do not."""
     tensors = dict(full)
     for name in [name for name in full if f"{name}_scale_inv" in full]:
         ours, theirs = of_parents(family, name)
@@ -110,7 +110,8 @@ def test_sums_in_bf16_are_within_rounding(audited, family, full, rounded, claim)
         tensors[name], tensors[f"{name}_scale_inv"] = fp8.quantize(total.float())
     found = audited(tensors, claim)
     assert not found.deviating and found.recovered.entry["weights"] == FULL["weights"]
-    assert {row["grade"] for row in found.list if is_fp8(row)} == {"rounding"}
+    expected = ("bytes", "bfloat16") if rounded else ("rounding", "")
+    assert {(row["grade"], row["method"]) for row in found.list if is_fp8(row)} == {expected}
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp8", "bf16"])

@@ -17,6 +17,7 @@ from aoe.numerics.kernels import FP8, cpu
 Doubles = NDArray[np.float64]
 
 TIE = 0.501  # steps that a value which was rounded to nearest may be from what it was
+NEIGHBOURS = 1.001  # the same of a value that was rounded by chance
 CONVERSION = 1 / 16  # steps that a conversion to BF16 takes FP8, if it is not known of which scales
 ULPS = 4.0  # the same of float32, whose sums differ in their last bits with their order
 LAST_DIGITS = 2.0**-20  # how far, relatively, the largest value of a block may be from what it was

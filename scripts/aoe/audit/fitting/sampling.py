@@ -1,15 +1,17 @@
 """A part of a weight that is large enough to find its λ with, and small enough to be looked at many times."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from aoe.audit.fitting.bounds import Bounds, bounds_of
+from aoe.audit.fitting.bounds import NEIGHBOURS, TIE, Bounds, bounds_of
 from aoe.audit.storage import SlabPart, rebuild
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels import cpu
+from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 
 ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab
+UNIT = 8  # last digits of a scale that count as a step
 ENOUGH = 65_536  # elements of a sample, where the parents differ
 
 
@@ -44,25 +46,63 @@ class Sample:
         """Whether every parent differs from the base in enough elements of the sample."""
         return all(elements >= ENOUGH for elements in self.elements.values())
 
-    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return (the parents' values, float64 (parents, n), the published ones (n,))."""
+    @property
+    def is_scaled(self) -> bool:
+        """Whether parents and the published model have codes and scales."""
+        return self.dtype == self.published_dtype == FP8
+
+    def values(self, method: Method = PLAIN) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (the parents' values, float64 (parents, n), the published ones (n,)): what a method sums.
+
+        Of the arithmetic ``stored``, these are codes and scales, the latter in units of UNIT last digits.
+        """
+        if self.is_scaled and method.arithmetic == Arithmetic.STORED:
+            units = [UNIT * np.spacing(scale) for _, (_, scale) in self.pieces if scale is not None]
+            taken = zip(*([*parts, published] for parts, published in self.pieces), strict=True)
+            *parents, stored = (_codes_and_scales(column, units) for column in taken)
+            return np.stack(parents), stored
         columns = zip(*(parts for parts, _ in self.pieces), strict=True)
         published = _joined([published for _, published in self.pieces], self.published_dtype)
         return np.stack([_joined(column, self.dtype) for column in columns]), published
 
-    def bounds(self, way: str) -> Bounds:
+    def bounds(self, way: str, method: Method = PLAIN) -> Bounds:
         """Return the Bounds within which the published numbers have the mixture; way: see aoe.audit.storage."""
-        pieces = [(published, parts[0][0].shape) for parts, published in self.pieces]
-        return bounds_of(pieces, self.dtype, self.published_dtype, way)
+        if self.is_scaled and method.arithmetic == Arithmetic.STORED:
+            bounds = self._bounds_as_stored(method)
+        else:
+            pieces = [(published, parts[0][0].shape) for parts, published in self.pieces]
+            bounds = bounds_of(pieces, self.dtype, self.published_dtype, way)
+        return replace(bounds, near=NEIGHBOURS) if method.rounding.by_chance else bounds
 
-    def differing(self, chosen: Sequence[int], weights: Sequence[float], way: str) -> int:
-        """Count the stored numbers and scales that a mixture of ``chosen`` parents gets wrong."""
-        differing = 0
+    def _bounds_as_stored(self, method):
+        values = self.values(method)[1]
+        steps: list[np.ndarray] = []
+        for _, (codes, scale) in self.pieces:
+            assert scale is not None  # FP8 has one
+            steps += [cpu.steps((codes, np.ones_like(scale)), FP8, None).reshape(-1), np.ones(scale.size)]
+        return Bounds(values, np.concatenate(steps).astype(np.float64), np.zeros(values.shape), None, TIE)
+
+    def differing(self, chosen: Sequence[int], weights: Sequence[float], way: str, method: Method = PLAIN) -> int:
+        """Count the stored numbers and scales that a mixture of ``chosen`` parents gets wrong.
+
+        Of a rounding by chance, only the scales count.
+        """
+        differing, nearest = 0, Method(method.arithmetic)
         for parts, published in self.pieces:
             chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
-            made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way)
-            differing += sum(int((a != b).sum()) for a, b in zip(made, published, strict=True) if a is not None)
+            made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way, nearest)
+            pairs = list(zip(made, published, strict=True))[method.rounding.by_chance :]
+            differing += sum(int((a != b).sum()) for a, b in pairs if a is not None)
         return differing
+
+
+def _codes_and_scales(parts, units):
+    """float64 (n,): piece by piece, the numbers without their scales, and the scales in ``units``."""
+    found = []
+    for (codes, scale), unit in zip(parts, units, strict=True):
+        found.append(cpu.values((codes, np.ones_like(scale)), FP8).reshape(-1).astype(np.float64))
+        found.append((scale.astype(np.float64) / unit).reshape(-1))
+    return np.concatenate(found)
 
 
 def _cut(part, shape):

@@ -28,7 +28,7 @@ from aoe.audit.fitting.least_squares import (
     sum_of_squares,
 )
 from aoe.audit.fitting.sampling import Sample
-from aoe.numerics.kernels import NotFiniteError
+from aoe.numerics.kernels import PLAIN, Method, NotFiniteError
 from aoe.numerics.kernels.jit import exact
 
 Parent = TypeVar("Parent")
@@ -70,14 +70,15 @@ class Fit:
 
 
 def explain(
-    sample: Sample, parents: Sequence[int], ways: Sequence[str]
+    sample: Sample, parents: Sequence[int], ways: Sequence[str], method: Method = PLAIN
 ) -> tuple[LeastSquares, Fit] | tuple[None, None]:
     """Return the LeastSquares of a sample, and the Fit of the fewest parents that explain it, else the best Fit.
 
-    parents: indices of those to choose from, the base first, of which no two store the same; ways: of the storage.
-    Returns (None, None) for values that are not finite.
+    parents: indices of those to choose from, the base first, of which no two store the same; ways: of the storage;
+    method: how the parents were combined; of a rounding by chance, the random numbers do not matter.  Returns
+    (None, None) for values that are not finite.
     """
-    values, published = sample.values()
+    values, published = sample.values(method)
     if not (np.isfinite(values).all() and np.isfinite(published).all()):
         return None, None
     plain = least_squares(values, published, parents)
@@ -88,22 +89,22 @@ def explain(
         for chosen in itertools.combinations(parents, size)
         if size == len(parents) or solve(values, published, chosen)[1] <= WORST_RESIDUAL_RATIO * squares
     ]
-    best = [_fit_one_way(sample, values, promising, way) for way in ways]
+    best = [_fit_one_way(sample, values, promising, way, method) for way in ways]
     return plain, min([fit for fit in best if fit.explains] or best, key=_merit)
 
 
-def _fit_one_way(sample, values, promising, way):
+def _fit_one_way(sample, values, promising, way, method):
     """The Fit of the fewest parents within the strictest bounds; of λ that do not sum to 1, if none do that explain."""
-    bounds, fits = sample.bounds(way), []
+    bounds, fits = sample.bounds(way, method), []
     largest = np.abs(values[list(promising[-1])]).max(axis=0)
     for choice in bounds.choices(largest):
         for chosen in promising:
-            fits.append(_Fitting(sample, values, bounds, choice, chosen, way).run())
-            if not fits[-1].outside or not fits[-1].differing:
+            fits.append(_Fitting(sample, values, bounds, choice, chosen, way, method).run())
+            if not fits[-1].outside or not (fits[-1].differing or method.rounding.by_chance):
                 return fits[-1]
     if not any(fit.explains for fit in fits):
         choice = next(bounds.choices(largest))
-        fits.append(_Fitting(sample, values, bounds, choice, promising[-1], way, free=True).run())
+        fits.append(_Fitting(sample, values, bounds, choice, promising[-1], way, method, free=True).run())
     return min([fit for fit in fits if fit.explains] or fits, key=_merit)
 
 
@@ -156,11 +157,12 @@ class _Fitting:
         choice: Doubles,
         chosen: tuple[int, ...],
         way: str,
+        method: Method,
         free: bool = False,
     ) -> None:
         self.sample, self.steps, self.bounds = sample, bounds.steps, choice
         published = bounds.values
-        self.chosen, self.way, self.free = chosen, way, free
+        self.chosen, self.way, self.method, self.free = chosen, way, method, free
         self.target = published if free else published - values[chosen[0]]
         self.directions = values[list(chosen)] if free else values[list(chosen[1:])] - values[chosen[0]]
         self.everywhere = np.ones(published.size, bool)
@@ -210,7 +212,7 @@ class _Fitting:
         best = math.inf, self.chosen
         for order in orders(self.chosen):
             try:
-                differing = self.sample.differing(order, [weights[parent] for parent in order], self.way)
+                differing = self.sample.differing(order, [weights[parent] for parent in order], self.way, self.method)
             except NotFiniteError:
                 continue
             if differing < best[0]:
