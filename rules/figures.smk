@@ -6,7 +6,7 @@ for figure in figures_of(study):
         name:
             figure.name
         input:
-            [results.path(table) for table in figure.needs],
+            document.drawn_from(figure),
         output:
             report(
                 f"results/{{study}}/figures/{figure.name}.svg",

@@ -81,7 +81,13 @@ class Document:
 
     def figure_tables(self, wildcards: Wildcards) -> list[str]:
         """The tables that the study's figures are drawn from, each once."""
-        return list({self.results.path(table): None for figure in figures_of(self.study) for table in figure.needs})
+        return list({path: None for figure in figures_of(self.study) for path in self.drawn_from(figure)})
+
+    def drawn_from(self, figure: Figure) -> list[str]:
+        """The tables that a figure is drawn from in this study."""
+        return [self.results.path(table) for table in figure.needs] + [
+            path for path in self.explained() if any(path == self.results.path(table) for table in figure.optional)
+        ]
 
     def explained(self, wildcards: Wildcards | None = None) -> list[str]:
         """The test of what realized λ2 explain, if the study has several roundings."""

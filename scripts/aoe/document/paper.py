@@ -45,7 +45,7 @@ def figures(folder: Path, drawn: dict[str, Settings], asks: bool) -> list[dict[s
         entry = {"name": figure.name, "number": figure.number, "title": figure.title}
         if figure.name in drawn:
             data = f"figures/{figure.name}.csv"
-            tables = ResultTables(folder / table for table in figure.needs)
+            tables = ResultTables(folder / table for table in (*figure.needs, *figure.optional))
             caption = figure.finding(read_table(folder / data), tables, drawn[figure.name])
             entries.append(entry | {"caption": caption, "data": data})
         elif figure.in_paper:

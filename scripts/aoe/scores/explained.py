@@ -10,6 +10,7 @@ A curve that is only known not to fall is not refused for having another shape t
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,18 @@ def explain(
     answers = Answers(scores)
     rows = [row for family in families for row in _of_family(answers, family, realized, settings)]
     return pd.DataFrame(rows, columns=COLUMNS).round(4)
+
+
+def weighted(table: pd.DataFrame, weights: str) -> pd.Series:
+    """Return the weighted realized λ2 of groups, a number a row; groups that are named together count alike.
+
+    table: of ``points``; weights: as ``explain`` writes them.
+    """
+    total = pd.Series(0.0, table.index)
+    for weight, words in re.findall(r"([\d.]+) \(([^)]+)\)", weights):
+        names = [name.replace(" ", "_") for name in words.split(", ")]
+        total += float(weight) * table[names].mean(axis=1)
+    return total
 
 
 def rising(positions: Shares, values: Shares) -> Shares:

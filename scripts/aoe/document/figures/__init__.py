@@ -62,7 +62,8 @@ class Figure:
     """A figure, from the tables that it reads to the sentence below it.
 
     ``number``: as the paper counts, such as ``7a``.  ``title``: plain text.  ``caption``: of Snakemake's report,
-    reStructuredText; ``{key}`` stands for a setting.  ``needs``: result tables, as paths in the study's folder.
+    reStructuredText; ``{key}`` stands for a setting.  ``needs``: result tables, as paths in the study's folder;
+    ``optional``: those that only some studies have.
     ``draw(tables, settings)`` returns the drawing and the data frame that is saved beside it.  ``finding(table, tables,
     settings)`` says in plain text what that data frame shows.  ``settings(study)`` returns what both have to know of
     the study, as a dict that can be written as JSON.  ``applies(study)``: whether a study that asks questions has the
@@ -82,6 +83,7 @@ class Figure:
     applies: Callable[[Study], bool] = lambda study: True
     missing: str = "the study asks no questions"
     in_paper: bool = True
+    optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in REQUIRED:
