@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from aoe.audit.attribution import Audit
 from aoe.audit.recovery import recover
+from aoe.audit.table import to_frame, to_rows
 from aoe.audit.verdict import judge
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.merging.difference import shard_differences
@@ -132,7 +133,7 @@ class Audited:
         weights = [self.audit.published.weights_in(file) for file in published.shard_names]
         for inside in weights if apart else [[weight for part in weights for weight in part]]:
             audit = Audit(published, family, plan, tolerance) if apart else self.audit
-            rows += audit.rows(inside, threads=2)
+            rows += to_rows(to_frame(audit.rows(inside, threads=2)))  # as the workflow keeps them
         rows += self.audit.missing()
         self.recovered = recover(rows, list(family), self.audit.reproduces)
         self.list = judge(rows, self.recovered, claim is not None)

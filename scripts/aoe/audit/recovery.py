@@ -60,7 +60,7 @@ def recover(rows: Sequence[Row], names: Sequence[str], reproduces: ReproducesBy)
     others = [row for row in mixed if not _is_made_so(row, made, reproduces)]
     foreign = {row["tensor"] for row in others}
     found = _recover(
-        [row | ({"found": "unexplained"} if row["tensor"] in foreign else {}) for row in rows],
+        [_as_made(row, made, row["tensor"] in foreign) for row in rows],
         names,
         lambda weight, weights: reproduces(weight, weights, made),
     )
@@ -72,6 +72,13 @@ def recover(rows: Sequence[Row], names: Sequence[str], reproduces: ReproducesBy)
     usual_there = _main_method(unscaled)
     foreign -= {row["tensor"] for row in others if row["dtype"] != FP8 and row["method"] == usual_there}
     return replace(found, entry=entry, method=made, foreign=frozenset(foreign - found.mixtures.keys()))
+
+
+def _as_made(row, made, foreign):
+    """A row as the model's method has it: what is foreign is not explained, another method's intervals do not count."""
+    if row["found"] in MIXED and row["method"] != str(made):
+        row = {key: value for key, value in row.items() if not key.startswith(("low_", "high_"))}
+    return row | ({"found": "unexplained"} if foreign else {})
 
 
 def model_method(rows: Sequence[Row]) -> ModelMethod:

@@ -50,6 +50,7 @@ def test_a_model_of_any_method_is_verified_and_its_method_named(audited, family,
         key: found.recovered.entry[key] for key in ("arithmetic", "rounding", "seed") if key in found.recovered.entry
     }
     assert stated == way
+    assert found.recovered.entry == {**entry, **way}
     assert same(assembled(found.recovered.entry, family), tensors)
 
 
@@ -210,6 +211,13 @@ def test_a_shard_of_small_weights_is_judged_with_the_others(tmp_path, family):
     for claim in (FULL, None):
         found = Audited(published, family, claim, apart=True)
         assert not found.deviating
+
+
+@pytest.mark.parametrize("way", [{"arithmetic": "bfloat16"}, {"rounding": "balanced", "seed": 1}], ids=str)
+def test_a_short_vector_that_allows_many_mixtures_gets_none_of_its_own(audited, family, way):
+    """Some norms of this model have few numbers that differ, so that the usual method gives them as well, by other λ."""
+    entry = {"base": "v3-0324", "weights": {"v3-0324": 0.6, "r1": 0.4}, **way}
+    assert audited(assembled(entry, family)).recovered.entry == entry
 
 
 def test_methods_are_written_and_read():
