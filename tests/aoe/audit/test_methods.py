@@ -215,7 +215,7 @@ def test_a_shard_of_small_weights_is_judged_with_the_others(tmp_path, family):
 
 @pytest.mark.parametrize("way", [{"arithmetic": "bfloat16"}, {"rounding": "balanced", "seed": 1}], ids=str)
 def test_a_short_vector_that_allows_many_mixtures_gets_none_of_its_own(audited, family, way):
-    """Some norms of this model have few numbers that differ, so that the usual method gives them as well, by other λ."""
+    """Some norms have few numbers that differ, so that the usual method gives them as well, by other λ."""
     entry = {"base": "v3-0324", "weights": {"v3-0324": 0.6, "r1": 0.4}, **way}
     assert audited(assembled(entry, family)).recovered.entry == entry
 
