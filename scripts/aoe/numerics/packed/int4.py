@@ -143,7 +143,7 @@ def _zeros(zero_point, bits, shape):
 
 
 def _packed_zeros(zeros, bits):
-    codes = (zeros.T + np.float32(1 << (bits - 1))).astype(np.uint8)
+    codes = np.ascontiguousarray(zeros.T + np.float32(1 << (bits - 1)), np.uint8)
     return np.ascontiguousarray(_packed(codes, bits).T)
 
 

@@ -60,6 +60,14 @@ def test_encoding_is_compressed_tensors():
     assert torch.equal(torch.from_numpy(values).bfloat16(), decoded)
 
 
+def test_a_scale_is_divided_before_it_is_multiplied():
+    """In the other order both of these magnitudes get the next smaller scale: the quotient is next to a tie."""
+    weight, global_scale = torch.tensor([[0.7387605905532837] * 16, [1.4775211811065674] * 16]), torch.tensor([1234.5])
+    scale, _ = compute_dynamic_scales_and_zp(weight, ARGS, torch.nn.Linear(1, 1), global_scale)
+    _, scales = nvfp4.encode(weight.numpy(), 1234.5, GlobalScale.DIVIDES)
+    assert scales.tolist() == [[114], [122]] == scale.to(torch.float8_e4m3fn).view(torch.uint8).tolist()
+
+
 def test_decoding_is_compressed_tensors():
     codes, scales = random_codes()
     values = np.float32([0, 0.5, 1, 1.5, 2, 3, 4, 6])
