@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aoe.checkpoints.architecture import Architecture, Place
-from aoe.checkpoints.architectures import definitions
+from aoe.checkpoints.keys import experts_of, layers_of
+from aoe.checkpoints.patterns import MTP
 from aoe.merging.merge import Merge
 
 
@@ -34,7 +35,7 @@ class Rank:
         """Return whether the rank holds a weight, or a part of it, by the weight's name and Place."""
         if weight.startswith(self.elsewhere):
             return False
-        if place.layer is None:
+        if place.layer is None or MTP.match(weight):  # where MTP is a model of its own, its layers begin at 0 there
             return True
         if self.layers is not None and place.layer not in self.layers:
             return False
@@ -83,8 +84,9 @@ def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
 
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
     """
-    layers = range(config["num_hidden_layers"])
-    experts = config[definitions()[config["model_type"]].experts]
+    layers, experts = range(layers_of(config)), experts_of(config)
+    if experts is None:
+        return [Rank(place, peers, frozenset(layers)) for place in range(peers)]
     parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
     return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 
