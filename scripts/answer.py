@@ -50,9 +50,8 @@ with logged(snakemake.log.job):
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]
-        base = next(iter(snakemake.params.checkpoints.values()))
-        check_template(variant, base, options, benchmarks)
-        template = template_of(base, options)
+        check_template(variant, server.model, options, benchmarks)
+        template = template_of(server.model, options)
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset"))) for name, settings in benchmarks.items()
         ]

@@ -11,6 +11,7 @@ from aoe.acquiring.sources import open_source
 from aoe.acquiring.together import check, check_stored
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.tokens.alignment import align
 from aoe.merging.plan import check_compatible, check_places
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_recipe, places
@@ -34,6 +35,12 @@ with logged(snakemake.log[0]):
         check_compatible(parents[base], [parents[other]])
         check_places(parents[base])
         print(f"{base} and {other} fit together")
+    for base, other in snakemake.params.aligned:
+        alignment = align(parents[base], [parents[other]])
+        seen = alignment.aligned(parents[base], parents) if alignment else parents
+        check_compatible(parents[base], [seen[other]])
+        check_places(parents[base])
+        print(f"{base} and {other} fit together, with embeddings aligned by token")
     for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
         print(sentence)
         print(sentence, file=sys.__stderr__)

@@ -11,7 +11,8 @@ from aoe.acquiring.fetching import lock_all
 from aoe.acquiring.together import check, stored_told
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import contradictions, differences, true_config
-from aoe.checkpoints.vocabulary import Vocabulary, compare
+from aoe.checkpoints.tokens.comparison import compare
+from aoe.checkpoints.tokens.vocabulary import Vocabulary
 from aoe.merging.plan import Plan, beside
 from aoe.merging.publishing import lay_beside
 from aoe.merging.recipe import read_recipe
@@ -200,11 +201,14 @@ def test_further_added_tokens_are_said(pair):
 
 def test_other_special_tokens_and_templates(pair):
     altered(pair["r1"], "tokenizer_config.json", set_to(chat_template="{{ messages }}", tokenizer_class="X"))
-    assert check(union(), pair) == []
+    whose = "The variant half: The result has the chat template of {} (`chat_template_from`) and the generation config"
+    differing = "The variant half: The chat templates of v3-0324 and r1 differ."
+    of_base = f"{whose.format('v3-0324')} of v3-0324 (`generation_config_from`)."
+    assert check(union(), pair) == [differing, of_base]
+    assert check(union(chat_template_from="r1"), pair)[1].startswith(whose.format("r1"))
     altered(pair["r1"], "generation_config.json", set_to(eos_token_id=[2, 6]))
-    assert check(union(), pair) == [
-        "The variant half: eos_token_id of generation_config.json is 2 in v3-0324, [2, 6] in r1."
-    ]
+    ids = "The variant half: eos_token_id of generation_config.json is 2 in v3-0324, [2, 6] in r1."
+    assert check(union(), pair) == [ids, differing, of_base]
 
 
 def test_tokenizers_that_transformers_writes_anew_are_the_same(pair, tmp_path):
