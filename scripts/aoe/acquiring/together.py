@@ -78,7 +78,8 @@ class _Models:
 
     def aligned(self, who, base, other):
         """Return the sentence on how a model's embeddings are aligned with the base's, or None if no row moves."""
-        sizes = [config.get("vocab_size") for config in self.configs([base, other]).values()]
+        configs = [config.get("text_config") or config for config in self.configs([base, other]).values()]
+        sizes = [config.get("vocab_size") for config in configs]
         found = [self._vocabulary(name) for name in (base, other)]
         for vocabulary in found:
             if not vocabulary.texts:
@@ -91,14 +92,10 @@ class _Models:
 
     def beside(self, one, other):
         """Return sentences on how chat templates and generation configs of two models differ."""
-        try:
-            models = self._vocabulary(one), self._vocabulary(other)
-        except AoeError:  # which ``tokens`` tells
-            return []
         told = []
         for compare_files in (compare_templates, compare_generation):
             try:
-                told.append(compare_files(*models))
+                told.append(compare_files(self._vocabulary(one), self._vocabulary(other)))
             except AoeError as error:
                 told.append(str(error))
         return [*filter(None, told)]
@@ -159,6 +156,8 @@ def _only_compared(union, names, models):
         wrong, more = models.tokens(base, other)
         told += [f"{who}: {sentence.rstrip('.')}." for sentence in [wrong, *more] if sentence]
         if who.startswith("The audit"):
+            if wrong and not union.get("align_embeddings"):
+                told.append(f"{who}: Rows of embeddings are compared as they lie, unless a claim aligns them by token.")
             configs = models.configs([base, other])
             keys = [found.told(base, other) for found in differing_keys(*configs.values())]
             told += [f"{who}: the config.json of {base} and {other} differ in {'; '.join(keys)}."] if keys else []

@@ -184,8 +184,7 @@ def beside(
     tokenizer, template, generation = whose["tokenizer"], whose["chat template"], whose["generation config"]
     config = dict(parents[whose["config"]].config)
     if tokenizer != base or recipe.align_embeddings:
-        of_tokens = ("_token_id", "vocab_size") if recipe.align_embeddings else "_token_id"
-        config |= {key: value for key, value in parents[tokenizer].config.items() if key.endswith(of_tokens)}
+        config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
     config = true_config(parents[base], config | recipe.config, combined)
     if unrounded:
         config.pop("quantization_config", None)
@@ -193,6 +192,16 @@ def beside(
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     found |= {"template": template} if template != tokenizer else {}
     return found | ({"generation": generation} if generation != base else {})
+
+
+def _with_tokens_of(config, other, sized):
+    """A config with the token ids of another one, and, if ``sized``, its number of tokens; also of a nested one."""
+    of_tokens = ("_token_id", "vocab_size") if sized else "_token_id"
+    found = config | {key: value for key, value in other.items() if key.endswith(of_tokens)}
+    nested = [one.get("text_config") for one in (config, other)]
+    if sized and all(isinstance(one, dict) for one in nested):
+        found["text_config"] = _with_tokens_of(*nested, sized)
+    return found
 
 
 def _exceeds(recipe, norms, weight):

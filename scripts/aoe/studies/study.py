@@ -146,7 +146,9 @@ class Study:
                 found.setdefault(str(union), {"who": f"The variant {variant}", **union})
         for name, entry in self.audits.items():
             models = [model for model in [*entry["parents"], entry["model"]] if model in self.models]
-            found[name, "audit"] = {"who": f"The audit {name}", "models": models, "mixed": False}
+            claimed = self.variants.get(entry.get("claim", ""))
+            aligned = {"align_embeddings": True} if claimed and claimed.align_embeddings else {}
+            found[name, "audit"] = {"who": f"The audit {name}", "models": models, "mixed": False, **aligned}
         if self.asks:
             models = [self.reference, *(model for model in self.models if model != self.reference)]
             found["scores"] = {"who": "The count of tokens", "models": models, "mixed": False}

@@ -129,7 +129,8 @@ def tensors_of_tokens(base: Checkpoint, tokens: int) -> list[str]:
         of_tokens = group in (TensorGroup.EMBEDDINGS, TensorGroup.LM_HEAD)
         if (of_tokens or (group == TensorGroup.MTP and tensor.endswith(OF_MTP))) and shape and shape[0] >= tokens:
             found.append(tensor)
-    rows = base.config.get("vocab_size", max((base.stored(tensor).shape[0] for tensor in found), default=0))
+    config = base.config.get("text_config") or base.config
+    rows = config.get("vocab_size", max((base.stored(tensor).shape[0] for tensor in found), default=0))
     found = [tensor for tensor in found if base.stored(tensor).shape[0] == rows]
     if not found:
         raise AoeError(f"{base.name} has no embeddings with a row for each of its {tokens:,} tokens to align.")
@@ -195,7 +196,8 @@ class AlignedCheckpoint(Checkpoint):
                 self._base.read(tensor, done, out[done - begin : start - begin])
             super().read(tensor, start + (theirs - first) * width, out[start - begin : stop - begin])
             done = stop
-        self._base.read(tensor, done, out[done - begin :])
+        if done < end:
+            self._base.read(tensor, done, out[done - begin :])
         return out
 
     def tensor(self, tensor: str) -> torch.Tensor:

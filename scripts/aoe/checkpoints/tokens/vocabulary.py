@@ -41,34 +41,48 @@ class Vocabulary:
 
     def __init__(self, folder: Path | str, name: str) -> None:
         self.folder, self.name = Path(folder), name
-        self.texts: dict[int, str] | None = None
-        self.added: set[int] | None = None
-        self.notation = TEXT
         self._contents: dict[str, dict[str, Any]] = {}
+
+    @property
+    def texts(self) -> dict[int, str] | None:
+        """{id: text}; raises AoeError if a tokenizer's file is broken."""
+        return self._found[0]
+
+    @property
+    def added(self) -> set[int] | None:
+        """The ids of added tokens."""
+        return self._found[1]
+
+    @property
+    def notation(self) -> str:
+        """How the texts are written."""
+        return self._found[2]
+
+    @cached_property
+    def _found(self):
+        """(texts, added, notation) by the first kind of file that is there and can be read."""
         if (self.folder / TOKENIZER).is_file():
-            self._take(self._model.get("vocab"), self._added, self._notation())
-        elif (self.folder / VOCABULARY).is_file():
-            extra = self._optional("added_tokens.json")
+            return self._taken(self._model.get("vocab"), self._added, self._written())
+        extra = [{"id": number, "content": text} for text, number in self._optional("added_tokens.json").items()]
+        if (self.folder / VOCABULARY).is_file():
             vocabulary = self._read(VOCABULARY)
             letters = any("Ġ" in text for text in vocabulary)  # the letter of a space
-            added = [{"id": i, "content": text} for text, i in extra.items()]
-            self._take(vocabulary, added, LETTERS if letters else TEXT)
-        elif ranks := self._ranks():
-            self._take(ranks, [], RAW)
-        elif found := self._pieces():
+            return self._taken(vocabulary, extra, LETTERS if letters else TEXT)
+        if ranks := self._ranks():
+            return self._taken(ranks, [], RAW)
+        if found := self._pieces():
             odd = [{"id": i, "content": text} for i, (text, kind) in enumerate(found) if kind not in (NORMAL, BYTE)]
-            odd += [{"id": i, "content": text} for text, i in self._optional("added_tokens.json").items()]
-            self._take([[text, 0] for text, _ in found], odd, SPACED)
+            return self._taken([[text, 0] for text, _ in found], odd + extra, SPACED)
+        return None, None, TEXT
 
-    def _take(self, vocabulary, added, notation):
+    def _taken(self, vocabulary, added, notation):
         try:
             if isinstance(vocabulary, list):  # of unigrams, with their scores
                 vocabulary = {text: number for number, (text, *_) in enumerate(vocabulary)}
             decoder = self.settings.get("added_tokens_decoder") or {}
             more = {int(number): entry["content"] for number, entry in decoder.items()}
             more |= {entry["id"]: entry["content"] for entry in added}
-            self.texts = {number: text for text, number in (vocabulary or {}).items()} | more
-            self.added, self.notation = set(more), notation
+            return {number: text for text, number in (vocabulary or {}).items()} | more, set(more), notation
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AoeError(f"{self.name}: the tokenizer in {self.folder} cannot be understood ({error!r}).") from error
 
@@ -91,7 +105,7 @@ class Vocabulary:
     def _added(self):
         return self._read(TOKENIZER).get("added_tokens") or []
 
-    def _notation(self):
+    def _written(self):
         """How the tokenizer.json writes its tokens."""
         content = self._read(TOKENIZER)
         steps = [step for part in ("pre_tokenizer", "decoder") for step in _steps(content.get(part))]
@@ -188,7 +202,7 @@ class Vocabulary:
 
     def _ranks(self):
         """{text: id} of a file of base64 text and ranks, or nothing."""
-        for path in self._found(TIKTOKEN):
+        for path in self._paths(TIKTOKEN):
             try:
                 lines = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
                 return {base64.b64decode(text, validate=True).decode("latin-1"): int(rank) for text, rank in lines}
@@ -198,14 +212,14 @@ class Vocabulary:
 
     def _pieces(self):
         """[(text, type)] of a SentencePiece model, or nothing."""
-        for path in self._found(SENTENCEPIECE):
+        for path in self._paths(SENTENCEPIECE):
             try:
                 return read_pieces(path.read_bytes())
             except (OSError, ValueError):
                 continue
         return []
 
-    def _found(self, patterns: Iterable[str]) -> Iterator[Path]:
+    def _paths(self, patterns: Iterable[str]) -> Iterator[Path]:
         return (path for pattern in patterns for path in sorted(self.folder.glob(pattern)))
 
     def _optional(self, file):
