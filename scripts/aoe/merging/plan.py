@@ -194,13 +194,13 @@ def beside(
     return found | ({"generation": generation} if generation != base else {})
 
 
-def _with_tokens_of(config, other, sized):
+def _with_tokens_of(config: dict[str, Any], other: Mapping[str, Any], sized: bool) -> dict[str, Any]:
     """A config with the token ids of another one, and, if ``sized``, its number of tokens; also of a nested one."""
     of_tokens = ("_token_id", "vocab_size") if sized else "_token_id"
     found = config | {key: value for key, value in other.items() if key.endswith(of_tokens)}
-    nested = [one.get("text_config") for one in (config, other)]
-    if sized and all(isinstance(one, dict) for one in nested):
-        found["text_config"] = _with_tokens_of(*nested, sized)
+    ours, theirs = config.get("text_config"), other.get("text_config")
+    if sized and isinstance(ours, dict) and isinstance(theirs, dict):
+        found["text_config"] = _with_tokens_of(ours, theirs, sized)
     return found
 
 

@@ -16,7 +16,7 @@ from aoe import AoeError, __version__
 from aoe.acquiring.lock import belonging, names_beside
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.checkpoints.tokens.beside import chosen
-from aoe.checkpoints.tokens.chat_templates import KEY, TEMPLATE_FILES
+from aoe.checkpoints.tokens.chat_templates import KEY, TEMPLATE_FILES, read_object
 from aoe.checkpoints.tokens.vocabulary import FILES, GENERATION, SETTINGS
 from aoe.files.replacing import replace_text
 from aoe.numerics.kernels import FP8
@@ -108,7 +108,7 @@ def _lay_template(source, directory, files):
 
 
 def _settings(files):
-    return json.loads(files[SETTINGS].read_text(encoding="utf-8")) if SETTINGS in files else {}
+    return read_object(files[SETTINGS]) if SETTINGS in files else {}
 
 
 def _files_beside(folder):

@@ -5,7 +5,6 @@ then be asked something else than the study says, and still answer.  Texts are l
 far as the files are there; token ids when its server is up (benchmarks.prompts).
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aoe import AoeError
-from aoe.checkpoints.tokens.chat_templates import Template, rendered
+from aoe.checkpoints.tokens.chat_templates import Template, read_object, rendered
 from aoe.serving.sampling import settings_in
 
 THINK = "<think>\n"
@@ -37,7 +35,7 @@ def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
     """
     folder = Path(options.get("tokenizer") or folder)
     path = folder / "tokenizer_config.json"
-    config = _read_json(path) if path.is_file() else {}
+    config = read_object(path) if path.is_file() else {}
     named = {name: config.get(name) for name in SPECIAL}
     variables = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
     variables = {name: token for name, token in variables.items() if token is not None}
@@ -52,16 +50,6 @@ def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
     if isinstance(found, list):
         found = {entry["name"]: entry["template"] for entry in found}.get("default")
     return Template(str(path), found or "", variables)
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AoeError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise AoeError(f"{path} is no JSON object.")
-    return content
 
 
 @dataclass(frozen=True)

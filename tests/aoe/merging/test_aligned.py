@@ -63,6 +63,20 @@ def test_the_bytes_are_those_of_parents_with_the_same_tokens(name, models, tmp_p
         assert torch.equal(ours[1], theirs[1])
 
 
+def test_a_parent_may_have_other_numbers_of_rows(models, tmp_path):
+    same, moved = models
+    renumber(MINI_FOLDERS["r1"], tmp_path / "r1", rows=160)
+    moved = moved | {"r1": Checkpoint(tmp_path / "r1", "r1")}
+    with pytest.raises(AoeError, match=r"lm_head\.weight is BF16 \[128, 256\] in v3-0324, but BF16 \[160, 256\] in r1"):
+        plan_of(HALF, moved)
+    one = Merge(plan_of(HALF, same), same, "cpu")
+    other = Merge(plan_of(HALF, moved, align_embeddings=True, config_from="r1"), moved, "cpu")
+    assert "config" not in other.plan.beside
+    weights = ["model.embed_tokens.weight", "lm_head.weight"]
+    for ours, theirs in zip(one.values(weights), other.values(weights), strict=True):
+        assert torch.equal(ours[1], theirs[1])
+
+
 def test_without_being_asked_rows_are_mixed_as_they_lie(models):
     same, moved = models
     one, other = (Merge(plan_of(HALF, checkpoints), checkpoints, "cpu") for checkpoints in (same, moved))

@@ -188,7 +188,8 @@ class AlignedCheckpoint(Checkpoint):
         out = np.empty(stored.size - begin, np.uint8) if out is None else out
         width, end = stored.size // stored.shape[0], begin + len(out)
         done = begin
-        for first, count, theirs in self._runs[bisect_right(self._ends, begin // width) :]:
+        for number in range(bisect_right(self._ends, begin // width), len(self._runs)):
+            first, count, theirs = self._runs[number]
             start, stop = max(first * width, done), min((first + count) * width, end)
             if start >= end:
                 break

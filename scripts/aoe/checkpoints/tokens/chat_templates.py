@@ -38,7 +38,7 @@ def chat_templates(folder: Path | str) -> dict[str, str]:
     if files:
         return {name: _text(path) for name, path in files.items()}
     for path in (folder / SETTINGS, folder / OF_PROCESSORS):
-        if found := _named(_content(path).get(KEY) if path.is_file() else None):
+        if found := _named(read_object(path).get(KEY) if path.is_file() else None):
             return found
     return {}
 
@@ -59,7 +59,8 @@ def _text(path):
         raise AoeError(f"{path} cannot be read: {error}.") from error
 
 
-def _content(path):
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.  Raises AoeError if it cannot be read, or holds something else."""
     try:
         content = json.loads(_text(path))
     except ValueError as error:

@@ -17,8 +17,8 @@ from aoe.checkpoints.tokens.pieces import BYTE, NORMAL, read_pieces
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 CONFIG, GENERATION = "config.json", "generation_config.json"
-VOCABULARY, MERGES = "vocab.json", "merges.txt"  # of tokenizers without a tokenizer.json
-LISTS = (VOCABULARY, "vocab.txt", MERGES, "added_tokens.json")
+VOCABULARY, MERGES, LINES = "vocab.json", "merges.txt", "vocab.txt"  # of tokenizers without a tokenizer.json
+LISTS = (VOCABULARY, LINES, MERGES, "added_tokens.json")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "*.spm")
 TIKTOKEN = ("*.tiktoken", "tiktoken.model")
 MODELS = (*SENTENCEPIECE, *TIKTOKEN, "tekken.json")
@@ -68,6 +68,9 @@ class Vocabulary:
             vocabulary = self._read(VOCABULARY)
             letters = any("Ġ" in text for text in vocabulary)  # the letter of a space
             return self._taken(vocabulary, extra, LETTERS if letters else TEXT)
+        if (self.folder / LINES).is_file():
+            lines = (self.folder / LINES).read_text(encoding="utf-8", errors="replace").splitlines()
+            return self._taken({text: number for number, text in enumerate(lines)}, extra, TEXT)
         if ranks := self._ranks():
             return self._taken(ranks, [], RAW)
         if found := self._pieces():

@@ -117,6 +117,25 @@ def test_added_tokens_that_are_treated_differently_are_said(tmp_path):
     )
 
 
+def test_a_list_of_words_is_read(tmp_path):
+    for name, words in (("one", "[PAD]\nthe\n##s\n"), ("other", "[PAD]\n##s\nthe\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vocab.txt").write_text(words, encoding="utf-8")
+    one, other = (Vocabulary(tmp_path / name, name) for name in ("one", "other"))
+    assert one.texts == {0: "[PAD]", 1: "the", 2: "##s"}
+    assert "1 is 'the' in one, '##s' in other" in compare(one, other)[0]
+
+
+@pytest.mark.parametrize("file", ["tekken.json", "tokenizer.model"])
+def test_what_cannot_be_compared_is_said(file, tmp_path):
+    one = write_tokenizer(tmp_path / "one", byte_level())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / file).write_text("another kind", encoding="utf-8")
+    wrong, (told, *_) = compare(Vocabulary(one, "one"), Vocabulary(tmp_path / "other", "other"))
+    assert wrong is None
+    assert told.startswith(f"The tokenizers of one and other cannot be compared: {file} is there in one of them only")
+
+
 def test_merges_are_compared_without_a_tokenizer_json_too(tmp_path):
     one, other = (write_lists(tmp_path / name, byte_level()) for name in ("one", "other"))
     lines = (other / "merges.txt").read_text(encoding="utf-8").splitlines()
