@@ -20,8 +20,8 @@ CONFIG, GENERATION = "config.json", "generation_config.json"
 VOCABULARY, MERGES, LINES = "vocab.json", "merges.txt", "vocab.txt"  # of tokenizers without a tokenizer.json
 LISTS = (VOCABULARY, LINES, MERGES, "added_tokens.json")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "*.spm")
-TIKTOKEN = ("*.tiktoken", "tiktoken.model")
-MODELS = (*SENTENCEPIECE, *TIKTOKEN, "tekken.json")
+TIKTOKEN, TEKKEN = ("*.tiktoken", "tiktoken.model"), "tekken.json"
+MODELS = (*SENTENCEPIECE, *TIKTOKEN, TEKKEN)
 FILES = (TOKENIZER, SETTINGS, GENERATION, "special_tokens_map.json", *LISTS, *MODELS)  # patterns
 SPECIAL = ("bos", "eos", "pad", "unk")
 HANDLING = ("special", "lstrip", "rstrip", "single_word", "normalized")  # of added tokens in text
@@ -71,6 +71,9 @@ class Vocabulary:
         if (self.folder / LINES).is_file():
             lines = (self.folder / LINES).read_text(encoding="utf-8", errors="replace").splitlines()
             return self._taken({text: number for number, text in enumerate(lines)}, extra, TEXT)
+        if (self.folder / TEKKEN).is_file():
+            ranks, special = self._tekken()
+            return self._taken(ranks, special, RAW)
         if ranks := self._ranks():
             return self._taken(ranks, [], RAW)
         if found := self._pieces():
@@ -212,6 +215,20 @@ class Vocabulary:
             except (OSError, ValueError):
                 continue
         return {}
+
+    def _tekken(self):
+        """({text: id}, added tokens) of Mistral's tekken.json, whose special tokens come first."""
+        content = self._read(TEKKEN)
+        try:
+            first, size = (content["config"][f"default_{key}"] for key in ("num_special_tokens", "vocab_size"))
+            trained = {
+                base64.b64decode(entry["token_bytes"]).decode("latin-1"): first + entry["rank"]
+                for entry in content["vocab"][: size - first]
+            }
+            special = content.get("special_tokens") or []
+            return trained, [{"id": entry["rank"], "content": entry["token_str"]} for entry in special]
+        except (KeyError, TypeError, ValueError) as error:
+            raise AoeError(f"{self.name}: {self.folder / TEKKEN} cannot be understood ({error!r}).") from error
 
     def _pieces(self):
         """[(text, type)] of a SentencePiece model, or nothing."""

@@ -1,10 +1,13 @@
 """Vocabularies are read, and compared, from whatever files tokenizers are stored in."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import sentencepiece
 from transformers import AutoTokenizer
+from aoe.checkpoints.tokens.alignment import rows_by_token
 from aoe.checkpoints.tokens.comparison import comparable, compare
 from aoe.checkpoints.tokens.pieces import BYTE, NORMAL, read_pieces
 from aoe.checkpoints.tokens.vocabulary import Vocabulary
@@ -117,6 +120,48 @@ def test_added_tokens_that_are_treated_differently_are_said(tmp_path):
     )
 
 
+def mistral(folder, name, file):
+    """A folder with a tokenizer that Mistral publishes with its library."""
+    data = Path(pytest.importorskip("mistral_common").__file__).parent / "data"
+    (folder / file).parent.mkdir(exist_ok=True)
+    shutil.copyfile(data / name, folder / file)
+    return Vocabulary((folder / file).parent, file.split("/")[0])
+
+
+def test_tekken_is_read_as_mistrals_own_library_does(tmp_path):
+    pytest.importorskip("mistral_common")
+    from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+
+    found = mistral(tmp_path, "tekken_240911.json", "one/tekken.json")
+    own = Tekkenizer.from_file(tmp_path / "one/tekken.json")
+    assert max(found.texts) + 1 == own.n_words
+    meanings, special = found.meanings(), own.num_special_tokens
+    numbers = range(special, own.n_words, 97)
+    assert {n: meanings[n] for n in numbers} == {n: own.id_to_byte_piece(n, SpecialTokenPolicy.KEEP) for n in numbers}
+    assert {n: text for text, n in found.added_ids().items()} == {
+        n: own.id_to_piece(n) for n in sorted(found.added) if n < special
+    }
+    moved = mistral(tmp_path, "tekken_240718.json", "other/tekken.json")
+    content = json.loads((tmp_path / "other/tekken.json").read_text(encoding="utf-8"))
+    content["vocab"][300]["token_bytes"], content["vocab"][301]["token_bytes"] = (
+        content["vocab"][number]["token_bytes"] for number in (301, 300)
+    )
+    (tmp_path / "other/tekken.json").write_text(json.dumps(content), encoding="utf-8")
+    assert "give 2 ids another meaning: 1300 is " in compare(found, moved)[0]
+
+
+def test_two_generations_of_a_published_tokenizer(tmp_path):
+    """Mistral's third version has 768 control tokens before the tokens of the first."""
+    first = mistral(tmp_path, "tokenizer.model.v1", "first/tokenizer.model")
+    third = mistral(tmp_path, "mistral_instruct_tokenizer_240323.model.v3", "third/tokenizer.model")
+    assert "give 32,76" in compare(third, first)[0]
+    runs = rows_by_token(third, first, 32768, 32000)
+    assert sum(count for _, count, _ in runs) == 32000
+    assert [begin - theirs for begin, count, theirs in runs if count > 1000] == [768]
+    assert {(1, 1), (2, 2)} <= {(begin + i, theirs + i) for begin, count, theirs in runs for i in range(count)}
+
+
 def test_a_list_of_words_is_read(tmp_path):
     for name, words in (("one", "[PAD]\nthe\n##s\n"), ("other", "[PAD]\n##s\nthe\n")):
         (tmp_path / name).mkdir()
@@ -126,7 +171,7 @@ def test_a_list_of_words_is_read(tmp_path):
     assert "1 is 'the' in one, '##s' in other" in compare(one, other)[0]
 
 
-@pytest.mark.parametrize("file", ["tekken.json", "tokenizer.model"])
+@pytest.mark.parametrize("file", ["spiece.model", "tokenizer.model"])
 def test_what_cannot_be_compared_is_said(file, tmp_path):
     one = write_tokenizer(tmp_path / "one", byte_level())
     (tmp_path / "other").mkdir()
