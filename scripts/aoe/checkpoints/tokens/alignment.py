@@ -63,11 +63,12 @@ def in_words(base: Vocabulary, other: Vocabulary, rows: int, other_rows: int) ->
     covered = np.zeros(rows, bool)
     for begin, count, _ in runs:
         covered[begin : begin + count] = True
-    lacking = [base.text(row) for row in np.flatnonzero(~covered)]
-    named = f": {', '.join(lacking[:SHOWN])}{' …' if len(lacking) > SHOWN else ''}" if lacking else ""
+    kept = np.flatnonzero(~covered).tolist()
+    lacking = [base.text(row) for row in kept if row in (base.texts or {})]
+    why = f", as {other.name} lacks {', '.join(lacking[:SHOWN])}{' …' if len(lacking) > SHOWN else ''}"
     return (
         f"Of the {rows:,} rows of the embeddings, {moved:,} are other rows of {other.name}, by their token's text, and "
-        f"{len(lacking):,} are {base.name}'s, as {other.name} lacks the token{named}."
+        f"{len(kept):,} are {base.name}'s{why if lacking else ''}."
     )
 
 

@@ -60,7 +60,7 @@ def test_what_is_aligned_is_said():
     assert in_words(one, one, 5, 5) is None
     assert in_words(one, other, 6, 5) == (
         "Of the 6 rows of the embeddings, 2 are other rows of other, by their token's text, and 2 are one's, as other "
-        "lacks the token: 'd', None."
+        "lacks 'd'."
     )
 
 
