@@ -60,6 +60,7 @@ rule outline:
         sources=inputs.model_sources(),
         directories=inputs.directories,
         pairs=study.together(),
+        aligned=study.aligned(),
         recipes=inputs.recipes_by_names(),
         reference=study.reference if study.asks else None,
         unions=study.unions(),

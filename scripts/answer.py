@@ -42,17 +42,16 @@ def check_unchanged(loaded: list[dict[str, Any]], note: Path) -> None:
 
 with logged(snakemake.log.job):
     variant, datasets = snakemake.wildcards.variant, snakemake.params.datasets
-    ends = end_ids(snakemake.params.serving.get("ends", []))
-    benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
     folder = Path(snakemake.output[0]).parent
     unfinished = folder / "unfinished" / digest(snakemake)
     record_code(snakemake, resumed=unfinished.exists())
     for restarts_left in reversed(range(snakemake.resources.restarts + 1)):
         server = server_of(snakemake, variant)
         options = server.settings["options"]
-        base = next(iter(snakemake.params.checkpoints.values()))
-        check_template(variant, base, options, benchmarks)
-        template = template_of(base, options)
+        ends = end_ids(snakemake.params.serving.get("ends", []), server.model)
+        benchmarks = {name: with_ends(settings, ends) for name, settings in snakemake.params.benchmarks.items()}
+        check_template(variant, server.model, options, benchmarks)
+        template = template_of(server.model, options)
         tasks = [
             task_of(name, settings, datasets.get(settings.get("dataset"))) for name, settings in benchmarks.items()
         ]

@@ -1,6 +1,7 @@
 """Join an audit's shards, look for the recipe behind them, and say what all of it means."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from aoe.audit.table import to_frame, to_rows
 from aoe.audit.verdict import judge, lambda_table, map_table
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import read_table, write_table
+from aoe.merging.plan import Plan
 from job.logging import logged
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ LAMBDAS = ["group", "layer", "parent", "weights", "median", "lowest", "highest",
 with logged(snakemake.log[0]):
     settings, checkpoints, claim = snakemake.params.settings, snakemake.params.checkpoints, snakemake.params.claim
     names, output = settings["parents"], snakemake.output
-    parents = {parent: Checkpoint(checkpoints[parent], parent) for parent in names}
+    parents: Mapping[str, Checkpoint] = {parent: Checkpoint(checkpoints[parent], parent) for parent in names}
+    plan = Plan.load(snakemake.input.plan) if "claim" in settings else None
+    parents = plan.aligned(parents) if plan else parents
     audit = Audit(Checkpoint(checkpoints[settings["model"]], settings["model"]), parents)
     tables = [read_table(path) for path in snakemake.input.shards]
     rows = [row for table in tables if len(table) for row in to_rows(table)] + audit.missing()
@@ -34,8 +38,11 @@ with logged(snakemake.log[0]):
     found = report(rows, audit, recovered, settings, claim)
     found |= {"revisions": snakemake.params.revisions, "digests": snakemake.params.digests}
     Path(output.audit).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aligned = {"align_embeddings": True} if plan and plan.alignment else {}
     recipe = (
-        {"label": f"{settings['model']}, recovered", **recovered.entry, "publish": True} if recovered.entry else None
+        {"label": f"{settings['model']}, recovered", **recovered.entry, **aligned, "publish": True}
+        if recovered.entry
+        else None
     )
     variants = {f"{snakemake.wildcards.audit}-recovered": recipe} if recipe else {}
     head = f"# Reproduces {len(recovered.mixtures):,} of {len(rows):,} weights; to be copied into a study.\n"

@@ -22,9 +22,10 @@ with logged(snakemake.log.job):
     record_code(snakemake)
     variant, settings = snakemake.wildcards.variant, snakemake.params.latency
     meter, machine, rows = Meter(), in_words(hardware()), []
-    asked = with_ends(snakemake.params.benchmark, end_ids(snakemake.params.serving.get("ends", [])))
     with server_of(snakemake, variant, settings.get("options")) as server:
         check_as_answered(snakemake, server)
+        ends = end_ids(snakemake.params.serving.get("ends", []), server.model)
+        asked = with_ends(snakemake.params.benchmark, ends)
         for queue in settings["queues"]:
             benchmark = asked | {"questions": queue["questions"]}
             task = task_of(settings["benchmark"], benchmark, snakemake.params.dataset)

@@ -11,6 +11,7 @@ from aoe.acquiring.sources import open_source
 from aoe.acquiring.together import check, check_stored
 from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.tokens.alignment import align
 from aoe.merging.plan import check_compatible
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_recipe, places
@@ -33,6 +34,11 @@ with logged(snakemake.log[0]):
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
         print(f"{base} and {other} fit together")
+    for base, other in snakemake.params.aligned:
+        alignment = align(parents[base], [parents[other]])
+        seen = alignment.aligned(parents[base], parents) if alignment else parents
+        check_compatible(parents[base], [seen[other]])
+        print(f"{base} and {other} fit together, with embeddings aligned by token")
     told = [line for p in parents.values() for line in unplaced(p.name, Architecture(p.config), p.files)]
     for sentence in [*told, *check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
         print(sentence)

@@ -6,7 +6,7 @@ from aoe.acquiring.together import check
 from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import read_recipe
+from aoe.merging.recipe import read_recipe, said_of
 from job.code import record_code
 from job.logging import logged
 
@@ -18,8 +18,7 @@ with logged(snakemake.log[0]):
     recipe = read_recipe(snakemake.wildcards.variant, snakemake.params.recipe, snakemake.params.checkpoints)
     parents = {name: Checkpoint(snakemake.params.checkpoints[name], name) for name in recipe.parents}
     union = {"who": f"The variant {snakemake.wildcards.variant}", "models": recipe.parents, "mixed": True}
-    union |= {"config_from": recipe.config_from, "config": sorted(recipe.config)}
-    for sentence in check([union | {"tokenizer_from": recipe.tokenizer_from}], snakemake.params.checkpoints):
+    for sentence in check([union | said_of(recipe)], snakemake.params.checkpoints):
         print(sentence)
     norms = None
     if recipe.threshold.delta > 0:

@@ -37,9 +37,9 @@ class Answers:
         Ends the run if the variant's chat template would make another prompt than the study says: only here is it
         known that answers are wanted.
         """
-        base = self.study.variants[wildcards.variant].base
+        source = self.study.variants[wildcards.variant].beside["chat template"]
         try:
-            check_template(base, self.run.directories[base], self.server["options"], self.run.benchmarks)
+            check_template(source, self.run.directories[source], self.server["options"], self.run.benchmarks)
         except AoeError as error:
             refuse(error)
         questions = {"questions": ancient(self.results.path("questions.json"))} if self.run.datasets else {}

@@ -1,5 +1,7 @@
 """What rules read from the questions to the scores."""
 
+from dataclasses import replace
+
 import pytest
 from support.runs import flat, wildcards
 
@@ -31,6 +33,17 @@ def test_a_template_that_shows_no_reasoning_ends_the_run(mini, monkeypatch):
     monkeypatch.setattr("launcher.answers.check_template", refusing)
     with pytest.raises(SystemExit):
         mini.answers.needed(wildcards(variant="r1t"))
+
+
+def test_the_template_that_is_looked_at_is_the_one_that_the_variant_has(mini, monkeypatch):
+    seen, variants = [], mini.run.study.variants
+    monkeypatch.setattr("launcher.answers.check_template", lambda name, folder, *_: seen.append((name, folder)))
+    changed = replace(variants["full-0.5"], chat_template_from="r1")
+    monkeypatch.setitem(variants, "full-0.5", changed)
+    mini.answers.needed(wildcards(variant="full-0.5"))
+    monkeypatch.setitem(variants, "full-0.5", replace(changed, chat_template_from=None))
+    mini.answers.needed(wildcards(variant="full-0.5"))
+    assert seen == [("r1", "resources/mini/r1"), ("v3-0324", "resources/mini/v3-0324")]
 
 
 def test_grades_come_from_a_judge_and_from_the_sandbox(mini, paper):

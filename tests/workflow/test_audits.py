@@ -8,6 +8,7 @@ import torch
 import yaml
 from aoe.checkpoints.checkpoint import Checkpoint
 from support.published import EXPERTS, R1T, assembled, converted, fused, parents, publish
+from support.vocabularies import renumber
 
 pytestmark = pytest.mark.workflow
 FULL = {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.3}}
@@ -62,6 +63,44 @@ def test_the_studys_own_variants_are_what_they_are_said_to_be(clone):
     clone.snakemake("results/mini/merged/r1t2-recovered/recipe.json")
     one, other = (Checkpoint(clone.folder / "results/mini/merged" / name) for name in ("r1t2", "r1t2-recovered"))
     assert all(one.bytes(tensor) == other.bytes(tensor) for tensor in one.files)
+
+
+def test_parents_whose_tokens_have_other_numbers(clone):
+    """They are refused, and, aligned by token, give the bytes of parents whose tokens have the same numbers."""
+    models = {"v3-0324": "resources/mini/v3-0324", "r1": "resources/mini/r1", "odd": "odd"}
+    renumber(clone.folder / "resources/mini/r1", clone.folder / "odd")
+    half = {"base": "v3-0324", "weights": {"v3-0324": 0.5, "odd": 0.5}, "publish": True}
+    content = {
+        "title": "Other numbers",
+        "lock": "config/studies/tokens.lock.json",
+        "models": {name: {"label": name, "path": path} for name, path in models.items()},
+        "variants": {"odd-half": half, "half": half | {"weights": {"v3-0324": 0.5, "r1": 0.5}}},
+        "audits": {"odd-half": {"model": "odd-half", "parents": ["v3-0324", "odd"], "claim": "odd-half"}},
+    }
+    path = clone.folder / "config/studies/tokens.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = clone.snakemake("--config", "study=tokens", "--", "lock", check=False)
+    assert done.returncode and "give 121 ids another meaning" in done.stderr
+    assert "`align_embeddings: true`" in done.stderr and "Traceback" not in done.stderr
+    half |= {"align_embeddings": True, "chat_template_from": "odd"}
+    content["variants"]["odd-half"] = half
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = clone.snakemake("--config", "study=tokens", "--", "lock")
+    assert "Of the 128 rows of the embeddings, 121 are other rows of odd, by their token's text" in done.stderr
+    (clone.folder / "results/tokens/lock.json").rename(clone.folder / content["lock"])
+    targets = [f"results/tokens/merged/{name}/recipe.json" for name in ("half", "odd-half")]
+    done = clone.snakemake("--config", "study=tokens", "--", "audit", *targets)
+    assert "odd-half: verified. 221 of 221 weights are as claimed." in done.stdout
+    one, other = (Checkpoint(clone.folder / "results/tokens/merged" / name) for name in ("half", "odd-half"))
+    assert all(one.bytes(tensor) == other.bytes(tensor) for tensor in one.files)
+    for file in ("tokenizer.json", "config.json"):
+        assert (one.directory / file).read_bytes() == (other.directory / file).read_bytes()
+    card = (other.directory / "README.md").read_text(encoding="utf-8")
+    assert "tokenizer of v3-0324, chat template of odd" in card and "embeddings of odd, aligned by token" in card
+    recovered = yaml.safe_load(
+        (clone.folder / "results/tokens/audits/odd-half/recovered.yaml").read_text(encoding="utf-8")
+    )
+    assert recovered["variants"]["odd-half-recovered"]["align_embeddings"] is True
 
 
 def test_an_altered_bit_ends_with_a_status_and_a_sentence(audited):

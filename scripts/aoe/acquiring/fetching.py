@@ -25,7 +25,8 @@ from aoe.acquiring.web import UrlSource
 from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
 from aoe.checkpoints.shard import LARGEST_HEADER
-from aoe.checkpoints.vocabulary import FILES
+from aoe.checkpoints.tokens.chat_templates import TEMPLATE_FILES
+from aoe.checkpoints.tokens.vocabulary import FILES
 from aoe.files.disk import flush
 from aoe.files.locking import alone
 from aoe.files.replacing import replace_text, replacing
@@ -78,8 +79,9 @@ def _small_files(source, entry, directory):
 
 
 def small_files(entry: Locked) -> list[str]:
-    """Return the names of what is compared of a locked model before its weights are there: config and tokenizer."""
-    return [file for file in entry.needed if file == CONFIG or any(fnmatch(file, pattern) for pattern in FILES)]
+    """Return the names of what is compared of a locked model before its weights are there, the tokenizer among it."""
+    patterns = (CONFIG, *FILES, *TEMPLATE_FILES)
+    return [file for file in entry.needed if any(fnmatch(file, pattern) for pattern in patterns)]
 
 
 def lock_source(

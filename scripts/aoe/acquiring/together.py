@@ -9,7 +9,10 @@ from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
 from aoe.checkpoints.configs import check_alike, contradictions
 from aoe.checkpoints.configs import differences as differing_keys
-from aoe.checkpoints.vocabulary import FILES, Vocabulary, compare
+from aoe.checkpoints.tokens.alignment import in_words
+from aoe.checkpoints.tokens.beside import chosen, misfits
+from aoe.checkpoints.tokens.comparison import compare, compare_generation, compare_templates
+from aoe.checkpoints.tokens.vocabulary import FILES, Vocabulary
 
 
 def check(unions: Iterable[Mapping[str, Any]], folders: Mapping[str, Path | str]) -> list[str]:
@@ -73,6 +76,38 @@ class _Models:
         except AoeError as error:  # nothing is known of it, which does not keep weights from being mixed
             return None, [str(error)]
 
+    def aligned(self, who, base, other):
+        """Return the sentence on how a model's embeddings are aligned with the base's, or None if no row moves."""
+        configs = [config.get("text_config") or config for config in self.configs([base, other]).values()]
+        sizes = [config.get("vocab_size") for config in configs]
+        found = [self._vocabulary(name) for name in (base, other)]
+        for vocabulary in found:
+            if not vocabulary.texts:
+                raise AoeError(
+                    f"{who} has `align_embeddings`, but {vocabulary.name} has no tokenizer in {vocabulary.folder} "
+                    "whose tokens can be read; add its tokenizer.json, or leave `align_embeddings` out."
+                )
+        rows = [size or max(one.texts) + 1 for size, one in zip(sizes, found, strict=True)]
+        return in_words(*found, *rows)
+
+    def beside(self, one, other):
+        """Return sentences on how chat templates and generation configs of two models differ."""
+        told = []
+        for compare_files in (compare_templates, compare_generation):
+            try:
+                told.append(compare_files(self._vocabulary(one), self._vocabulary(other)))
+            except AoeError as error:
+                told.append(str(error))
+        return [*filter(None, told)]
+
+    def misfits(self, whose):
+        """Return sentences on what does not fit together of the files that ``chosen`` names."""
+        kinds = ("tokenizer", "chat template", "generation config")
+        try:
+            return list(misfits(*(self._vocabulary(whose[kind]) for kind in kinds)))
+        except AoeError:  # which was told when tokenizers and templates were compared
+            return []
+
     def _digest(self, name):
         if name not in self._digests:
             folder = self.folder(name)
@@ -87,16 +122,31 @@ class _Models:
 
 
 def _mixed(union, names, models):
-    who, base = union["who"], names[0]
-    told = check_alike(who, models.configs(names), None if union["config_from"] else union["config"])
+    who, base, aligned = union["who"], names[0], union.get("align_embeddings", False)
+    said = None if union["config_from"] else [*union["config"], *(["vocab_size"] if aligned else [])]
+    told, different = check_alike(who, models.configs(names), said), False
     for other in names[1:]:
         wrong, more = models.tokens(base, other)
-        if wrong and not union["tokenizer_from"]:
+        if aligned:
+            wrong = models.aligned(who, base, other)
+        elif wrong and not union["tokenizer_from"]:
             raise AoeError(
-                f"{who}: {wrong}.  Mixing their weights mixes different tokens; leave one of them out, or, if it is "
-                f"meant, say whose tokenizer the result has: `tokenizer_from: {base}`."
+                f"{who}: {wrong}.  Mixing their weights mixes different tokens; leave one of them out, let the rows of "
+                f"{other}'s embeddings follow {base}'s tokens (`align_embeddings: true`), or, if it is meant, say "
+                f"whose tokenizer the result has: `tokenizer_from: {base}`."
             )
+        beside = models.beside(base, other)
+        different = different or bool(beside)
+        more = [*more, *beside]
         told += [f"{who}: {sentence.rstrip('.')}." for sentence in [wrong, *more] if sentence]
+    whose = chosen({**union, "base": base})
+    if different:
+        told.append(
+            f"{who}: The result has the chat template of {whose['chat template']} (`chat_template_from`) and the "
+            f"generation config of {whose['generation config']} (`generation_config_from`)."
+        )
+    if {*whose.values()} <= {*names}:  # whose config.json are there
+        told += [f"{who}: {sentence}" for sentence in models.misfits(whose)]
     return told
 
 
@@ -106,6 +156,8 @@ def _only_compared(union, names, models):
         wrong, more = models.tokens(base, other)
         told += [f"{who}: {sentence.rstrip('.')}." for sentence in [wrong, *more] if sentence]
         if who.startswith("The audit"):
+            if wrong and not union.get("align_embeddings"):
+                told.append(f"{who}: Rows of embeddings are compared as they lie, unless a claim aligns them by token.")
             configs = models.configs([base, other])
             keys = [found.told(base, other) for found in differing_keys(*configs.values())]
             told += [f"{who}: the config.json of {base} and {other} differ in {'; '.join(keys)}."] if keys else []

@@ -42,12 +42,13 @@ class Audit:
         plan: Plan | None = None,
         tolerance: Tolerance | None = None,
     ) -> None:
-        self.parents, self.plan, self.tolerance = parents, plan, tolerance
-        self.names, (self.base, *others) = list(parents), parents.values()
-        check_compatible(self.base, others)
         for parent in plan.parents if plan else []:
             if parent not in parents:
                 raise AoeError(f"The claimed recipe reads {parent}, which is none of the audit's parents.")
+        parents = plan.aligned(parents) if plan else parents
+        self.parents, self.plan, self.tolerance = parents, plan, tolerance
+        self.names, (self.base, *others) = list(parents), parents.values()
+        check_compatible(self.base, others)
         self.architecture = Architecture(self.base.config)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
         self.elsewhere = Elsewhere(parents, self.architecture)

@@ -98,6 +98,10 @@ class Checkpoint:
         """Return where and how ``tensor`` is stored.  Raises AoeError if the checkpoint has no such tensor."""
         return self.shard_of(tensor).tensors[tensor]
 
+    def rearranges(self, tensor: str) -> bool:
+        """Return whether ``read`` gives a tensor's bytes in another order than its file has them in."""
+        return False
+
     def bytes(self, tensor: str) -> bytes:
         """Return the bytes of ``tensor`` as stored."""
         return self.read(tensor).tobytes()

@@ -56,6 +56,10 @@ def combining(merges: Mapping[str, Merge], weight: str) -> dict[str, Merge]:
 def slab_projections(merges: Mapping[str, Merge], slab: Slab) -> Found:
     """Return {variant: Projection} of one slab; merges: those that combine its weight."""
     weight, dtype = slab.stored.name, slab.stored.dtype
+    orders = {id(merge.plan.alignment) for merge in merges.values()}
+    if len(orders) > 1:  # a parent's part is another one where its rows are aligned
+        sorted_ = [{name: m for name, m in merges.items() if id(m.plan.alignment) == order} for order in orders]
+        return {name: found for alike in sorted_ for name, found in slab_projections(alike, slab).items()}
     checkpoints = {name: merge.checkpoints[name] for merge in merges.values() for name in merge.plan.weights(weight)}
     parts = {
         name: slab.read(checkpoint, place=PLACE + number)

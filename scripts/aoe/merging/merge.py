@@ -47,7 +47,7 @@ class Merge:
             if parent not in checkpoints:
                 raise AoeError(f"The plan reads the parent {parent!r}, whose checkpoint was not given.")
         self.plan = plan
-        self.checkpoints = checkpoints
+        self.checkpoints = plan.aligned(checkpoints)
         self.base = checkpoints[plan.base]
         self.threads = threads
         self._device = device

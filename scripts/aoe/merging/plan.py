@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import true_config
 from aoe.checkpoints.formats import COMBINABLE, SCALED
+from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
 from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
@@ -27,7 +28,8 @@ from aoe.numerics.kernels import FP8, Arithmetic, Method, Rounding
 class Plan:
     """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures;
     ``beside``: what the result has beside its weights that is not the base's (see ``beside``); ``arithmetic``,
-    ``rounding`` and ``seed``: the recipe's."""
+    ``rounding`` and ``seed``: the recipe's; ``alignment``: of embeddings whose rows are in the order of the base's
+    tokens, or None."""
 
     base: str
     mixtures: tuple[dict[str, float], ...]
@@ -36,6 +38,7 @@ class Plan:
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     seed: int = 0
+    alignment: Alignment | None = None
 
     @property
     def parents(self) -> list[str]:
@@ -78,13 +81,18 @@ class Plan:
         for index, mixture in enumerate(self.mixtures):
             text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
             lines.append(f"{counts[index]} tensors = {text}")
-        return lines
+        return lines + (self.alignment.describe() if self.alignment else [])
+
+    def aligned(self, models: Mapping[str, Checkpoint]) -> Mapping[str, Checkpoint]:
+        """Return {name: Checkpoint} of the models that the plan reads, with embeddings as the plan combines them."""
+        return self.alignment.aligned(models[self.base], models) if self.alignment else models
 
     def save(self, path: Path | str) -> None:
         content: dict[str, Any] = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
         if self.combines and Method(self.arithmetic, self.rounding) != Method():
             content |= {"arithmetic": self.arithmetic, "rounding": self.rounding, "seed": self.seed}
+        content |= {"alignment": asdict(self.alignment)} if self.alignment else {}
         replace_text(path, json.dumps(content))
 
     @classmethod
@@ -100,6 +108,7 @@ class Plan:
                 Arithmetic(content.get("arithmetic", "float32")),
                 Rounding(content.get("rounding", "nearest")),
                 content.get("seed", 0),
+                Alignment(**content["alignment"]) if "alignment" in content else None,
             )
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")
@@ -123,6 +132,8 @@ def make_plan(
     and dtypes, or a norm is missing.
     """
     base = parents[recipe.base]
+    alignment = align(base, [parents[name] for name in recipe.parents[1:]]) if recipe.align_embeddings else None
+    parents = alignment.aligned(base, parents) if alignment else parents
     check_compatible(base, [parents[name] for name in recipe.parents])
     architecture = Architecture(base.config)
     if recipe.subset != Subset() or recipe.overrides:
@@ -141,7 +152,7 @@ def make_plan(
             mixtures.append(mixture)
         tensors[tensor] = mixtures.index(mixture)
     method = (recipe.arithmetic, recipe.rounding, recipe.seed)
-    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method)
+    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method, alignment)
     if plan.unrounded:
         check_unrounded(base)
     combined = any(len(mixture) > 1 for mixture in mixtures)
@@ -164,21 +175,33 @@ def beside(
 ) -> dict[str, Any]:
     """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
-    {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
-    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined;
-    unrounded: whether FP8 weights become BF16.
+    {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "template": the parent whose
+    chat template it has, "generation": the parent whose generation_config.json it has}, each only if it is another one;
+    a template only if it is not the tokenizer's.  combined: whether weights are combined; unrounded: whether FP8
+    weights become BF16.
     """
-    base, tokenizer = recipe.base, recipe.tokenizer_from or recipe.base
-    config = dict(parents[recipe.config_from or base].config)
-    if tokenizer != base:
-        config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
+    base, whose = recipe.base, recipe.beside
+    tokenizer, template, generation = whose["tokenizer"], whose["chat template"], whose["generation config"]
+    config = dict(parents[whose["config"]].config)
+    if tokenizer != base or recipe.align_embeddings:
+        config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
     config = true_config(parents[base], config | recipe.config, combined)
     if unrounded:
         config.pop("quantization_config", None)
-    generation = recipe.tokenizer_from or recipe.config_from or base
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
+    found |= {"template": template} if template != tokenizer else {}
     return found | ({"generation": generation} if generation != base else {})
+
+
+def _with_tokens_of(config: dict[str, Any], other: Mapping[str, Any], sized: bool) -> dict[str, Any]:
+    """A config with the token ids of another one, and, if ``sized``, its number of tokens; also of a nested one."""
+    of_tokens = ("_token_id", "vocab_size") if sized else "_token_id"
+    found = config | {key: value for key, value in other.items() if key.endswith(of_tokens)}
+    ours, theirs = config.get("text_config"), other.get("text_config")
+    if sized and isinstance(ours, dict) and isinstance(theirs, dict):
+        found["text_config"] = _with_tokens_of(ours, theirs, sized)
+    return found
 
 
 def _exceeds(recipe, norms, weight):

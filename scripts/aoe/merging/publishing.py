@@ -15,11 +15,11 @@ import yaml
 from aoe import AoeError, __version__
 from aoe.acquiring.lock import belonging, names_beside
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
-from aoe.checkpoints.vocabulary import FILES, GENERATION
+from aoe.checkpoints.tokens.beside import chosen
+from aoe.checkpoints.tokens.chat_templates import KEY, TEMPLATE_FILES, read_object
+from aoe.checkpoints.tokens.vocabulary import FILES, GENERATION, SETTINGS
 from aoe.files.replacing import replace_text
 from aoe.numerics.kernels import FP8
-
-TEMPLATES = ("chat_template*", "additional_chat_templates/*")
 
 
 def complete_checkpoint(
@@ -77,6 +77,8 @@ def lay_beside(
         other = _files_beside(Path(parents[beside["tokenizer"]]))
         files = {name: path for name, path in files.items() if not _is_of_tokenizer(name)}
         files |= {name: path for name, path in other.items() if _is_of_tokenizer(name)}
+    if "template" in beside:
+        _lay_template(Path(parents[beside["template"]]), directory, files)
     if "generation" in beside:
         files.pop(GENERATION, None)
         source = Path(parents[beside["generation"]]) / GENERATION
@@ -90,6 +92,25 @@ def lay_beside(
         put(source, directory / name)
 
 
+def _lay_template(source, directory, files):
+    """Put the chat template of a folder into a directory; files: of what else is put there, changed accordingly."""
+    theirs = _files_beside(source)
+    kept = [name for name in files if not _is_of(name, TEMPLATE_FILES)]
+    others = {name: path for name, path in theirs.items() if _is_of(name, TEMPLATE_FILES)}
+    settings = {key: value for key, value in _settings(files).items() if key != KEY}
+    settings |= {key: value for key, value in _settings(theirs).items() if key == KEY}
+    found = {name: files[name] for name in kept if name != SETTINGS} | others
+    files.clear()
+    files |= found
+    if settings:
+        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        (directory / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def _settings(files):
+    return read_object(files[SETTINGS]) if SETTINGS in files else {}
+
+
 def _files_beside(folder):
     """{name: path} of what belongs to a checkpoint beside its shards, its index included."""
     names = belonging(names_beside(folder)) - {"recipe.json"}
@@ -98,7 +119,11 @@ def _files_beside(folder):
 
 
 def _is_of_tokenizer(name):
-    return any(fnmatch(name, pattern) for pattern in (*FILES, *TEMPLATES)) and name != GENERATION
+    return _is_of(name, (*FILES, *TEMPLATE_FILES)) and name != GENERATION
+
+
+def _is_of(name, patterns):
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def model_card(provenance: Mapping[str, Any]) -> str:
@@ -127,11 +152,8 @@ def model_card(provenance: Mapping[str, Any]) -> str:
             f"* S, the tensors that are merged: {_literal(_sentence(recipe.get('subset', {}))) or 'all'}",
             f"* δ, the threshold of their difference: {threshold['delta']:g}"
             + (f", measured as {threshold['space']}" if "space" in threshold else ""),
-            *(
-                f"* {key}: {_literal(str(recipe[key]))}"
-                for key in ("config_from", "config", "tokenizer_from")
-                if key in recipe
-            ),
+            f"* beside the weights: {_whose(recipe)}",
+            *(f"* {key}: {_literal(str(recipe[key]))}" for key in ("config", "align_embeddings") if key in recipe),
             *(
                 f"* instead in {_literal(_sentence(o['subset']))}: {_literal(_mixture(o['weights']))}"
                 for o in recipe.get("overrides", [])
@@ -159,6 +181,11 @@ def _literal(text):
 def _sentence(subset):
     """{"groups": [a, b], "layers": [3]} -> "groups a, b; layers 3"."""
     return "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in subset.items())
+
+
+def _whose(recipe):
+    """{"config": a, "tokenizer": b} -> "config of a, tokenizer of b"."""
+    return ", ".join(f"{what} of {_literal(parent)}" for what, parent in chosen(recipe).items())
 
 
 def _mixture(weights):

@@ -18,6 +18,7 @@ from typing import Any
 from aoe import AoeError, norms
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.checkpoints.configs import STORED
+from aoe.checkpoints.tokens.beside import CHOICES, chosen
 from aoe.numerics.kernels import Arithmetic, Rounding
 
 SUM_TOLERANCE = 1e-9
@@ -95,9 +96,10 @@ class Recipe:
     """One variant: ``base`` (a parent's name), ``weights`` (parent -> λ), ``subset``, ``threshold``, ``overrides``.
 
     overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.  config_from: the parent
-    whose config.json the result has, config: keys of it that have other values; tokenizer_from: the parent whose
-    tokenizer it has.  Without them, these are the base's.  arithmetic, rounding: see aoe.numerics.kernels; seed: of the
-    random numbers that a rounding draws.
+    whose config.json the result has, config: keys of it that have other values; tokenizer_from, chat_template_from,
+    generation_config_from: the parents that it has these from (see ``beside``).  align_embeddings: whether the rows of
+    the others' embeddings are put into the order of the base's tokens before they are combined.  arithmetic, rounding:
+    see aoe.numerics.kernels; seed: of the random numbers that a rounding draws.
     """
 
     base: str
@@ -110,6 +112,9 @@ class Recipe:
     config_from: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     tokenizer_from: str | None = None
+    chat_template_from: str | None = None
+    generation_config_from: str | None = None
+    align_embeddings: bool = False
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     seed: int = 0
@@ -123,6 +128,11 @@ class Recipe:
         return list(dict.fromkeys(names))
 
     @property
+    def beside(self) -> dict[str, str]:
+        """Whose the files beside the weights are; see aoe.checkpoints.tokens.beside.chosen."""
+        return chosen(vars(self))
+
+    @property
     def selects_by_names(self) -> bool:
         """Whether S or an override has a pattern on tensor names, or selects experts, whose numbers only names show."""
         return any(subset.is_of_tensors for subset in (self.subset, *(subset for subset, _ in self.overrides)))
@@ -132,6 +142,7 @@ class Recipe:
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
         weights += "".join(f"; {how}" for how in self.method())
+        weights += "; embeddings aligned by token" if self.align_embeddings else ""
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
 
     @property
@@ -156,11 +167,14 @@ class Recipe:
             copied = self.base
         elif everything and len(weights) == 1 and weights[0][1] == 1:
             copied = weights[0][0]
-        beside = (self.config_from or self.base, self.tokenizer_from or self.base)
-        if self.config or beside != (self.base, self.base):
+        aligned = self.align_embeddings and copied != self.base
+        whose = {*self.beside.values()}
+        if self.config or aligned or whose != {self.base}:
             # a copy of a parent's weights, beside another's config, is no copy of the parent
-            own = beside == (copied, copied) and not self.config
-            return copied if own else (copied or self._mixture(weights), *beside, sorted(self.config.items()))
+            if whose == {copied} and not self.config and not aligned:
+                return copied
+            made = "aligned" if aligned else "", copied or self._mixture(weights)
+            return *made, *self.beside.values(), sorted(self.config.items())
         return copied or self._mixture(weights)
 
     def _mixture(self, weights):
@@ -225,6 +239,9 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         config_from=entry.get("config_from"),
         config=dict(entry.get("config", {})),
         tokenizer_from=entry.get("tokenizer_from"),
+        chat_template_from=entry.get("chat_template_from"),
+        generation_config_from=entry.get("generation_config_from"),
+        align_embeddings=entry.get("align_embeddings", False),
         arithmetic=Arithmetic(entry.get("arithmetic", "float32")),
         rounding=Rounding(entry.get("rounding", "nearest")),
         seed=entry.get("seed", 0),
@@ -236,9 +253,11 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
             f"{where} has the arithmetic stored with the rounding {recipe.rounding}; codes that are summed as they are "
             "stored can be rounded nearest or stochastic."
         )
-    for key in ("config_from", "tokenizer_from"):
+    for key in CHOICES:
         if getattr(recipe, key) not in (None, *recipe.parents):
             raise AoeError(f"{where} has `{key}: {getattr(recipe, key)}`, which is none of its parents.")
+    if recipe.align_embeddings:
+        _check_aligned(where, recipe)
     if stored := sorted(recipe.config.keys() & {*STORED}):
         raise AoeError(
             f"{where} states `{stored[0]}` in `config`; that follows from how the base's weights are stored."
@@ -264,6 +283,28 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         known = ", ".join(norms.names())
         raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({known}).")
     return recipe
+
+
+def _check_aligned(where, recipe):
+    """Raises AoeError if something of a recipe contradicts embeddings that are aligned with the base's."""
+    if recipe.beside["tokenizer"] != recipe.base:
+        raise AoeError(
+            f"{where} has `align_embeddings`, which gives its embeddings the rows of {recipe.base}'s tokens, and "
+            f"`tokenizer_from: {recipe.tokenizer_from}`; leave one of them out, or make {recipe.tokenizer_from} the "
+            "base."
+        )
+    if recipe.threshold.delta > 0:
+        raise AoeError(
+            f"{where} has `align_embeddings` and a threshold δ, but differences are measured between rows as they are "
+            "stored; leave one of them out."
+        )
+
+
+def said_of(recipe: Recipe) -> dict[str, Any]:
+    """Return what a recipe says of the files beside its weights and of its tokens, for aoe.acquiring.together.check."""
+    said = {"config_from": recipe.config_from, "config": sorted(recipe.config), "tokenizer_from": recipe.tokenizer_from}
+    further = ("chat_template_from", "generation_config_from", "align_embeddings")
+    return said | {key: getattr(recipe, key) for key in further if getattr(recipe, key)}
 
 
 def read_subset(where: str, entry: Mapping[str, Any]) -> Subset:

@@ -10,6 +10,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from aoe import AoeError
 from aoe.checkpoints.formats import FORMATS
 from aoe.checkpoints.shard import make_header
@@ -72,6 +73,8 @@ def _whole_source(merge, shard, header):
     if len(sources) != 1 or None in sources:
         return None
     (source,) = sources
+    if any(map(source.rearranges, shard.tensors)):
+        return None
     others = {source.shard_of(tensor) for tensor in shard.tensors}
     other = others.pop()
     return other if not others and other.header == header else None
@@ -90,12 +93,20 @@ def _tasks(merge, shard, out, begins):
             start = origin.tensors[tensor].begin
             for done in range(0, stored.size, COPIED_BYTES):
                 length = min(COPIED_BYTES, stored.size - done)
+                if source.rearranges(tensor):
+                    yield partial(_write_rearranged, source, tensor, done, length, out, begins[tensor])
+                    continue
                 yield partial(copy_range, origin.file, start + done, out, begins[tensor] + done, length)
         elif tensor == weight or weight not in begins:  # a scale is made with its weight
             for slab in slabs(merge.base.stored(weight), merge.engine):
                 for parent in merge.parents(weight):
                     slab.prefetch(parent)
                 yield partial(_write_combined, merge, slab, out, begins)
+
+
+def _write_rearranged(source, tensor, begin, length, out, position):
+    """Copy bytes of a tensor whose rows have another order in their file."""
+    _write(out, source.read(tensor, begin, np.empty(length, np.uint8)), position + begin)
 
 
 def _write_combined(merge, slab, out, begins):

@@ -11,6 +11,7 @@ from typing import Any
 
 from aoe import AoeError
 from aoe.benchmarks import benchmark
+from aoe.checkpoints.tokens.vocabulary import Vocabulary
 
 NEUTRAL_OPTIONS = {
     "generation-config": "vllm"
@@ -58,11 +59,13 @@ def settings_in(option: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def end_ids(files: Iterable[Path | str]) -> list[int]:
+def end_ids(files: Iterable[Path | str], served: Path | str | None = None) -> list[int]:
     """Return the token ids at which any of several models ends an answer, sorted.
 
     files: of each model, the path of its ``generation_config.json``, or of its ``config.json`` if it has no such file:
-    vLLM reads them in this order.  Raises AoeError if a file has something else than ids there.
+    vLLM reads them in this order.  served: the folder of the model that answers, whose ids are meant; a token that it
+    has under another number, or lacks, is looked up by its text.  Raises AoeError if a file has something else than ids
+    there.
     """
     ids = set()
     for path in map(Path, files):
@@ -73,8 +76,22 @@ def end_ids(files: Iterable[Path | str]) -> list[int]:
         found = [] if found is None else found if isinstance(found, list) else [found]
         if not all(type(id_) is int and id_ >= 0 for id_ in found):
             raise AoeError(f"{path} has the eos_token_id {found}; it is a token id, or a list of them.")
-        ids |= set(found)
+        ids |= {*_of_served(found, path.parent, Path(served))} if served else {*found}
     return sorted(ids)
+
+
+def _of_served(ids, folder, served):
+    """The ids that the served model has for the tokens of another model's ids; the same ones if that is not known."""
+    one, other = Vocabulary(folder, folder.name), Vocabulary(served, served.name)
+    try:
+        if not ids or not one.texts or not other.texts:
+            return ids
+    except AoeError:
+        return ids
+    places = {text: number for number, text in other.texts.items()}
+    same = [number for number in ids if one.texts.get(number) == other.texts.get(number)]
+    texts = [one.texts.get(number) for number in ids if number not in same]
+    return [*same, *(places[text] for text in texts if text in places)]
 
 
 def with_ends(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:

@@ -107,8 +107,9 @@ def check_servable(study: Any, locked: Mapping[str, Locked], directories: Mappin
     if not study.asks:
         return
     check_reference(study, locked, directories)
-    for name in dict.fromkeys(recipe.base for recipe in study.variants.values()):
+    for name in dict.fromkeys(recipe.beside["tokenizer"] for recipe in study.variants.values()):
         _check_tokenizer(name, locked[name].files, Path(directories[name]), study.content["serving"]["options"])
+    for name in dict.fromkeys(recipe.base for recipe in study.variants.values()):
         for section, options in servers(study).items():
             _check_config(name, study, section, options, _config(study, name, directories))
 

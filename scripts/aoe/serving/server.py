@@ -69,6 +69,7 @@ class Server:
         model: Path | str | None = None,
     ) -> None:
         self.name, self.log, self.patience = name, Path(log), patience
+        self.model = str(model or next(iter(checkpoints.values())))
         self.settings: dict[str, Any] = {"options": options, "environment": environment, "nodes": nodes}
         self.records = self.log.with_suffix(".weights")
         loading = {"plan": plan, "checkpoints": checkpoints, "records": self.records.absolute(), "check": check}
@@ -76,7 +77,7 @@ class Server:
         self.port = free_port()
         self.command = [
             *(one_task_a_node(nodes, threads) if nodes > 1 else []),
-            *(sys.executable, "-m", "aoe.serving.vllm_server", str(model or next(iter(checkpoints.values())))),
+            *(sys.executable, "-m", "aoe.serving.vllm_server", self.model),
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", name, "--load-format", "aoe"),
             *("--worker-extension-cls", "aoe.serving.vllm_loader.PlanLoading"),
             *("--model-loader-extra-config", json.dumps(loading, default=str)),

@@ -5,15 +5,14 @@ then be asked something else than the study says, and still answer.  Texts are l
 far as the files are there; token ids when its server is up (benchmarks.prompts).
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aoe import AoeError
+from aoe.checkpoints.tokens.chat_templates import Template, read_object, rendered
 from aoe.serving.sampling import settings_in
 
 THINK = "<think>\n"
@@ -21,21 +20,11 @@ END_THINK = "</think>"
 SHOWN = 48  # tokens, or characters, of a prompt's end that a message quotes
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")  # that templates know
 DATE = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")  # what templates call to insert the present date
-MARK = "CONTINUED HERE "  # stands behind an opening while it is rendered
 
 
 def opening_of(settings: Mapping[str, Any]) -> str:
     """Return what every answer to a benchmark begins with, by its settings: ``<think>`` and a new line, or nothing."""
     return THINK if settings.get("force_think", True) else ""
-
-
-@dataclass(frozen=True)
-class Template:
-    """A chat template: its ``place`` in words, its Jinja ``text`` (empty if there is none) and its ``variables``."""
-
-    place: str
-    text: str
-    variables: dict[str, Any] = field(default_factory=dict)
 
 
 def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
@@ -46,7 +35,7 @@ def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
     """
     folder = Path(options.get("tokenizer") or folder)
     path = folder / "tokenizer_config.json"
-    config = _read_json(path) if path.is_file() else {}
+    config = read_object(path) if path.is_file() else {}
     named = {name: config.get(name) for name in SPECIAL}
     variables = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
     variables = {name: token for name, token in variables.items() if token is not None}
@@ -61,55 +50,6 @@ def template_of(folder: Path | str, options: Mapping[str, Any]) -> Template:
     if isinstance(found, list):
         found = {entry["name"]: entry["template"] for entry in found}.get("default")
     return Template(str(path), found or "", variables)
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AoeError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise AoeError(f"{path} is no JSON object.")
-    return content
-
-
-def rendered(
-    template: Template,
-    messages: Sequence[Mapping[str, Any]],
-    opening: str = "",
-    begin: bool = True,
-    as_parts: bool = False,
-) -> str:
-    """Return the text of a prompt, as transformers renders it.
-
-    opening: what the answer begins with; without one, the template begins the answer itself if ``begin``.  as_parts:
-    give the contents as lists of parts, which some templates want.  Raises jinja2.TemplateError, or what else the
-    template's code may raise, where it refuses.
-    """
-    import jinja2.ext
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message):
-        raise jinja2.TemplateError(message)
-
-    extensions = [jinja2.ext.loopcontrols]
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
-    environment.filters["tojson"] = lambda value, **how: json.dumps(value, **{"ensure_ascii": False, **how})
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
-    asked = list(messages)
-    if opening:
-        asked.append({"role": "assistant", "content": opening + MARK})
-    if as_parts:
-        asked = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in asked]
-    text = environment.from_string(template.text).render(
-        messages=asked, add_generation_prompt=begin and not opening, tools=None, **template.variables
-    )
-    if not opening:
-        return text
-    before, mark, after = text.rpartition(MARK.strip())
-    if not mark:
-        raise jinja2.TemplateError("the forced opening is missing")
-    return before if after.startswith(MARK[-1]) else before.rstrip()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from aoe import AoeError
 from aoe.acquiring.lock import Locked
 from aoe.acquiring.sources import sources_in
 from aoe.files.schema import check_schema
-from aoe.merging.recipe import Recipe, read_recipe
+from aoe.merging.recipe import Recipe, read_recipe, said_of
 from aoe.studies.content import in_file, join_lines, read_content
 from aoe.studies.references import check_references
 from aoe.studies.sources import check_locked, check_sources
@@ -127,29 +127,40 @@ class Study:
 
     def together(self) -> list[tuple[str, str]]:
         """Return pairs of models that have to fit together: those that a variant combines, and an audit's parents."""
-        audited = [(entry["parents"][0], parent) for entry in self.audits.values() for parent in entry["parents"][1:]]
+        aligned = [name for name, recipe in self.variants.items() if recipe.align_embeddings]
+        audits = [entry["parents"] for entry in self.audits.values() if entry.get("claim") not in aligned]
+        audited = [(base, parent) for base, *others in audits for parent in others]
         return list(dict.fromkeys([*self.compared(), *audited]))
+
+    def aligned(self) -> list[tuple[str, str]]:
+        """Return (base, parent) pairs that have to fit together once embeddings are aligned by token."""
+        recipes = [recipe for recipe in self.variants.values() if recipe.align_embeddings]
+        return list(dict.fromkeys((r.base, parent) for r in recipes for parent in r.parents[1:]))
 
     def unions(self) -> list[dict[str, Any]]:
         """Return the unions that aoe.acquiring.together.check takes: models that are mixed, audited, or share ids."""
         found: dict[Any, dict[str, Any]] = {}
         for variant, recipe in self.variants.items():
             if len(recipe.parents) > 1:
-                said = {"config_from": recipe.config_from, "config": sorted(recipe.config)}
-                union = {"models": recipe.parents, **said, "tokenizer_from": recipe.tokenizer_from, "mixed": True}
+                union = {"models": recipe.parents, **said_of(recipe), "mixed": True}
                 found.setdefault(str(union), {"who": f"The variant {variant}", **union})
         for name, entry in self.audits.items():
             models = [model for model in [*entry["parents"], entry["model"]] if model in self.models]
-            found[name, "audit"] = {"who": f"The audit {name}", "models": models, "mixed": False}
+            claimed = self.variants.get(entry.get("claim", ""))
+            aligned = {"align_embeddings": True} if claimed and claimed.align_embeddings else {}
+            found[name, "audit"] = {"who": f"The audit {name}", "models": models, "mixed": False, **aligned}
         if self.asks:
             models = [self.reference, *(model for model in self.models if model != self.reference)]
             found["scores"] = {"who": "The count of tokens", "models": models, "mixed": False}
         return list(found.values())
 
     def compared(self) -> list[tuple[str, str]]:
-        """Return (base, parent) pairs whose differences are measured: every pair that some variant combines."""
-        pairs = {(r.base, parent): None for r in self.variants.values() for parent in r.parents if parent != r.base}
-        return list(pairs)
+        """Return (base, parent) pairs whose differences are measured: every pair that some variant combines.
+
+        Pairs that are combined only with their embeddings aligned by token are left out: rows lie in other places.
+        """
+        recipes = [recipe for recipe in self.variants.values() if not recipe.align_embeddings]
+        return list(dict.fromkeys((r.base, parent) for r in recipes for parent in r.parents[1:]))
 
 
 def read_study(name: str, folder: str | Path, schema: dict[str, Any]) -> Study:

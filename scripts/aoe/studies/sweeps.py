@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from aoe import AoeError
+from aoe.checkpoints.tokens.beside import CHOICES
 from aoe.merging.recipe import Recipe, read_recipe
 
 OF_RECIPES = (  # keys that a sweep hands to all of its recipes
-    *("config_from", "config", "tokenizer_from"),
+    *("config", *CHOICES),
     *("arithmetic", "rounding", "seed"),
 )
 

@@ -11,7 +11,8 @@ from aoe.acquiring.fetching import lock_all
 from aoe.acquiring.together import check, stored_told
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import contradictions, differences, true_config
-from aoe.checkpoints.vocabulary import Vocabulary, compare
+from aoe.checkpoints.tokens.comparison import compare
+from aoe.checkpoints.tokens.vocabulary import Vocabulary
 from aoe.merging.plan import Plan, beside
 from aoe.merging.publishing import lay_beside
 from aoe.merging.recipe import read_recipe
@@ -218,11 +219,55 @@ def test_further_added_tokens_are_said(pair):
 
 def test_other_special_tokens_and_templates(pair):
     altered(pair["r1"], "tokenizer_config.json", set_to(chat_template="{{ messages }}", tokenizer_class="X"))
-    assert check(union(), pair) == []
+    whose = "The variant half: The result has the chat template of {} (`chat_template_from`) and the generation config"
+    differing = "The variant half: The chat templates of v3-0324 and r1 differ."
+    of_base = f"{whose.format('v3-0324')} of v3-0324 (`generation_config_from`)."
+    assert check(union(), pair) == [differing, of_base]
+    assert check(union(chat_template_from="r1"), pair)[1].startswith(whose.format("r1"))
     altered(pair["r1"], "generation_config.json", set_to(eos_token_id=[2, 6]))
-    assert check(union(), pair) == [
-        "The variant half: eos_token_id of generation_config.json is 2 in v3-0324, [2, 6] in r1."
-    ]
+    ids = "The variant half: eos_token_id of generation_config.json is 2 in v3-0324, [2, 6] in r1."
+    assert check(union(), pair) == [ids, differing, of_base]
+
+
+def test_generation_configs_are_compared(pair):
+    altered(pair["r1"], "generation_config.json", set_to(temperature=0.25, transformers_version="0"))
+    first, second = check(union(generation_config_from="r1"), pair)
+    assert first.startswith("The variant half: The generation_config.json of v3-0324 and r1 differ: temperature is ")
+    assert second.endswith("the generation config of r1 (`generation_config_from`).")
+
+
+def test_a_mixture_that_would_talk_on_is_said(pair):
+    """Its template is one parent's, and the tokens that end an answer are another's."""
+    altered(pair["r1"], "generation_config.json", set_to(eos_token_id=5))
+    told = check(union(generation_config_from="r1"), pair)
+    assert told[-1].startswith("The variant half: The chat template of v3-0324 ends a turn with ")
+    assert "at which the generation_config.json of r1 does not stop (5: '<think>'): the model would talk on" in told[-1]
+    assert "talk on" not in " ".join(check(union(), pair))
+
+
+def test_an_audit_says_how_rows_are_compared(pair):
+    altered(pair["r1"], "tokenizer.json", swapped("<think>", "</think>"))
+    audit = {"who": "The audit x", "models": ["v3-0324", "r1"], "mixed": False}
+    as_they_lie = "The audit x: Rows of embeddings are compared as they lie, unless a claim aligns them by token."
+    assert as_they_lie in check([audit], pair)
+    assert as_they_lie not in check([audit | {"align_embeddings": True}], pair)
+
+
+def test_embeddings_that_are_aligned_are_not_refused(pair):
+    altered(pair["r1"], "tokenizer.json", swapped("<think>", "</think>"))
+    altered(pair["r1"], "config.json", set_to(vocab_size=160))
+    with pytest.raises(AoeError, match=r"vocab_size: 128 in v3-0324, 160 in r1"):
+        check(union(), pair)
+    told = check(union(align_embeddings=True), pair)
+    assert (
+        "The variant half: Of the 128 rows of the embeddings, 2 are other rows of r1, by their token's text" in told[1]
+    )
+    altered(pair["r1"], "config.json", set_to(vocab_size=128))
+    with pytest.raises(AoeError, match=r"another meaning.*`align_embeddings: true`\), or, if it is meant"):
+        check(union(), pair)
+    (pair["r1"] / "tokenizer.json").unlink()
+    with pytest.raises(AoeError, match=r"has `align_embeddings`, but r1 has no tokenizer in .*/r1 whose tokens"):
+        check(union(align_embeddings=True), pair)
 
 
 def test_tokenizers_that_transformers_writes_anew_are_the_same(pair, tmp_path):
@@ -397,6 +442,8 @@ def test_a_recipe_says_whose_config_and_tokenizer_the_result_has(pair, tmp_path)
     [
         ({"config_from": "r2"}, "config_from: r2"),
         ({"tokenizer_from": "r2"}, "tokenizer_from: r2"),
+        ({"chat_template_from": "r2"}, "chat_template_from: r2"),
+        ({"generation_config_from": "r2"}, "generation_config_from: r2"),
         ({"config": {"torch_dtype": "float32"}}, "states `torch_dtype`"),
     ],
 )
@@ -412,6 +459,10 @@ def test_a_copy_beside_anothers_config_is_another_variant():
     assert read_recipe("x", copy | {"config_from": "r1"}, models).canonical() != "v3-0324"
     assert recipe().canonical() == recipe(config_from="v3-0324", tokenizer_from="v3-0324").canonical()
     assert recipe().canonical() != recipe(config={"rope_theta": 1}).canonical()
+    for key in ("chat_template_from", "generation_config_from"):
+        assert read_recipe("x", copy | {key: "r1"}, models).canonical() != "v3-0324"
+        assert recipe(**{key: "r1"}).canonical() != recipe(**{key: "v3-0324"}).canonical() == recipe().canonical()
+    assert recipe(tokenizer_from="r1", chat_template_from="r1").canonical() == recipe(tokenizer_from="r1").canonical()
 
 
 def test_a_server_gets_the_config_and_tokenizer_that_the_recipe_says(pair, tmp_path):
@@ -474,5 +525,24 @@ def test_what_is_mixed_audited_and_counted_is_compared(tmp_path):
     )
     study = read_study("own", tmp_path, schema)
     assert [union_["who"] for union_ in study.unions()] == ["The variant s-0", "The audit x"]
+    assert (study.compared(), study.aligned(), study.together()) == ([("a", "b")], [], [("a", "b")])
     assert study.unions()[0] | {"config_from": "b", "config": ["rope_theta"]} == study.unions()[0]
     assert study.unions()[1]["models"] == ["a", "b", "c"]
+
+
+def test_pairs_that_are_aligned_are_neither_measured_nor_compared_as_they_lie(tmp_path):
+    schema = read_schema("study")
+    (tmp_path / "own.yaml").write_text(
+        "title: t\nlock: l\nmodels: {a: {label: A, path: a}, b: {label: B, path: b}, c: {label: C, path: c}}\n"
+        "variants:\n"
+        "  v: {base: a, weights: {a: 0.5, b: 0.5}, align_embeddings: true, chat_template_from: b, publish: true}\n"
+        "  w: {base: a, weights: {a: 0.5, c: 0.5}}\n"
+        "audits: {x: {model: v, parents: [a, b], claim: v}}\n",
+        encoding="utf-8",
+    )
+    study = read_study("own", tmp_path, schema)
+    assert (study.compared(), study.aligned(), study.together()) == ([("a", "c")], [("a", "b")], [("a", "c")])
+    first, second, audit = study.unions()
+    assert audit["who"] == "The audit x" and audit["align_embeddings"]
+    assert first["align_embeddings"] and first["chat_template_from"] == "b"
+    assert {"align_embeddings", "chat_template_from"}.isdisjoint(second)

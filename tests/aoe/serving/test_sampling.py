@@ -5,6 +5,8 @@ import json
 import pytest
 from aoe import AoeError
 from aoe.serving.sampling import BY_CATEGORY, NEUTRAL, end_ids, sampled_with, with_ends
+from support.served import MINI_FOLDERS
+from support.vocabularies import renumber
 
 
 def test_what_the_study_does_not_state_is_neutral():
@@ -29,6 +31,17 @@ def test_answers_end_where_those_of_any_model_do(tmp_path):
     assert with_ends({"seed": 1}, [2, 7]) == {"seed": 1, "stop_token_ids": [2, 7]}
     assert with_ends({"stop_token_ids": [9, 2]}, [2, 7]) == {"stop_token_ids": [2, 7, 9]}
     assert with_ends({"seed": 1}, []) == {"seed": 1}
+
+
+def test_the_ends_of_a_model_with_other_numbers_are_looked_up_by_their_text(tmp_path):
+    folders = [MINI_FOLDERS["r1"], tmp_path / "odd"]
+    places = {old: new for new, old in renumber(*folders).items()}
+    files = [folder / "generation_config.json" for folder in folders]
+    assert end_ids(files) == sorted([2, places[2]])
+    assert end_ids(files, folders[0]) == [2]
+    assert end_ids(files, folders[1]) == [places[2]]
+    (tmp_path / "odd/tokenizer.json").unlink()
+    assert end_ids(files, folders[1]) == sorted([2, places[2]])  # nothing is known of its tokens
 
 
 @pytest.mark.parametrize("content", ['{"eos_token_id": "</s>"}', '{"eos_token_id": [true]}', "[]", "{"])

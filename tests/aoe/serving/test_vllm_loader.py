@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from aoe import AoeError
-from aoe.serving.loaded import read_records
+from aoe.serving.loaded import digest_of, digest_of_all, read_records
 from aoe.serving.sampling import NEUTRAL
 from aoe.serving.server import Server
 from benchmarks.prompts import Renderer
@@ -16,6 +16,7 @@ from benchmarks.solver import CONTINUE
 from mini_family import language
 from support.reference import transformers_model
 from support.served import MINI_FOLDERS, PROMPTS, answers, chat, half_of, in_bf16, loaded, prompt_logprobs, write
+from support.vocabularies import renumber
 
 MINI = yaml.safe_load((Path(__file__).parents[3] / "config/studies/mini.yaml").read_text(encoding="utf-8"))
 OPTIONS, ENVIRONMENT = MINI["serving"]["options"], MINI["serving"]["environment"]
@@ -67,6 +68,23 @@ def test_vllms_own_loader_serves_the_merged_files_as_ours_serves_the_plan(tmp_pa
     own = OPTIONS | {"load-format": "safetensors", "model-loader-extra-config": {}}
     with Server("half", {"half": merged}, None, tmp_path / "files.log", own, ENVIRONMENT) as server:
         assert answers(server) == from_plan
+
+
+@pytest.mark.server
+def test_embeddings_are_aligned_while_loading(tmp_path):
+    """A server is handed what parents give whose tokens have the same numbers."""
+    folders = {"v3-0324": MINI_FOLDERS["v3-0324"], "r1": tmp_path / "r1"}
+    renumber(MINI_FOLDERS["r1"], folders["r1"])
+    plan, merge = half_of(folders, tmp_path, align_embeddings=True)
+    assert merge.plan.alignment
+    (tmp_path / "same").mkdir()
+    _, same = half_of(MINI_FOLDERS, tmp_path / "same")
+    served = [weight for weight in same.base.weights if not weight.startswith("model.layers.4.")]  # no MTP
+    expected = digest_of_all({weight: digest_of(tensor) for weight, tensor in same.values(served)})
+    with Server("half", folders, plan, tmp_path / "server.log", OPTIONS, ENVIRONMENT, check=True) as server:
+        (record,) = server.loaded()
+        assert record["handed"] == expected
+        assert record["checked"] == len(served)
 
 
 SHAPES = {
