@@ -1,0 +1,43 @@
+"""GPTQ: codes packed along the columns of the transposed matrix, zero points, and scales in groups of its rows."""
+
+from collections.abc import Mapping
+
+from aoe.checkpoints.layout import CODES, ORDER, SCALE, Layout, Member, Scales, Settings, Storage
+from aoe.checkpoints.shard import StoredTensor
+
+ZERO = "zero"
+CODES_A_WORD = 8
+ENDS = {
+    CODES: ((".qweight", ""),),
+    SCALE: ((".qweight", ".scales"),),
+    ZERO: ((".qweight", ".qzeros"),),
+    ORDER: ((".qweight", ".g_idx"),),
+}
+
+
+def packed_rows(members: Mapping[str, StoredTensor]) -> bool:
+    """Return whether codes are packed along the inputs, as GPTQ has them; AWQ packs along the outputs."""
+    return members[CODES].shape[-1:] == members[SCALE].shape[-1:]
+
+
+def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
+    """Return the Layout of a GPTQ weight, or of an AWQ one, which has the same names, but no order of its rows.
+
+    Raises ValueError for scales that do not fit the codes.
+    """
+    codes, scale = members[CODES], members[SCALE]
+    rows = scale.shape[-1] if scale.shape else 0
+    gptq = packed_rows(members)
+    if len(codes.shape) != 2 or len(scale.shape) != 2 or (not gptq and codes.shape[1] * CODES_A_WORD != rows):
+        raise ValueError(
+            f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the packed codes of shape "
+            f"{list(codes.shape)}."
+        )
+    columns = codes.shape[0] * (CODES_A_WORD if gptq else 1)
+    found = {role: Member(stored, 0) for role, stored in members.items()}
+    block = (1, columns // max(scale.shape[0], 1))
+    name = "gptq" if gptq else "awq"
+    return Layout(codes.name, name, name.upper(), (rows, columns), found, block, Scales.F16, STORAGE.combines)
+
+
+STORAGE = Storage(name="gptq", title="GPTQ or AWQ", dtypes={CODES: ("I32",)}, ends=ENDS, needs=(SCALE, ZERO), read=read)
