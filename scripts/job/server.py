@@ -56,7 +56,7 @@ def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folde
     """
     name, first = next(iter(checkpoints.items()))
     base = Checkpoint(first, name)
-    beside = dict(Plan.load(plan).beside if plan else {"config": true_config(base, base.config, combined=False)})
+    beside = dict(Plan.load(plan).beside if plan else {"config": true_config(base, base.config)})
     if "quantization_config" not in base.config and "config" in beside:
         # the loader dequantizes for a server that was not told of FP8, which not every processor computes with
         beside["config"] = {key: value for key, value in beside["config"].items() if key != "quantization_config"}

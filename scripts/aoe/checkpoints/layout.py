@@ -19,6 +19,8 @@ CODES, SCALE, INPUT_SCALE, SHAPE, ORDER = "codes", "scale", "input_scale", "shap
 KEPT = (INPUT_SCALE, SHAPE, ORDER)  # roles that no arithmetic makes: they stay the base's
 PLAIN = "plain"  # the name of the storage of numbers that need no other tensor
 
+UNPACKED = ((".weight_packed", ".weight"), (".qweight", ".weight"), ("_blocks", ""))  # ends of names
+
 Ends = tuple[tuple[str, str], ...]  # (end of the codes' name, end of the member's name instead)
 
 
@@ -51,7 +53,8 @@ class Storage:
 
     title: in sentences.  dtypes: role -> the dtypes that a member may have; ends: role -> how its name follows from
     that of the codes, the first that is there counts; of the codes themselves, how their names end.  needs: the roles
-    without which a weight is of another format.  combines: whether aoe.numerics decodes it and encodes it.
+    without which a weight is of another format.  decodes: whether aoe.numerics knows its values; combines: whether it
+    makes such weights, too.
     read: returns the Layout of (members' StoredTensors by role, Settings); raises ValueError, in words, if the
     members do not fit each other.
     """
@@ -62,7 +65,8 @@ class Storage:
     ends: Mapping[str, Ends]
     needs: tuple[str, ...]
     read: Callable[[Mapping[str, StoredTensor], Settings], Layout]
-    combines: bool = False
+    decodes: bool = True
+    combines: bool = True
 
     def candidates(self, weight: str, role: str) -> list[str]:
         """Return the names that a member of a weight may have, the likeliest first."""
@@ -80,12 +84,15 @@ class Settings:
     """What a ``quantization_config`` says of the storage.
 
     block: rows and columns that share a scale, or None; powers: whether scales are powers of two (``scale_fmt``);
-    method: ``quant_method`` as it stands, or empty.
+    method: ``quant_method`` as it stands, or empty; bits: of packed integers; less_one: whether GPTQ's zeros are stored
+    less 1.
     """
 
     block: tuple[int, int] | None = None
     powers: bool = False
     method: str = ""
+    bits: int = 4
+    less_one: bool = True
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -93,20 +100,23 @@ class Settings:
         quantized = config.get("quantization_config")
         if not isinstance(quantized, dict):
             return cls()
-        method, block = quantized.get("quant_method"), quantized.get("weight_block_size") or _block_structure(quantized)
+        method, weights = quantized.get("quant_method"), _first_group(quantized)
+        block = quantized.get("weight_block_size") or weights.get("block_structure")
+        bits = next((b for b in (weights.get("num_bits"), quantized.get("bits")) if type(b) is int), 4)
         pair = isinstance(block, list) and len(block) == 2 and all(type(side) is int and side > 0 for side in block)
         powers = quantized.get("scale_fmt") == "ue8m0"
-        return cls((block[0], block[1]) if pair else None, powers, method if isinstance(method, str) else "")
+        less_one = quantized.get("checkpoint_format", "gptq") == "gptq"
+        sides = (block[0], block[1]) if pair else None
+        return cls(sides, powers, method if isinstance(method, str) else "", bits, less_one)
 
 
-def _block_structure(quantized):
-    """The blocks that compressed-tensors states, of the first group that has some."""
+def _first_group(quantized):
+    """What compressed-tensors says of the weights of its first group; nothing where it says nothing."""
     groups = quantized.get("config_groups")
     for group in groups.values() if isinstance(groups, dict) else ():
-        weights = group.get("weights") if isinstance(group, dict) else None
-        if isinstance(weights, dict) and weights.get("block_structure"):
-            return weights["block_structure"]
-    return None
+        if isinstance(group, dict) and isinstance(group.get("weights"), dict):
+            return group["weights"]
+    return {}
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,8 @@ class Layout:
     """How one weight is stored.
 
     weight: its name; storage: the format's name; shape: of its numbers, as a matrix (rows, columns); members: role ->
-    Member; title: in words; block: rows and columns that share a scale; scales: what new ones are rounded to; combines:
-    whether aoe.numerics decodes and encodes it.  other: what else a format's arithmetic needs.
+    Member; title: in words; block: rows and columns that share a scale; scales: what new ones are rounded to; combines,
+    decodes: see Storage; other: what else a format's arithmetic needs.
     """
 
     weight: str
@@ -126,6 +136,7 @@ class Layout:
     block: tuple[int, int] = (1, 1)
     scales: Scales = Scales.F32
     combines: bool = False
+    decodes: bool = True
     other: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -137,6 +148,14 @@ class Layout:
     def values_shape(self) -> tuple[int, ...]:
         """The shape of its numbers as a tensor."""
         return self.codes.shape if self.storage in (PLAIN, "fp8") else self.shape
+
+    @property
+    def values_name(self) -> str:
+        """The name of the weight where it is not packed."""
+        for end, plain_end in UNPACKED:
+            if self.storage not in (PLAIN, "fp8") and self.weight.endswith(end):
+                return self.weight.removesuffix(end) + plain_end
+        return self.weight
 
     @property
     def names(self) -> list[str]:
@@ -161,6 +180,11 @@ class Layout:
         return self.codes.dtype if plain or (square and len(self.codes.shape) == 2) else ""
 
     @property
+    def strategy(self) -> str:
+        """What compressed-tensors calls what shares a scale: tensor, channel (a row), or block."""
+        return "tensor" if self.block == self.shape else "channel" if self.block[0] == 1 else "block"
+
+    @property
     def step(self) -> int:
         """How many rows are encoded together; 0 for all of them."""
         rows = [member.rows for member in self.made.values()]
@@ -182,8 +206,8 @@ def plain(stored: StoredTensor) -> Layout:
     """Return the Layout of a tensor that is a weight by itself."""
     columns = stored.shape[-1] if stored.shape else 1
     shape = (stored.elements // columns if columns else 0, columns)
-    member = Member(stored, 1)
-    return Layout(stored.name, PLAIN, stored.dtype, shape, {CODES: member}, combines=FORMATS[stored.dtype].combines)
+    member, known = Member(stored, 1), FORMATS[stored.dtype].combines
+    return Layout(stored.name, PLAIN, stored.dtype, shape, {CODES: member}, combines=known, decodes=known)
 
 
 def as_bf16(layout: Layout) -> StoredTensor:

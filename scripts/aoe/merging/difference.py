@@ -80,7 +80,7 @@ def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
     if theirs is None or theirs.shape != ours.shape:
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
     for checkpoint, layout in ((base, ours), (other, theirs)):
-        if not layout.combines:
+        if not layout.decodes:
             raise AoeError(
                 f"The tensor {weight} {is_stored(checkpoint, weight)}, whose differences cannot be measured."
             )

@@ -85,24 +85,25 @@ def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
             )
 
 
-def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
-    """Return whether two checkpoints store a weight, with its scale, in the same bytes; reads on only while they do."""
-    ours, theirs = one.layout(weight), other.layout(weight)
+def agree(one: Checkpoint, other: Checkpoint, weight: str, counterpart: str | None = None) -> bool:
+    """Return whether two checkpoints store a weight, with its scale, in the same bytes; reads on only while they do.
+
+    counterpart: the weight's name in the other one, if it has another.
+    """
+    ours, theirs = one.layout(weight), other.layout(counterpart or weight)
     if not (ours.is_stored_as(theirs) and theirs.is_stored_as(ours)):
         return False
-    pairs = [(member.stored, theirs.members[role].stored) for role, member in ours.made.items()]
+    pairs = [(member.stored, theirs.members[role].stored.name) for role, member in ours.made.items()]
     # where parents differ, they do so at once: what is combined is not read a second time for it
-    heads = [(stored, min(COMPARED_FIRST_BYTES, stored.size), other_stored) for stored, other_stored in pairs[:1]]
-    if not all(_same(one, stored.name, other, name.name, 0, size) for stored, size, name in heads):
-        return False
-    return all(
-        _same(one, stored.name, other, name.name, begin, min(cpu.SLAB, stored.size - begin))
-        for stored, name in pairs
-        for begin in range(0, stored.size, cpu.SLAB)
-    )
+    codes, counterpart = pairs[0]
+    pieces = [(codes.name, counterpart, 0, min(COMPARED_FIRST_BYTES, codes.size))]
+    for stored, name in pairs:
+        begins = range(0, stored.size, cpu.SLAB)
+        pieces += [(stored.name, name, begin, min(cpu.SLAB, stored.size - begin)) for begin in begins]
+    return all(_same(one, other, *piece) for piece in pieces)
 
 
-def _same(one, ours, other, theirs, begin, size):
+def _same(one, other, ours, theirs, begin, size):
     """Whether ``size`` bytes of two tensors are equal."""
     return cpu.alike(*(c.read(name, begin, np.empty(size, np.uint8)) for c, name in ((one, ours), (other, theirs))))
 
@@ -134,8 +135,8 @@ def check_convertible(base: Checkpoint, other: Checkpoint, weight: str) -> None:
             f"The tensor {weight} is {ours.codes.dtype} {list(ours.codes.shape)} in {base.name}, "
             f"but {theirs.codes.dtype} {list(theirs.codes.shape)} in {other.name}: they cannot be merged."
         )
-    for layout in (ours, theirs):
-        if not alike and not layout.combines:
+    for layout, known in ((ours, ours.combines), (theirs, theirs.decodes)):
+        if not alike and not known:
             raise AoeError(
                 f"The tensor {weight} is {ours.words()} in {base.name}, but {theirs.words()} in {other.name}; "
                 f"{layout.words()} cannot be converted: they cannot be merged."

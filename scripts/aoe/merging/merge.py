@@ -184,7 +184,8 @@ class Merge:
         dtypes and shapes are those that are stored.  What is copied or converted comes on the CPU, what is combined on
         the merge's device.
         """
-        yield from self._pipeline(weights, self._begin)
+        for weight, members in self._pipeline(weights, self._begin):
+            yield weight, {name: members[name] for name in self.layout(weight).names}
 
     def outputs(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
         """Yield (weight, tensor, scale or None) of ``tensors``: the codes or numbers, and the scale that they need."""
@@ -270,7 +271,7 @@ class Merge:
         if layout.storage == PLAIN:
             futures, result = self._begin(weight, pool)
             return futures, lambda: result()[weight].cpu()
-        if not layout.combines:
+        if not layout.decodes:
             raise AoeError(f"The tensor {weight} has the dtype {layout.codes.dtype}, which cannot be dequantized.")
         self.source(weight)  # found out once, for all slabs
         out = np.empty(layout.shape, np.float32)

@@ -162,8 +162,7 @@ def make_plan(
     plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method, forms.converted, forms.static_scales)
     if plan.unrounded:
         check_unrounded(base)
-    combined = any(len(mixture) > 1 for mixture in mixtures)
-    return replace(plan, beside=beside(recipe, parents, combined, plan.unrounded))
+    return replace(plan, beside=beside(recipe, parents, plan.unrounded))
 
 
 def check_unrounded(base: Checkpoint) -> None:
@@ -177,20 +176,17 @@ def check_unrounded(base: Checkpoint) -> None:
             )
 
 
-def beside(
-    recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool, unrounded: bool = False
-) -> dict[str, Any]:
+def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], unrounded: bool = False) -> dict[str, Any]:
     """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "generation": the parent whose
-    generation_config.json it has}, each only if it is another one.  combined: whether weights are combined;
-    unrounded: whether FP8 weights become BF16.
+    generation_config.json it has}, each only if it is another one.  unrounded: whether FP8 weights become BF16.
     """
     base, tokenizer = recipe.base, recipe.tokenizer_from or recipe.base
     config = dict(parents[recipe.config_from or base].config)
     if tokenizer != base:
         config |= {key: ids for key, ids in parents[tokenizer].config.items() if key.endswith("_token_id")}
-    config = true_config(parents[base], config | recipe.config, combined)
+    config = true_config(parents[base], config | recipe.config)
     if unrounded:
         config.pop("quantization_config", None)
     generation = recipe.tokenizer_from or recipe.config_from or base

@@ -6,21 +6,22 @@ through float32: decoded exactly, summed in the order of the recipe, and encoded
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS, size_of
 from aoe.checkpoints.layout import CODES, INPUT_SCALE, PLAIN, SCALE, Layout
 from aoe.checkpoints.shard import StoredTensor
+from aoe.numerics import packed_weights
 from aoe.numerics.kernels import Method, NotFiniteError, Rounding, arithmetic, comparing, composed, cpu, sums
 from aoe.numerics.kernels.composed import PIECE
 from aoe.numerics.stored_scales import narrowed, widened
 
 VALUES = "F32"  # what decoded weights are, to whatever reads them
 VALUE_BYTES = FORMATS[VALUES].bytes
+# the largest step between numbers, in shares of the largest magnitude of a group
+LARGEST_STEP = {"mxfp4": 1 / 2, "nvfp4": 1 / 2, "int4": 1 / 6, "awq": 1 / 6, "gptq": 1 / 6}
 SLAB = 2 << 20  # bytes of values
 
 Floats = NDArray[np.float32]
@@ -62,7 +63,7 @@ def rows_of_slabs(layout: Layout, most: int = SLAB) -> list[tuple[int, int]]:
 def decode(checkpoint: Checkpoint, layout: Layout, begin: int, end: int, out: Floats | None = None) -> Floats:
     """Return rows ``begin`` to ``end`` of a weight, float32 (rows, columns), in ``out`` if there is one.
 
-    Raises NotFiniteError for FP8 codes that are NaN, AoeError for a format whose values are not known.
+    layout: that decodes.  Raises NotFiniteError for FP8 codes that are NaN.
     """
     rows = stored_rows(checkpoint, layout, begin, end)
     if layout.storage == "fp8" and comparing.has_nan(rows[CODES]):
@@ -89,7 +90,8 @@ def values_of(layout: Layout, rows: Rows, begin: int, end: int, out: Floats | No
         return out
     if layout.storage == "fp8":
         return _decode_fp8(layout, rows, begin, out)
-    return _decode_packed(layout, rows, begin, end, out)
+    out[:] = packed_weights.decode(layout, rows, end - begin)
+    return out
 
 
 def encode(
@@ -104,7 +106,7 @@ def encode(
         return {CODES: _encode_plain(total, layout, method, begin, parents)}
     if layout.storage == "fp8":
         return _encode_fp8(total, layout, method, begin, parents)
-    return _encode_packed(total, layout)
+    return packed_weights.encode(layout, total)
 
 
 def summed(values: Sequence[Floats], weights: Sequence[float], method: Method) -> Floats:
@@ -116,6 +118,24 @@ def summed(values: Sequence[Floats], weights: Sequence[float], method: Method) -
     if not sums.largest(total.reshape(-1)) < np.inf:
         raise NotFiniteError
     return total
+
+
+def steps_of(layout: Layout, rows: Rows, values: Floats) -> Floats:
+    """Return the distance from stored numbers to the next, float32 (rows, columns), or a little more.
+
+    rows: as ``stored_rows`` gives them, from a row of blocks on; values: what they stand for.
+    """
+    if layout.storage == PLAIN:
+        return cpu.steps((values.reshape(-1), None), layout.codes.dtype, values.reshape(-1)).reshape(values.shape)
+    columns, width = layout.shape[1], layout.block[1]
+    if layout.storage == "fp8":
+        codes = rows[CODES].reshape(values.shape)
+        exponents = np.maximum((codes >> 3) & 15, 1).astype(np.int32)
+        scales = widened(rows[SCALE], layout.members[SCALE].stored.dtype).reshape(-1, -(-columns // width))
+        tall = scales.repeat(min(layout.block[0], len(values)), axis=0)[: len(values)]
+        return np.ldexp(tall.repeat(width, axis=1)[:, :columns], exponents - 10)
+    largest = np.maximum.reduceat(np.abs(values), np.arange(0, columns, width), axis=1)
+    return (largest * np.float32(LARGEST_STEP[layout.storage])).repeat(width, axis=1)[:, :columns]
 
 
 def kept_rows(checkpoint: Checkpoint, layout: Layout) -> Rows:
@@ -192,20 +212,3 @@ def _encode_plain(total, layout, method, begin, parents):
     if not arithmetic.narrow(values, cpu.KINDS[dtype], out):
         raise NotFiniteError
     return out.reshape(total.shape)
-
-
-def _packed(layout):
-    try:
-        return import_module(f"aoe.numerics.packed.{layout.storage}")
-    except ModuleNotFoundError as error:
-        raise AoeError(
-            f"The tensor {layout.weight} is stored as {layout.title}, whose values cannot be computed here."
-        ) from error
-
-
-def _decode_packed(layout, rows, begin, end, out):
-    raise AoeError(f"The tensor {layout.weight} is stored as {layout.title}, whose values cannot be computed here.")
-
-
-def _encode_packed(total, layout):
-    raise AoeError(f"The tensor {layout.weight} is stored as {layout.title}, which cannot be made here.")

@@ -7,12 +7,15 @@ ModelOpt, Mixtral), ``scale`` (DeepSeek-V4).  All of them are factors of the cod
 import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of
 from aoe.checkpoints.layout import CODES, INPUT_SCALE, SCALE, Layout, Member, Scales, Settings, Storage
 from aoe.checkpoints.shard import StoredTensor
 
 ROUNDED_TO = {"F32": Scales.F32, "BF16": Scales.BF16, "F16": Scales.F16, "F8_E8M0": Scales.POWERS, "U8": Scales.POWERS}
 SQUARE = (BLOCK, BLOCK)
+DIGITS = {"F32": 23, "BF16": 7, "F16": 10}  # of the mantissas that scales have
 MX = (1, 32)  # blocks of MXFP8, whose scales are E8M0, as such or as bytes
 
 
@@ -39,7 +42,8 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     rule = Scales.POWERS if settings.powers else ROUNDED_TO[scale.dtype]
     combines = FORMATS[codes.dtype].combines
     shape = (rows, columns)
-    return Layout(codes.name, "fp8", _title(codes, scale, block, shape, rule), shape, found, block, rule, combines)
+    title = _title(codes, scale, block, shape, rule)
+    return Layout(codes.name, "fp8", title, shape, found, block, rule, combines, decodes=combines)
 
 
 def block_of(codes: StoredTensor, scale: StoredTensor, settings: Settings) -> tuple[int, int] | None:
@@ -65,6 +69,14 @@ def block_of(codes: StoredTensor, scale: StoredTensor, settings: Settings) -> tu
         if leading and math.prod(shape) == experts:
             return rows, columns
     return None
+
+
+def are_powers(scales: NDArray[np.uint8], dtype: str) -> bool:
+    """Return whether scales, the bytes of numbers of a storage format, are powers of two (or 0, where none are yet)."""
+    if dtype not in DIGITS:
+        return True  # E8M0 are nothing else
+    bits = scales.view(f"<u{FORMATS[dtype].bytes}")
+    return not (bits & ((1 << DIGITS[dtype]) - 1)).any()
 
 
 def _grid(shape, block):

@@ -27,17 +27,26 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     """
     codes, scale = members[CODES], members[SCALE]
     rows = scale.shape[-1] if scale.shape else 0
-    gptq = packed_rows(members)
+    gptq, bits = packed_rows(members), settings.bits if settings.bits in (2, 3, 4, 8) else 4
     if len(codes.shape) != 2 or len(scale.shape) != 2 or (not gptq and codes.shape[1] * CODES_A_WORD != rows):
         raise ValueError(
             f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the packed codes of shape "
             f"{list(codes.shape)}."
         )
-    columns = codes.shape[0] * (CODES_A_WORD if gptq else 1)
+    columns = codes.shape[0] * 32 // bits if gptq else codes.shape[0]
     found = {role: Member(stored, 0) for role, stored in members.items()}
     block = (1, columns // max(scale.shape[0], 1))
     name = "gptq" if gptq else "awq"
-    return Layout(codes.name, name, name.upper(), (rows, columns), found, block, Scales.F16, STORAGE.combines)
+    other = {"bits": bits, "less_one": settings.less_one}
+    return Layout(codes.name, name, name.upper(), (rows, columns), found, block, Scales.F16, other=other)
 
 
-STORAGE = Storage(name="gptq", title="GPTQ or AWQ", dtypes={CODES: ("I32",)}, ends=ENDS, needs=(SCALE, ZERO), read=read)
+STORAGE = Storage(
+    name="gptq",
+    title="GPTQ or AWQ",
+    dtypes={CODES: ("I32",)},
+    ends=ENDS,
+    needs=(SCALE, ZERO),
+    read=read,
+    combines=False,
+)

@@ -10,24 +10,26 @@ from aoe.checkpoints.shard import StoredTensor
 
 ZERO = "zero"
 ROUNDED_TO = {"F32": Scales.F32, "BF16": Scales.BF16, "F16": Scales.F16}
-CODES_A_WORD = 8
+WORD = 32  # bits
 
 
-def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
+def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     """Return the Layout of a packed weight.  Raises ValueError for scales that do not fit its codes."""
     codes, scale = members[CODES], members[SCALE]
-    if len(codes.shape) != 2 or len(scale.shape) != 2 or scale.shape[0] != codes.shape[0] or scale.shape[1] < 1:
+    if len(codes.shape) != 2 or len(scale.shape) != 2 or scale.shape[0] != codes.shape[0] or not scale.shape[1]:
         raise ValueError(
             f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the packed codes of shape "
             f"{list(codes.shape)}: a row of codes has a row of scales."
         )
-    rows, columns = codes.shape[0], codes.shape[1] * CODES_A_WORD
+    bits = settings.bits if 1 <= settings.bits <= 8 else 4
+    rows, columns = codes.shape[0], codes.shape[1] * (WORD // bits)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
     # zero points are packed along the rows
     found |= {role: Member(members[role], 0) for role in (ZERO, SHAPE, ORDER) if role in members}
     rule = ROUNDED_TO.get(scale.dtype, Scales.F32)
     block = (1, columns // scale.shape[1])
-    return Layout(codes.name, "int4", STORAGE.title, (rows, columns), found, block, rule, STORAGE.combines)
+    title, makes = f"packed INT{bits} in groups of {block[1]}", ORDER not in members
+    return Layout(codes.name, "int4", title, (rows, columns), found, block, rule, makes, other={"bits": bits})
 
 
 STORAGE = Storage(

@@ -28,7 +28,7 @@ def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
     other = {"divides": members[GLOBAL].name.endswith("_global_scale")}
     shape = (codes.shape[0], columns)
     combines = STORAGE.combines
-    return Layout(codes.name, "nvfp4", STORAGE.title, shape, found, (1, GROUP), Scales.F32, combines, other)
+    return Layout(codes.name, "nvfp4", STORAGE.title, shape, found, (1, GROUP), Scales.F32, combines, other=other)
 
 
 STORAGE = Storage(
