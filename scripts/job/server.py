@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import true_config
+from aoe.checkpoints.stated import true_config
 from aoe.merging.plan import Plan
 from aoe.merging.publishing import lay_beside
 from aoe.nodes.fitness import Wanted, check, served_in_fp8

@@ -295,7 +295,7 @@ class Comparison:
 
         different: indices of the parents that are not alike, the base first.
         """
-        sample = Sample(self.ours.dtype, self.theirs.dtype, different)
+        sample = Sample(self.ours.dtype, self.theirs.dtype, different, self.scales)
         for ours, theirs in self.ranges():
             published = self.read_published(theirs)
             steps = self.by_values.steps(theirs, published) if self.by_values else None

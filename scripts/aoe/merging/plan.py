@@ -15,8 +15,8 @@ from typing import Any, Self
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import true_config
 from aoe.checkpoints.layout import PLAIN
+from aoe.checkpoints.stated import true_config
 from aoe.files.replacing import replace_text
 from aoe.merging.forms import Forms, check_compatible, check_equal
 from aoe.merging.recipe import Recipe, Subset

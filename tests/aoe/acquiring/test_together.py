@@ -10,7 +10,8 @@ from aoe import AoeError
 from aoe.acquiring.fetching import lock_all
 from aoe.acquiring.together import check, stored_told
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import contradictions, differences, true_config
+from aoe.checkpoints.configs import differences
+from aoe.checkpoints.stated import contradictions, true_config
 from aoe.checkpoints.vocabulary import Vocabulary, compare
 from aoe.merging.plan import Plan, beside
 from aoe.merging.publishing import lay_beside

@@ -1,4 +1,4 @@
-"""Audits of models in other layouts than FP8 of 128 x 128 with scales in F32, and of parents that are stored otherwise."""
+"""Audits of models in other layouts than FP8 of 128 x 128 with scales in F32, and of parents stored otherwise."""
 
 import json
 import shutil

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from aoe.audit.fitting.bounds import NEIGHBOURS, SMALLEST, TIE, Bounds, bounds_of
 from aoe.audit.storage import SlabPart, rebuild
 from aoe.checkpoints.formats import BLOCK
+from aoe.checkpoints.layout import Scales
 from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 
 ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab
@@ -18,11 +19,12 @@ ENOUGH = 65_536  # elements of a sample, where the parents differ
 class Sample:
     """Parts of a weight where its parents differ: what they and the published model store there.
 
-    dtype: of the parents; parents: the indices of those that are not alike, the base first.
+    dtype: of the parents; parents: the indices of those that are not alike, the base first; scales: what the published
+    model's are rounded to.
     """
 
-    def __init__(self, dtype: str, published_dtype: str, parents: Sequence[int]) -> None:
-        self.dtype, self.published_dtype = dtype, published_dtype
+    def __init__(self, dtype: str, published_dtype: str, parents: Sequence[int], scales: Scales = Scales.F32) -> None:
+        self.dtype, self.published_dtype, self.scales = dtype, published_dtype, scales
         self.pieces: list[tuple[list[SlabPart], SlabPart]] = []  # ([every parent's part], the published part)
         self.steps: list[NDArray[np.float32]] = []  # of the published parts' format, where values are compared
         self.base, *others = parents
@@ -78,6 +80,8 @@ class Sample:
         else:
             pieces = [(published, parts[0][0].shape) for parts, published in self.pieces]
             bounds = bounds_of(pieces, self.dtype, self.published_dtype, way)
+        if self.scales != Scales.F32:  # the largest number of a block was rounded like all others
+            bounds = replace(bounds, anchors=None)
         return replace(bounds, near=NEIGHBOURS) if method.rounding.by_chance else bounds
 
     def _bounds_as_stored(self, method):
@@ -95,7 +99,7 @@ class Sample:
         """
         if self.steps:  # what is stored follows from whole rows, and is looked at later
             return 0
-        differing, nearest = 0, Method(method.arithmetic)
+        differing, nearest = 0, Method(method.arithmetic, scales=self.scales)
         for parts, published in self.pieces:
             chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
             made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way, nearest)
