@@ -138,7 +138,7 @@ def steps_of(layout: Layout, rows: Rows, values: Floats) -> Floats:
     return (largest * np.float32(LARGEST_STEP[layout.storage])).repeat(width, axis=1)[:, :columns]
 
 
-def kept_rows(checkpoint: Checkpoint, layout: Layout) -> Rows:
+def kept_rows(checkpoint: Checkpoint, layout: Layout) -> dict[str, np.ndarray]:
     """Return the bytes of a weight's members that decoding needs and encoding does not make, such as an order."""
     roles = layout.members.keys() - layout.made.keys() - {INPUT_SCALE}
     return {role: checkpoint.read(layout.members[role].stored.name) for role in roles}
