@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from aoe.checkpoints.checkpoint import Checkpoint
@@ -139,3 +140,42 @@ def model(folder, kind, seed, name):
             tensors[weight] = value if weight.endswith("bias") else value.bfloat16()
             values[weight] = tensors[weight].float()
     return write(folder, tensors, name, KINDS[kind].config), values
+
+
+PACKED = "model.layers.0.mlp.up_proj.weight"
+
+
+def packed_of(seed):
+    """{format: the tensors of one weight} of the formats that are packed; the numbers are any."""
+    draw = np.random.default_rng(seed)
+
+    def whole(dtype, *shape):
+        return torch.from_numpy(draw.integers(-(2**31), 2**31 - 1, shape, np.int32)).to(dtype)
+
+    def byte(low, high, *shape):
+        return torch.from_numpy(draw.integers(low, high, shape, np.uint8))
+
+    def scale(*shape):
+        return torch.from_numpy(draw.random(shape, np.float32)).half()
+
+    base = PACKED.removesuffix("weight")
+    int4 = {f"{base}weight_packed": whole(torch.int32, 64, 16), f"{base}weight_scale": scale(64, 4).bfloat16()}
+    awq = {f"{base}qweight": whole(torch.int32, 128, 8), f"{base}qzeros": whole(torch.int32, 4, 8)}
+    gptq = {f"{base}qweight": whole(torch.int32, 16, 64), f"{base}qzeros": whole(torch.int32, 4, 8)}
+    nvfp4 = {
+        f"{base}weight_packed": byte(0, 255, 64, 64),
+        f"{base}weight_scale": byte(8, 100, 64, 8).view(torch.float8_e4m3fn),
+    }
+    modelopt = {PACKED: nvfp4[f"{base}weight_packed"], f"{base}weight_scale": nvfp4[f"{base}weight_scale"]}
+    return {
+        "int4": int4 | {f"{base}weight_shape": torch.tensor([64, 128])},
+        "awq": awq | {f"{base}scales": scale(4, 64)},
+        "gptq": gptq | {f"{base}scales": scale(4, 64), f"{base}g_idx": torch.arange(128, dtype=torch.int32) // 32},
+        "nvfp4": nvfp4 | {f"{base}weight_global_scale": torch.tensor([3.0])},
+        "nvfp4 of ModelOpt": modelopt | {f"{base}weight_scale_2": torch.tensor(0.3)},
+        "mxfp4": {
+            "model.layers.1.mlp.experts.e_blocks": byte(0, 255, 2, 32, 4, 16),
+            "model.layers.1.mlp.experts.e_scales": byte(100, 130, 2, 32, 4),
+        },
+        "mxfp4 of DeepSeek-V4": {PACKED: byte(0, 255, 64, 64), f"{base}scale": byte(99, 130, 64, 4).view(E8M0)},
+    }

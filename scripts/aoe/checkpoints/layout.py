@@ -97,7 +97,9 @@ class Settings:
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Settings:
         """Return the Settings of a config.json; what it says in another way than expected counts as not said."""
-        quantized = config.get("quantization_config")
+        text = config.get("text_config")
+        inner = text.get("quantization_config") if isinstance(text, dict) else None
+        quantized = config.get("quantization_config") or inner
         if not isinstance(quantized, dict):
             return cls()
         method, weights = quantized.get("quant_method"), _first_group(quantized)
@@ -208,6 +210,13 @@ def plain(stored: StoredTensor) -> Layout:
     shape = (stored.elements // columns if columns else 0, columns)
     member, known = Member(stored, 1), FORMATS[stored.dtype].combines
     return Layout(stored.name, PLAIN, stored.dtype, shape, {CODES: member}, combines=known, decodes=known)
+
+
+def unknown(members: Mapping[str, StoredTensor], storage: str, title: str) -> Layout:
+    """Return the Layout of a packed weight whose tensors do not fit each other as known here: it is copied."""
+    shapes = ", ".join(f"{role} {stored.dtype} {list(stored.shape)}" for role, stored in members.items())
+    found, codes = {role: Member(stored, 0) for role, stored in members.items()}, members[CODES]
+    return Layout(codes.name, storage, f"{title} of unknown form ({shapes})", plain(codes).shape, found, decodes=False)
 
 
 def as_bf16(layout: Layout) -> StoredTensor:

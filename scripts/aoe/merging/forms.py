@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from aoe import AoeError
+from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.layout import INPUT_SCALE, PLAIN
+from aoe.checkpoints.layout import INPUT_SCALE, PLAIN, Scales
 from aoe.merging.recipe import Recipe
 from aoe.numerics.decoded import roundings
 from aoe.numerics.kernels import Arithmetic, cpu
@@ -65,6 +66,26 @@ class Forms:
 
     def _scales(self, parent, weight):
         return str(self.parents[parent].layout(weight).scales)
+
+
+def check_formats(who: str, recipe: Recipe, parents: Mapping[str, Checkpoint]) -> None:
+    """Raise AoeError if a recipe wants of a weight what its format cannot hold; headers tell, before weights are there.
+
+    who: the recipe's name in a sentence; parents: model name -> Checkpoint.
+    """
+    base, forms = parents[recipe.base], Forms(recipe, parents)
+    layouts = [layout for layout in map(base.layout, base.weights) if not layout.native or layout.scales != Scales.F32]
+    architecture = Architecture(base.config)
+    for layout in layouts:
+        mixture = recipe.weights_for(layout.weight, architecture.place(layout.weight))
+        mixture = {parent: share for parent, share in mixture.items() if share}
+        if layout.combines:
+            forms.add(layout.weight, mixture)
+        elif len(mixture) > 1 and layout.storage not in (PLAIN, "fp8") and not recipe.threshold.delta:
+            raise AoeError(
+                f"{who} combines {layout.weight}, which {base.name} stores as {layout.title}; such weights can only be "
+                "copied: leave them out of the subset S."
+            )
 
 
 def is_stored(checkpoint: Checkpoint, weight: str) -> str:

@@ -13,7 +13,8 @@ from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
 from aoe.merging.shard_writer import write_shard
 from support.checkpoints import CONFIG
-from support.layouts import KINDS, Plain, is_projection, model
+from support.layouts import KINDS, Plain, is_projection, model, packed_of
+from support.layouts import write as written
 
 SHARD = "model.safetensors"
 HALVES = {"a": 0.3, "b": 0.7}
@@ -98,6 +99,16 @@ def test_an_identical_copy_of_anything_is_copied(tmp_path):
     assert len(rows) == 3
     for row in rows.values():
         assert (row["found"], row["grade"], row["sources"]) == ("copied", "bytes", ["b"])
+
+
+@pytest.mark.parametrize("kind", ["int4", "mxfp4 of DeepSeek-V4", "nvfp4"])
+def test_a_claimed_mixture_of_packed_weights(tmp_path, kind):
+    parents = {name: written(tmp_path / name, packed_of(seed)[kind], name) for seed, name in enumerate("ab")}
+    model, plan = published(tmp_path, parents)
+    (row,) = rows_of(model, parents, plan).values()
+    assert (row["found"], row["claim"], row["claim_grade"] != "") == ("claimed", "0.3 a + 0.7 b", True)
+    (row,) = rows_of(parents["b"], parents, plan).values()
+    assert (row["found"], row["sources"], row["claim_grade"]) == ("copied", ["b"], "")
 
 
 def test_what_is_no_copy_and_has_no_values_is_unreadable(tmp_path):

@@ -1,8 +1,8 @@
 """Storage formats are found by names, dtypes and shapes; values are those of the libraries that own the formats."""
 
 import json
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from compressed_tensors.compressors import BaseCompressor
@@ -15,12 +15,15 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import Scales
 from aoe.checkpoints.stated import contradictions
 from aoe.checkpoints.storage import storages
+from aoe.merging.forms import check_formats
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import Recipe
 from aoe.numerics.decoded import decode
+from aoe.numerics.kernels import Arithmetic, Rounding
 from aoe.numerics.packed_weights import ARITHMETIC
 from support.checkpoints import CONFIG
+from support.layouts import packed_of
 
 WEIGHT = "model.layers.0.mlp.up_proj.weight"
 E4M3, E8M0 = torch.float8_e4m3fn, torch.float8_e8m0fnu
@@ -174,14 +177,6 @@ def test_experts_in_one_tensor(tmp_path):
             {WEIGHT: torch.zeros(4, 4).to(E4M3), f"{WEIGHT}_scale": torch.ones(3)},
             r"the scale .*_scale is F32 \[3\], but its weight of shape \[4, 4\] in blocks .* needs F32 \[1, 1\]",
         ),
-        (
-            {f"{WEIGHT}_packed": torch.zeros(4, 4).int(), f"{WEIGHT}_scale": torch.ones(3, 1)},
-            r"the scale .*weight_scale has the shape \[3, 1\], which does not fit the packed codes of shape \[4, 4\]",
-        ),
-        (
-            {"a.b_blocks": torch.zeros(4, 2, 16).byte(), "a.b_scales": torch.zeros(4, 3).byte()},
-            r"the scale a\.b_scales has the shape \[4, 3\], which does not fit the MXFP4 codes of shape \[4, 2, 16\]",
-        ),
     ],
 )
 def test_members_that_do_not_fit_are_named(tmp_path, tensors, sentence):
@@ -189,37 +184,33 @@ def test_members_that_do_not_fit_are_named(tmp_path, tensors, sentence):
         checkpoint(tmp_path, tensors).check_scales()
 
 
-def packed_of(seed):
-    """{format: the tensors of one weight} of the formats that are packed; the numbers are any."""
-    draw = np.random.default_rng(seed)
+def test_packed_weights_of_an_unknown_form_are_copied(tmp_path):
+    tensors = {f"{WEIGHT}_packed": torch.ones(4, 4).int(), f"{WEIGHT}_scale": torch.ones(3, 1)}
+    other = {name: tensor * 2 for name, tensor in tensors.items()}
+    parents = {"a": checkpoint(tmp_path / "a", tensors), "b": checkpoint(tmp_path / "b", other, "b")}
+    ((_, members),) = Merge(make_plan(Recipe("a", {"b": 1}), parents), parents, "cpu").tensors([f"{WEIGHT}_packed"])
+    assert all(members[name].equal(other[name]) for name in other)
+    mixed = Recipe("a", {"a": 0.5, "b": 0.5})
+    sentence = r"packed INT4 of unknown form \(codes I32 \[4, 4\], scale F32 \[3, 1\]\), which cannot be combined"
+    with pytest.raises(AoeError, match=sentence):
+        make_plan(mixed, parents)
+    with pytest.raises(AoeError, match=r"The variant x combines .*_packed, which a stores as packed INT4 of unknown"):
+        check_formats("The variant x", mixed, parents)
 
-    def whole(dtype, *shape):
-        return torch.from_numpy(draw.integers(-(2**31), 2**31 - 1, shape, np.int32)).to(dtype)
 
-    def byte(low, high, *shape):
-        return torch.from_numpy(draw.integers(low, high, shape, np.uint8))
-
-    def scale(*shape):
-        return torch.from_numpy(draw.random(shape, np.float32)).half()
-
-    base = WEIGHT.removesuffix("weight")
-    int4 = {f"{base}weight_packed": whole(torch.int32, 64, 16), f"{base}weight_scale": scale(64, 4).bfloat16()}
-    awq = {f"{base}qweight": whole(torch.int32, 128, 8), f"{base}qzeros": whole(torch.int32, 4, 8)}
-    gptq = {f"{base}qweight": whole(torch.int32, 16, 64), f"{base}qzeros": whole(torch.int32, 4, 8)}
-    nvfp4 = {f"{base}weight_packed": byte(0, 255, 64, 64), f"{base}weight_scale": byte(8, 100, 64, 8).view(E4M3)}
-    modelopt = {WEIGHT: nvfp4[f"{base}weight_packed"], f"{base}weight_scale": nvfp4[f"{base}weight_scale"]}
-    return {
-        "int4": int4 | {f"{base}weight_shape": torch.tensor([64, 128])},
-        "awq": awq | {f"{base}scales": scale(4, 64)},
-        "gptq": gptq | {f"{base}scales": scale(4, 64), f"{base}g_idx": torch.arange(128, dtype=torch.int32) // 32},
-        "nvfp4": nvfp4 | {f"{base}weight_global_scale": torch.tensor([3.0])},
-        "nvfp4 of ModelOpt": modelopt | {f"{base}weight_scale_2": torch.tensor(0.3)},
-        "mxfp4": {
-            "model.layers.1.mlp.experts.e_blocks": byte(0, 255, 2, 32, 4, 16),
-            "model.layers.1.mlp.experts.e_scales": byte(100, 130, 2, 32, 4),
-        },
-        "mxfp4 of DeepSeek-V4": {WEIGHT: byte(0, 255, 64, 64), f"{base}scale": byte(99, 130, 64, 4).view(E8M0)},
-    }
+def test_what_a_format_cannot_hold_is_told_from_headers(tmp_path):
+    rows = {WEIGHT: torch.zeros(64, 32).to(E4M3), f"{WEIGHT}_scale": torch.ones(64, 1)}
+    parents = {name: checkpoint(tmp_path / name, rows, name) for name in "ab"}
+    half = Recipe("a", {"a": 0.5, "b": 0.5})
+    check_formats("x", half, parents)
+    for change, sentence in (
+        ({"rounding": Rounding.STOCHASTIC}, r"FP8 e4m3 with a scale a row .*, which is rounded to nearest only"),
+        ({"arithmetic": Arithmetic.STORED}, r"`arithmetic: stored` sums codes and scales of FP8 in blocks of 128x128"),
+    ):
+        with pytest.raises(AoeError, match=sentence):
+            check_formats("x", replace(half, **change), parents)
+        with pytest.raises(AoeError, match=sentence):
+            make_plan(replace(half, **change), parents)
 
 
 @pytest.mark.parametrize("kind", packed_of(0))

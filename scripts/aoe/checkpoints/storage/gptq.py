@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aoe.checkpoints.layout import CODES, ORDER, SCALE, Layout, Member, Scales, Settings, Storage
+from aoe.checkpoints.layout import CODES, ORDER, SCALE, Layout, Member, Scales, Settings, Storage, unknown
 from aoe.checkpoints.shard import StoredTensor
 
 ZERO = "zero"
@@ -21,21 +21,17 @@ def packed_rows(members: Mapping[str, StoredTensor]) -> bool:
 
 
 def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
-    """Return the Layout of a GPTQ weight, or of an AWQ one, which has the same names, but no order of its rows.
-
-    Raises ValueError for scales that do not fit the codes.
-    """
+    """Return the Layout of a GPTQ weight, or of an AWQ one, which has the same names, but no order of its rows."""
     codes, scale = members[CODES], members[SCALE]
     rows = scale.shape[-1] if scale.shape else 0
     gptq, bits = packed_rows(members), settings.bits if settings.bits in (2, 3, 4, 8) else 4
     if len(codes.shape) != 2 or len(scale.shape) != 2 or (not gptq and codes.shape[1] * CODES_A_WORD != rows):
-        raise ValueError(
-            f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the packed codes of shape "
-            f"{list(codes.shape)}."
-        )
+        return unknown(members, "gptq", STORAGE.title)
     columns = codes.shape[0] * 32 // bits if gptq else codes.shape[0]
+    if not scale.shape[0] or columns % scale.shape[0]:
+        return unknown(members, "gptq", STORAGE.title)
     found = {role: Member(stored, 0) for role, stored in members.items()}
-    block = (1, columns // max(scale.shape[0], 1))
+    block = (1, columns // scale.shape[0])
     name = "gptq" if gptq else "awq"
     other = {"bits": bits, "less_one": settings.less_one}
     return Layout(codes.name, name, name.upper(), (rows, columns), found, block, Scales.F16, other=other)

@@ -5,7 +5,7 @@ compressed-tensors' ``pack-quantized`` stores ``weight_packed``, ``weight_scale`
 
 from collections.abc import Mapping
 
-from aoe.checkpoints.layout import CODES, ORDER, SCALE, SHAPE, Layout, Member, Scales, Settings, Storage
+from aoe.checkpoints.layout import CODES, ORDER, SCALE, SHAPE, Layout, Member, Scales, Settings, Storage, unknown
 from aoe.checkpoints.shard import StoredTensor
 
 ZERO = "zero"
@@ -14,15 +14,14 @@ WORD = 32  # bits
 
 
 def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
-    """Return the Layout of a packed weight.  Raises ValueError for scales that do not fit its codes."""
+    """Return the Layout of a packed weight."""
     codes, scale = members[CODES], members[SCALE]
     if len(codes.shape) != 2 or len(scale.shape) != 2 or scale.shape[0] != codes.shape[0] or not scale.shape[1]:
-        raise ValueError(
-            f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the packed codes of shape "
-            f"{list(codes.shape)}: a row of codes has a row of scales."
-        )
+        return unknown(members, "int4", STORAGE.title)
     bits = settings.bits if 1 <= settings.bits <= 8 else 4
     rows, columns = codes.shape[0], codes.shape[1] * (WORD // bits)
+    if columns % scale.shape[1]:
+        return unknown(members, "int4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
     # zero points are packed along the rows
     found |= {role: Member(members[role], 0) for role in (ZERO, SHAPE, ORDER) if role in members}

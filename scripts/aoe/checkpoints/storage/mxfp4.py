@@ -7,21 +7,18 @@ compressed-tensors ``weight_packed`` and ``weight_scale``.
 import math
 from collections.abc import Mapping
 
-from aoe.checkpoints.layout import CODES, SCALE, Layout, Member, Scales, Settings, Storage
+from aoe.checkpoints.layout import CODES, SCALE, Layout, Member, Scales, Settings, Storage, unknown
 from aoe.checkpoints.shard import StoredTensor
 
 GROUP = 32  # numbers that share a scale
 
 
 def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
-    """Return the Layout of an MXFP4 weight.  Raises ValueError for scales that do not fit its codes."""
+    """Return the Layout of an MXFP4 weight."""
     codes, scale = members[CODES], members[SCALE]
     rows = math.prod(scale.shape[:-1])
     if codes.elements != scale.elements * GROUP // 2 or not rows:
-        raise ValueError(
-            f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the MXFP4 codes of shape "
-            f"{list(codes.shape)}: a scale is for {GROUP} numbers."
-        )
+        return unknown(members, "mxfp4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
     shape = (rows, scale.shape[-1] * GROUP)
     return Layout(codes.name, "mxfp4", STORAGE.title, shape, found, (1, GROUP), Scales.POWERS, STORAGE.combines)

@@ -6,7 +6,7 @@ compressed-tensors stores ``weight_packed``, ``weight_scale``, ``weight_global_s
 
 from collections.abc import Mapping
 
-from aoe.checkpoints.layout import CODES, INPUT_SCALE, SCALE, Layout, Member, Scales, Settings, Storage
+from aoe.checkpoints.layout import CODES, INPUT_SCALE, SCALE, Layout, Member, Scales, Settings, Storage, unknown
 from aoe.checkpoints.shard import StoredTensor
 
 GROUP = 16  # numbers that share a scale
@@ -14,14 +14,11 @@ GLOBAL = "global_scale"
 
 
 def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
-    """Return the Layout of an NVFP4 weight.  Raises ValueError for scales that do not fit its codes."""
+    """Return the Layout of an NVFP4 weight."""
     codes, scale = members[CODES], members[SCALE]
     columns = codes.shape[-1] * 2 if codes.shape else 0
     if len(codes.shape) != 2 or tuple(scale.shape) != (codes.shape[0], columns // GROUP):
-        raise ValueError(
-            f"the scale {scale.name} has the shape {list(scale.shape)}, which does not fit the NVFP4 codes of shape "
-            f"{list(codes.shape)}: a scale is for {GROUP} numbers."
-        )
+        return unknown(members, "nvfp4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1), GLOBAL: Member(members[GLOBAL], 0)}
     found |= {INPUT_SCALE: Member(members[INPUT_SCALE], 0)} if INPUT_SCALE in members else {}
     # ModelOpt's second scale is a factor; compressed-tensors' a divisor
