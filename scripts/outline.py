@@ -12,7 +12,7 @@ from aoe.acquiring.together import check, check_stored
 from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.tokens.alignment import align
-from aoe.merging.plan import check_compatible
+from aoe.merging.forms import check_compatible, check_formats
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.serving.servable import TOKENIZER, end_think_id
@@ -47,5 +47,6 @@ with logged(snakemake.log[0]):
         recipe = read_recipe(variant, entry, models)
         base = parents[recipe.base]
         check_recipe(f"The variant {variant}", recipe, places(Architecture(base.config), base.files))
+        check_formats(f"The variant {variant}", recipe, parents)
     outline = {name: {"revision": locked[name].revision, "tensors": len(parents[name].files)} for name in models}
     Path(snakemake.output[0]).write_text(json.dumps(outline, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import true_config
+from aoe.checkpoints.stated import true_config
 from aoe.merging.plan import Plan
 from aoe.merging.publishing import lay_beside
 from aoe.nodes.fitness import Wanted, check, served_in_fp8
@@ -56,7 +56,7 @@ def served_folder(checkpoints: Mapping[str, str], plan: Path | str | None, folde
     """
     name, first = next(iter(checkpoints.items()))
     base = Checkpoint(first, name)
-    beside = dict(Plan.load(plan).beside if plan else {"config": true_config(base, base.config, combined=False)})
+    beside = dict(Plan.load(plan).beside if plan else {"config": true_config(base, base.config)})
     if "quantization_config" not in base.config and "config" in beside:
         # the loader dequantizes for a server that was not told of FP8, which not every processor computes with
         beside["config"] = {key: value for key, value in beside["config"].items() if key != "quantization_config"}

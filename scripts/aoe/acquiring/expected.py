@@ -13,15 +13,14 @@ from aoe.acquiring.sources import open_source, sources_in
 from aoe.checkpoints.inventory import expected_files, inventory
 
 NOT_HASHED = "0" * 64  # no file has this digest: what is expected cannot be taken for what was locked
-SCALES = "F32"  # the storage format of FP8 weights' scales that kernels read
+SCALES = "F32"  # the storage format of FP8 weights' scales, if nothing is said
 BESIDE = {"config.json": 2_000, "model.safetensors.index.json": 9_000_000, "tokenizer.json": 8_000_000}  # bytes, about
 
 
 def expected_lock(study: Any) -> dict[str, Locked]:
     """Return {name: Locked} of all models and datasets as a Study expects them; their digests are not known.
 
-    Raises LockError if the study does not say what to expect, AoeError if a config cannot be read, or if a model is
-    expected to have scales that kernels do not read.
+    Raises LockError if the study does not say what to expect, AoeError if a config cannot be read.
     """
     return {name: _expected(study, name, entry) for name, entry in study.inputs.items()}
 
@@ -37,8 +36,8 @@ def _expected(study, name, entry):
     if kind == "datasets":
         files = {file: {"size": size} for file, size in entry["expected"].items()}
     else:
-        files = _of_model(entry["expected"]["config"], entry["expected"]["shards"])
-        _check_scales(f"{kind}.{name}", entry["expected"])
+        expected = entry["expected"]
+        files = _of_model(expected["config"], expected["shards"], expected.get("scales", SCALES))
     for file in files:
         check_name(file, f"The study expects of {name} a file, and")
     if kind == "datasets":
@@ -50,16 +49,6 @@ def _expected(study, name, entry):
         locked = Locked(name, kind, {file: {**facts, "from": origins[file]} for file, facts in hashed.items()})
     check_needed(locked, "The study")
     return locked
-
-
-def _check_scales(where, expected):
-    """Raise AoeError for scales that no merge here can read, so that nobody fetches weights in vain."""
-    if expected.get("scales", SCALES) != SCALES:
-        raise AoeError(
-            f"{where}: its FP8 weights are expected to have scales in {expected['scales']} (`expected.scales`), but "
-            f"weights are compared, merged and served here only with scales in {SCALES}; name its BF16 release, or "
-            f"remove `scales` if its files have {SCALES}."
-        )
 
 
 def _origin(file, parts, sources, where):
@@ -109,8 +98,10 @@ def _in_words(tensor):
 
 
 @cache
-def _of_model(config, shards):
-    return {file: {"size": size} for file, size in BESIDE.items()} | expected_files(_read_config(config), shards)
+def _of_model(config, shards, scales):
+    return {file: {"size": size} for file, size in BESIDE.items()} | expected_files(
+        _read_config(config), shards, scales
+    )
 
 
 def _read_config(path):

@@ -7,8 +7,9 @@ from typing import Any
 from aoe import AoeError
 from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
-from aoe.checkpoints.configs import check_alike, contradictions
+from aoe.checkpoints.configs import check_alike
 from aoe.checkpoints.configs import differences as differing_keys
+from aoe.checkpoints.stated import contradictions
 from aoe.checkpoints.tokens.alignment import in_words
 from aoe.checkpoints.tokens.beside import chosen, misfits
 from aoe.checkpoints.tokens.comparison import compare, compare_generation, compare_templates

@@ -18,11 +18,10 @@ from aoe.audit.methods import UNKNOWN, USUAL, ModelMethod, trying
 from aoe.audit.storage import SAME, Deviation
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import scale_of
 from aoe.merging.difference import row as difference_row
 from aoe.merging.plan import Plan, check_compatible
 from aoe.numerics import kernels
-from aoe.numerics.kernels import FP8, cpu
+from aoe.numerics.kernels import cpu
 from aoe.numerics.slabs import Slab
 
 DEVIATIONS = ("differing", "scales", "largest", "rms", "outside")
@@ -120,10 +119,10 @@ class _Weight(Comparison):
             "layer": self.place.layer,
             "expert": self.place.expert,
             "kind": self.place.kind,
-            "dtype": stored.dtype,
+            "dtype": self.base.stored(self.name).dtype,
             "published_dtype": part.dtype if part else "",
             "elements": stored.elements,
-            "bytes": stored.size + (self.base.stored(scale_of(self.name)).size if stored.dtype == FP8 else 0),
+            "bytes": self.base.layout(self.name).size,
             "found": found,
             "grade": "",
             "sources": [],
@@ -138,13 +137,20 @@ class _Weight(Comparison):
 
     def row(self) -> Row:
         """Return the row of this weight, which the published model has; docs/audits.md describes its columns."""
+        native = all(parent.layout(self.name).native for parent in self.parents.values())
+        if (self.part.problem or self.by_values or not native) and (copies := self.copies()):
+            return self._copied(copies)  # bytes need no values
         if self.part.problem:
             found = "unreadable" if self.part.elements == self.ours.elements else "reshaped"
             return self.empty_row(found, f"{self.part.tensor} {self.part.problem}")
+        if not self.by_values and not native:
+            words = next(one.layout(self.name).words() for one in self.parents.values())
+            return self.empty_row("unreadable", f"cannot be compared with the parents', which are stored as {words}")
         row = self.empty_row("unexplained")
         sources = self._compare(row)
         if sources:
-            found, grade = ("copied", BYTES) if self.ways == (SAME,) else ("equal", VALUES)
+            copied = self.ways == (SAME,) and self.stored_alike and not self.by_values
+            found, grade = ("copied", BYTES) if copied else ("equal", VALUES)
             row |= {"found": found, "grade": grade, "sources": sources}
         elif self.ways == (SAME,) and (sources := self.equal()):
             row |= {"found": "equal", "grade": VALUES, "sources": sources}
@@ -155,6 +161,19 @@ class _Weight(Comparison):
             self._explain(row)
         if self.audit.tolerance:
             row["close"] = self.close(self.audit.tolerance)
+        return row
+
+    def _copied(self, sources):
+        """The row of a weight whose stored bytes are some parents'."""
+        row = self.empty_row("copied")
+        if self.by_values:
+            self._compare(row)
+        row |= {"grade": BYTES, "sources": sources, "alike": self.alike_in_bytes()}
+        if self.audit.plan:
+            weights = self.audit.plan.weights(self.name)
+            held = any(set(weights) <= {*kin} for kin in row["alike"]) and abs(sum(weights.values()) - 1) < 1e-9
+            gives = next(iter(weights)) in sources and (not _combines(weights) or held)
+            row |= {"claim": written(weights), "claim_grade": BYTES if gives else ""}
         return row
 
     def _compare(self, row):

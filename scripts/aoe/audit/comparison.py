@@ -17,6 +17,7 @@ from aoe.audit.storage import (
     SAME,
     Deviation,
     SlabPart,
+    Values,
     beginning,
     equal_values,
     largest,
@@ -26,8 +27,10 @@ from aoe.audit.storage import (
     ways,
 )
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.layout import Scales
+from aoe.merging.forms import agree
 from aoe.merging.merge import alike
-from aoe.numerics.kernels import FP8, NotFiniteError, Rounding, Sums, cpu
+from aoe.numerics.kernels import FP8, Method, NotFiniteError, Rounding, Sums, cpu
 from aoe.numerics.slabs import Slab
 
 GRADES = BYTES, VALUES, ROUNDING = "bytes", "values", "rounding"  # how well a weight is explained, the best first
@@ -72,33 +75,77 @@ class Comparison:
         self.names, self.base = list(parents), next(iter(parents.values()))
         self.ours = self.base.stored(name)
         self.part = published.parts.get(name)
+        self.by_values: Values | None = None
+        self.scales = Scales.F32
         if self.part and not self.part.problem:
             self.theirs = published.stored(name)
+            self._take_layouts(name, self.part)
             self.ways = ways(self.ours.dtype, self.theirs.dtype)
+
+    def _take_layouts(self, name, part):
+        """Compare by values where kernels do not combine what parents, or the published model, store."""
+        layouts = [parent.layout(name) for parent in self.parents.values()]
+        native = {layout.native for layout in layouts}
+        plain = len(native) == 1 and "" not in native and not (part.layout and not part.layout.native)
+        if part.layout:
+            self.scales = part.layout.scales
+        if not plain and part.layout and all(layout.decodes for layout in [*layouts, part.layout]):
+            self.by_values = Values(self.parents, self.published.checkpoint, name, part.tensor)
+            self.ours, self.theirs = self.by_values.ours, self.by_values.theirs
+
+    @property
+    def stored_alike(self) -> bool:
+        """Whether all parents and the published model store the weight in one format, so that equal ones are copies."""
+        layouts = [self.part.layout] if self.part and self.part.layout else []
+        layouts += [parent.layout(self.name) for parent in self.parents.values()]
+        return all(one.is_stored_as(other) for one in layouts for other in layouts)
+
+    def copies(self) -> list[str]:
+        """Return the parents whose stored bytes are the published ones, whatever they mean."""
+        if not self.part or not self.part.layout:
+            return []
+        published, tensor = self.published.checkpoint, self.part.tensor
+        return [name for name, parent in self.parents.items() if agree(parent, published, self.name, tensor)]
+
+    def alike_in_bytes(self) -> list[list[str]]:
+        """Return lists of the parents that store the weight in the same bytes."""
+        pairs = {
+            (one, other)
+            for i, one in enumerate(self.names)
+            for other in self.names[i + 1 :]
+            if agree(self.parents[one], self.parents[other], self.name)
+        }
+        return _classes(self.names, pairs)
 
     def ranges(self) -> list[tuple[Slab, Slab]]:
         """Return the pairs of Slabs, the parents' and the published model's, that the weight is compared in."""
-        return ranges(self.ours, self.theirs)
+        return self.by_values.ranges(self.ours) if self.by_values else ranges(self.ours, self.theirs)
 
     def read(self, parent: str, slab: Slab) -> SlabPart:
         """Read a slab of a parent; the same memory is used for the parent's next one."""
-        return slab.read(self.parents[parent], cpu, self.names.index(parent))
+        source = self.by_values.sources[parent] if self.by_values else self.parents[parent]
+        return slab.read(source, cpu, self.names.index(parent))
 
     def read_published(self, slab: Slab) -> SlabPart:
         """Read a slab of the published model; the same memory is used for the next one."""
-        return slab.read(self.published, cpu, len(self.parents))
+        return slab.read(self.by_values.published if self.by_values else self.published, cpu, len(self.parents))
 
     def copies_of(self, parent: str, other: str) -> Iterator[tuple[SlabPart, SlabPart | None]]:
         """Yield, slab by slab, what is published, and what it would be if it were a parent's weight ``other``.
 
         The latter is None for numbers that are not finite and cannot be converted.
         """
-        for ours, theirs in ranges(self.base.stored(other), self.theirs):
+        if self.by_values:
+            pairs = self.by_values.ranges(self.by_values.sources[parent].stored(other))
+        else:
+            pairs = ranges(self.base.stored(other), self.theirs)
+        for ours, theirs in pairs:
             yield self.read_published(theirs), self._converted(self.read(parent, ours), theirs.shape)
 
     def _converted(self, part, shape):
+        method = Method(scales=self.scales)
         try:
-            return rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0])
+            return rebuild([part], self.ours.dtype, [1], self.theirs.dtype, shape, self.ways[0], method)
         except NotFiniteError:
             return None
 
@@ -117,7 +164,7 @@ class Comparison:
             parts = {parent: self.read(parent, ours) for parent in self.names}
             published = self.read_published(theirs)
             pairs = {(one, other) for one, other in pairs if alike(parts[one], parts[other])}
-            sources = {parent for parent in sources if self._is(published, parts[parent])}
+            sources = {parent for parent in sources if self._is(published, parts[parent], ours)}
             for other in others:
                 sums[other].append((False, self._sums(parts[first], parts[other])))
         return [parent for parent in self.names if parent in sources], _classes(self.names, pairs), sums
@@ -128,15 +175,31 @@ class Comparison:
         except NotFiniteError:
             return Sums(math.nan, math.nan, math.nan)
 
-    def _is(self, published, part):
+    def _is(self, published, part, slab):
         """Whether a parent's part gives the published one, or the published one, converted back, the parent's."""
         made = self._converted(part, published[0].shape)
         if made is not None and alike(published, made):
             return True
+        if not self.stored_alike and self.theirs.dtype == self.ours.dtype:
+            return self._is_encoded_anew(published, part, slab)
         if not self.theirs.dtype == FP8 != self.ours.dtype:
             return False
         try:
             return alike(part, rebuild([published], FP8, [1], self.ours.dtype, part[0].shape))
+        except NotFiniteError:
+            return False
+
+    def _is_encoded_anew(self, published, part, slab):
+        """Whether a parent's part gives the published one if it is stored in the published format."""
+        method = Method(scales=self.scales)
+        try:
+            if self.by_values:
+                return alike(published, self.by_values.made([part], [1.0], method, slab))
+            if self.ours.dtype != FP8:
+                return False
+            codes, scale = (np.empty_like(numbers) for numbers in part)
+            cpu.combine([part], FP8, [1.0], codes, scale, method, slab.begin)
+            return alike(published, (codes, scale))
         except NotFiniteError:
             return False
 
@@ -180,13 +243,15 @@ class Comparison:
             def unrounded(parts=parts):
                 return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)
 
-            found.add(published, expected, dtype, unrounded if made.is_usual else None, within)
+            bounded = made.is_usual and not self.by_values  # the steps of values are no format's
+            found.add(published, expected, dtype, unrounded if bounded else None, within)
         copied = len(weights) == 1 and shares[0] == 1
         if found.stored or not found.differing:
-            grade = BYTES if found.stored and self.ways == (SAME,) else VALUES
+            grade = BYTES if found.stored and self.ways == (SAME,) and not self.by_values else VALUES
             return Match(weights, way, found, grade, USUAL if copied else named)
         # what was copied was not rounded; nor is it known how what was converted had been rounded before
         unexplained = copied or found.outside or (way == CONVERTED and dtype != FP8) or not made.is_usual
+        unexplained = unexplained or self.by_values is not None
         return Match(weights, way, found, None if unexplained else ROUNDING, named)
 
     def best_match(self, weights: Weights, way: str) -> Match:
@@ -206,7 +271,8 @@ class Comparison:
         """Return the Deviation of the beginning of a weight from a mixture; None if that is not finite."""
         if not self.ours.elements:
             return Deviation()
-        return self._deviation(*beginning(self.ours, self.theirs), weights, way, made)
+        first = self.ranges()[0] if self.by_values else beginning(self.ours, self.theirs)
+        return self._deviation(*first, weights, way, made)
 
     def _deviation(self, ours, theirs, weights, way, made):
         """The Deviation of a slab from a mixture; None if that is not finite."""
@@ -219,7 +285,9 @@ class Comparison:
         return found
 
     def _made(self, parts, shares, published, way, made, slab):
-        method, shape = made.of(self.name), published[0].shape
+        method, shape = made.of(self.name)._replace(scales=self.scales), published[0].shape
+        if self.by_values:
+            return self.by_values.made(parts, shares, method, slab)
         return rebuild(parts, self.ours.dtype, shares, self.theirs.dtype, shape, way, method, slab.begin)
 
     def sample(self, different: Sequence[int]) -> Sample | None:
@@ -227,9 +295,11 @@ class Comparison:
 
         different: indices of the parents that are not alike, the base first.
         """
-        sample = Sample(self.ours.dtype, self.theirs.dtype, different)
+        sample = Sample(self.ours.dtype, self.theirs.dtype, different, self.scales)
         for ours, theirs in self.ranges():
-            sample.add([self.read(parent, ours) for parent in self.names], self.read_published(theirs))
+            published = self.read_published(theirs)
+            steps = self.by_values.steps(theirs, published) if self.by_values else None
+            sample.add([self.read(parent, ours) for parent in self.names], published, steps)
             if sample.enough:
                 break
         return sample if sample.pieces else None

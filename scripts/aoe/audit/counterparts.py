@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, COMBINABLE, FORMATS, SCALED, scale_of, scale_shape, weight_of
+from aoe.checkpoints.layout import SCALE, Layout
 from aoe.checkpoints.shard import StoredTensor
 
 Shape = tuple[int, ...]
@@ -43,7 +45,8 @@ class Part:
     """A range of rows of a published tensor, or of elements, that is one weight of the parents.
 
     ``tensor``: the published name; ``begin``: the first element; ``shape``: as the parents have it; ``scale``: the same
-    of its scale, or None; ``problem``: why its values cannot be known, or None.
+    of its scale, or None; ``problem``: why its values cannot be known, or None; ``layout``: of a whole tensor, None of
+    a part of one.
     """
 
     tensor: str
@@ -52,6 +55,7 @@ class Part:
     dtype: str
     scale: "Part | None" = None
     problem: str | None = None
+    layout: Layout | None = None
 
     @property
     def elements(self) -> int:
@@ -145,24 +149,38 @@ def _names_of_parts(tensor, shape, shapes):
 def _part(checkpoint, stored, row, shape):
     """The Part of a published tensor from a row on, with its scale, or with what stands in the way."""
     begin = row * stored.shape[-1] if stored.shape else 0
+    layout = _layout(checkpoint, stored.name) if shape == stored.shape else None
     if stored.dtype in COMBINABLE and stored.dtype not in SCALED:
-        return Part(stored.name, begin, shape, stored.dtype)
+        return Part(stored.name, begin, shape, stored.dtype, layout=layout)
+    if layout and not layout.native:
+        problem = None if layout.decodes else f"is stored as {layout.words()}"
+        return Part(stored.name, begin, shape, stored.dtype, problem=problem, layout=layout)
     if stored.dtype not in COMBINABLE:
         return Part(stored.name, begin, shape, stored.dtype, problem=f"is stored as {stored.dtype}")
-    name = scale_of(stored.name)
+    name = layout.members[SCALE].stored.name if layout else scale_of(stored.name)
     scale = checkpoint.stored(name) if name in checkpoint else None
     # blocks do not reach from one part of a fused tensor into the next, or else its scales are no part's own
     whole = shape == stored.shape or (row % BLOCK == 0 and shape[0] % BLOCK == 0)
     rows = math.prod(stored.shape[:-1]) if whole else 0
     if scale is None or len(shape) != 2 or not whole:
         return Part(stored.name, begin, shape, stored.dtype, problem="has no scales of blocks of its own")
-    if scale.dtype != "F32":
+    if scale.dtype != "F32" and not layout:
         return Part(stored.name, begin, shape, stored.dtype, problem=f"has scales of the dtype {scale.dtype}")
     expected = scale_shape(rows, stored.shape[-1])
     if math.prod(scale.shape) != math.prod(expected):
         return Part(stored.name, begin, shape, stored.dtype, problem=f"has scales of the shape {list(scale.shape)}")
     first = row // BLOCK * expected[1]
-    return Part(stored.name, begin, shape, stored.dtype, Part(name, first, scale_shape(*shape), "F32"))
+    return Part(
+        stored.name, begin, shape, stored.dtype, Part(name, first, scale_shape(*shape), scale.dtype), layout=layout
+    )
+
+
+def _layout(checkpoint, tensor):
+    """The Layout of a published tensor; None if its members do not fit one another."""
+    try:
+        return checkpoint.layout(tensor)
+    except AoeError:
+        return None
 
 
 def _matches(shapes, found):

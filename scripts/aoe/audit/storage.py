@@ -6,14 +6,26 @@ same both ways, unless they are quantized.  FP8 is quantized as aoe.numerics.fp8
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from aoe.checkpoints.checkpoint import StoredTensor
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK
+from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.merge import alike
+from aoe.numerics.decoded import (
+    Decoded,
+    bytes_of,
+    encode,
+    kept_rows,
+    rows_of_slabs,
+    steps_of,
+    stored_rows,
+    summed,
+    values_of,
+)
 from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 from aoe.numerics.slabs import Slab, slabs
 
@@ -58,6 +70,51 @@ def _like(slab, stored):
     return Slab(stored, slab.begin * width, slab.end * width)
 
 
+class Values:
+    """One weight of the parents and the published model by its values, where kernels cannot combine what is stored.
+
+    parents: name -> Checkpoint; published: the Checkpoint; name, tensor: of the weight in both.  What is made is
+    encoded as the published weight is stored.
+    """
+
+    def __init__(self, parents: Mapping[str, Checkpoint], published: Checkpoint, name: str, tensor: str) -> None:
+        self.sources = {parent: Decoded(checkpoint) for parent, checkpoint in parents.items()}
+        self.published, self.layout = Decoded(published), published.layout(tensor)
+        self.ours = next(iter(self.sources.values())).stored(name)
+        self.theirs = self.published.stored(tensor)
+
+    def ranges(self, ours: StoredTensor) -> list[tuple[Slab, Slab]]:
+        """Return pairs (our Slab, their Slab) of the rows that are encoded together."""
+        columns = self.layout.shape[1]
+        pieces = [(begin * columns, end * columns) for begin, end in rows_of_slabs(self.layout)]
+        return [(Slab(ours, *piece), Slab(self.theirs, *piece)) for piece in pieces]
+
+    def made(self, parts: Sequence[SlabPart], weights: Sequence[float], method: Method, slab: Slab) -> SlabPart:
+        """Return the values that a mixture of parents' values has as the published weight is stored.
+
+        Raises NotFiniteError for NaN or Inf in the mixture, or a number that the format cannot hold.
+        """
+        begin, end = self.rows(slab)
+        values = [part[0].reshape(end - begin, -1) for part in parts]
+        total = summed(values, weights, method)
+        if not self.layout.combines:
+            return total.reshape(-1), None
+        rows = bytes_of(encode(total, self.layout, method, begin, values))
+        rows |= kept_rows(self.published.checkpoint, self.layout)
+        return values_of(self.layout, rows, begin, end).reshape(-1), None
+
+    def steps(self, slab: Slab, published: SlabPart) -> Floats:
+        """Return the distance from published numbers to the next in their format, float32 (n,)."""
+        begin, end = self.rows(slab)
+        rows = stored_rows(self.published.checkpoint, self.layout, begin, end)
+        return steps_of(self.layout, rows, published[0].reshape(end - begin, -1)).reshape(-1)
+
+    def rows(self, slab: Slab) -> tuple[int, int]:
+        """Return the rows of a slab."""
+        columns = self.layout.shape[1]
+        return slab.begin // columns, slab.end // columns
+
+
 def mixture(parts: Sequence[SlabPart], dtype: str, weights: Sequence[float]) -> Floats:
     """Sum weights times values in float32, in order, every operation rounded on its own; the shape of the numbers."""
     total = cpu.values(parts[0], dtype) * np.float32(weights[0])
@@ -93,9 +150,9 @@ def rebuild(
     if way == DIRECT and dtype == FP8 and method.arithmetic == Arithmetic.BFLOAT16 and not copied:
         unrounded = cpu.empty(parts[0][0].shape, "BF16")
         cpu.combine(parts, dtype, weights, unrounded, None, method, begin)
-        return cpu.rounded(cpu.values((unrounded, None), "BF16").reshape(shape), published_dtype)
+        return cpu.rounded(cpu.values((unrounded, None), "BF16").reshape(shape), published_dtype, method.scales)
     if (way == DIRECT and method.arithmetic == Arithmetic.FLOAT32) or copied:
-        return cpu.rounded(mixture(parts, dtype, weights).reshape(shape), published_dtype)
+        return cpu.rounded(mixture(parts, dtype, weights).reshape(shape), published_dtype, method.scales)
     if dtype != FP8:
         parts = [(numbers.reshape(-1), None) for numbers, _ in parts]
     numbers = cpu.empty(parts[0][0].shape, dtype)
@@ -104,7 +161,7 @@ def rebuild(
     cpu.combine(parts, dtype, weights, numbers, scale, method, begin)
     if dtype == published_dtype:
         return numbers.reshape(shape), scale
-    return cpu.rounded(cpu.values((numbers, scale), dtype).reshape(shape), published_dtype)
+    return cpu.rounded(cpu.values((numbers, scale), dtype).reshape(shape), published_dtype, method.scales)
 
 
 @dataclass

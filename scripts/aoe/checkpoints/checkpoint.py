@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from aoe import AoeError
-from aoe.checkpoints.formats import BLOCK, SCALED, scale_of, scale_shape, weight_of
+from aoe.checkpoints.layout import SCALE, Layout, Settings
 from aoe.checkpoints.shard import Shard, StoredTensor
+from aoe.checkpoints.storage import layout_of, owner_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ class Checkpoint:
         self.directory = Path(directory)
         self.name = name or self.directory.name
         self._shards, self._lock = {}, threading.Lock()
+        self._layouts, self._owners = {}, {}
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -114,35 +116,36 @@ class Checkpoint:
         """Return ``tensor`` as stored, dtype and shape as in the file."""
         return self.shard_of(tensor).tensor(tensor)
 
-    def scale(self, weight: str) -> str | None:
-        """Return the name of the scale of an FP8 ``weight``, or None for another dtype; it may lie in another shard.
+    @cached_property
+    def settings(self) -> Settings:
+        """What config.json says of the storage of quantized weights; nothing if there is none that can be read."""
+        try:
+            return Settings.of_config(self.config)
+        except AoeError:
+            return Settings()
 
-        Raises AoeError if an FP8 weight has none: without it, its codes mean nothing.
+    def layout(self, weight: str) -> Layout:
+        """Return how a weight is stored: its format, and the tensors that belong to it, which may lie in other shards.
+
+        Raises AoeError if one is missing without which its codes mean nothing, or does not fit it.
         """
-        if self.stored(weight).dtype not in SCALED:
-            return None
-        if scale_of(weight) not in self:
-            raise AoeError(f"{self.name}: the FP8 tensor {weight} has no {scale_of(weight)}.")
-        return scale_of(weight)
+        if weight not in self._layouts:
+            try:
+                self._layouts[weight] = layout_of(weight, self.files, self.stored, self.settings)
+            except ValueError as error:
+                raise AoeError(f"{self.name}: {error}") from error
+        return self._layouts[weight]
+
+    def scale(self, weight: str) -> str | None:
+        """Return the name of the scale of a weight, or None if it needs none.  Raises AoeError as ``layout`` does."""
+        member = self.layout(weight).members.get(SCALE)
+        return member.stored.name if member else None
 
     def check_scales(self) -> None:
-        """Raise AoeError if any FP8 weight of the checkpoint has no scale, or one that does not fit it."""
-        for tensor in self.files:
-            self.check_scale(tensor)
-
-    def check_scale(self, weight: str) -> None:
-        """Raise AoeError if an FP8 weight has no scale, or one that does not fit it; other dtypes need none."""
-        scale, stored = self.scale(weight), self.stored(weight)
-        if scale is None:
-            return
-        if len(stored.shape) != 2:
-            raise AoeError(f"{self.name}: the FP8 tensor {weight} has {len(stored.shape)} dimensions instead of 2.")
-        expected, found = scale_shape(*stored.shape), self.stored(scale)
-        if (found.dtype, found.shape) != ("F32", expected):
-            raise AoeError(
-                f"{self.name}: the scale {scale} is {found.dtype} {list(found.shape)}, but its weight of shape "
-                f"{list(stored.shape)} in blocks of {BLOCK}x{BLOCK} needs F32 {list(expected)}."
-            )
+        """Raise AoeError if any weight of the checkpoint lacks a scale, or has one that does not fit it."""
+        for weight in self.files:
+            if not self.is_scale(weight):
+                self.layout(weight)
 
     @property
     def weights(self) -> list[str]:
@@ -150,13 +153,17 @@ class Checkpoint:
         return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
 
     def weight(self, tensor: str) -> str:
-        """Return the weight that ``tensor`` is or is the scale of."""
-        return weight_of(tensor) if self.is_scale(tensor) else tensor
+        """Return the weight that ``tensor`` is, or is a member of."""
+        return self._owner(tensor) or tensor
 
     def is_scale(self, tensor: str) -> bool:
-        """Return whether ``tensor`` is the scale of an FP8 weight of this checkpoint, and not a tensor of its own."""
-        weight = weight_of(tensor)
-        return weight != tensor and weight in self and self.stored(weight).dtype in SCALED
+        """Return whether ``tensor`` is the scale, or another member, of a quantized weight, and not one of its own."""
+        return self._owner(tensor) is not None
+
+    def _owner(self, tensor):
+        if tensor not in self._owners:
+            self._owners[tensor] = owner_of(tensor, self.files, self.stored)
+        return self._owners[tensor]
 
     def shard_of(self, tensor: str) -> Shard:
         """Return the Shard that holds ``tensor``."""

@@ -1,4 +1,4 @@
-"""Configs of checkpoints: do parents compute alike, and does a config.json tell what its shards hold?
+"""Configs of checkpoints: do parents compute alike?
 
 Weights are trained for one set of constants: rotations, routing, norms.  Parents may share every shape and differ in
 these; then their mixture means something only if the recipe says with which of them it is to be computed.
@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of
 from aoe.checkpoints.keys import text_config
 
 STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
@@ -72,8 +70,6 @@ INCIDENTAL = {
 }
 ROTATIONS = ("rope_theta", "rope_scaling", "rope_parameters")
 OF_YARN: dict[str, Any] = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
-PLAIN = {name: one.torch for name, one in FORMATS.items() if one.plain}
-SKIPPED = ("modules_to_not_convert", "ignored_layers")  # as different writers call them
 
 
 class Difference(NamedTuple):
@@ -86,7 +82,7 @@ class Difference(NamedTuple):
 
     def told(self, one: str, other: str) -> str:
         """Return the difference in words; one, other: the names of the two models."""
-        return f"{self.key}: {_written(self.ours)} in {one}, {_written(self.theirs)} in {other}"
+        return f"{self.key}: {written(self.ours)} in {one}, {written(self.theirs)} in {other}"
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Difference]:
@@ -165,7 +161,8 @@ def _default(key, config):
     return defaults.get(key)
 
 
-def _written(value):
+def written(value: object) -> str:
+    """Return a value of a config as JSON, or that there is none."""
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
@@ -196,119 +193,3 @@ def check_alike(who: str, parents: Mapping[str, Mapping[str, Any]], said: Collec
 def _listed(found, base, other):
     text = "; ".join(one.told(base, other) for one in found[:6])
     return text + (f"; and {len(found) - 6} more" if len(found) > 6 else "")
-
-
-def contradictions(checkpoint: Checkpoint) -> list[str]:
-    """Return sentences on what the config.json of a Checkpoint says of its weights, and its shards do not bear out."""
-    return [sentence for sentence, _ in _contradicting(checkpoint)]
-
-
-def true_config(checkpoint: Checkpoint, config: Mapping[str, Any], combined: bool) -> dict[str, Any]:
-    """Return a config like ``config`` for weights stored as a Checkpoint's are: contradictions to headers are mended.
-
-    combined: whether some of them are made here; the scales of these are no powers of two.
-    """
-    stated = {key: value for key, value in config.items() if key not in STORED}
-    stated = stated | {key: checkpoint.config[key] for key in STORED if key in checkpoint.config}
-    for _, mend in _contradicting(checkpoint):
-        stated = mend(stated)
-    quantized = stated.get("quantization_config")
-    if combined and isinstance(quantized, dict) and quantized.get("scale_fmt") == "ue8m0":
-        plain = {key: value for key, value in quantized.items() if key != "scale_fmt"}
-        stated = stated | {"quantization_config": plain}
-    return stated
-
-
-def _contradicting(checkpoint):
-    """Yields (sentence, what makes a config true: a function of one) of each contradiction."""
-    dtypes, quantized = {}, checkpoint.config.get("quantization_config")
-    for file in checkpoint.shard_names:
-        for tensor, stored in checkpoint.shard(file).tensors.items():
-            if not checkpoint.is_scale(tensor):
-                dtypes[tensor] = stored.dtype
-    scaled = [weight for weight, dtype in dtypes.items() if dtype in SCALED and scale_of(weight) in checkpoint]
-    if quantized and set(dtypes.values()) <= set(PLAIN):
-        sentence = (
-            f"{checkpoint.name}: config.json has a quantization_config ({_method(quantized)}), but its shards hold "
-            f"plain weights only ({_kinds(dtypes)}); what is published from them is written without."
-        )
-        yield sentence, lambda config: {k: v for k, v in config.items() if k != "quantization_config"}
-    elif scaled and not quantized:
-        sentence = (
-            f"{checkpoint.name}: config.json has no quantization_config, but its shards hold {len(scaled):,} FP8 "
-            "weights with scales; what is published from them is written with one."
-        )
-        yield sentence, lambda config: config | {"quantization_config": _block_format(dtypes, scaled, {})}
-    elif scaled and isinstance(quantized, dict) and quantized.get("quant_method") == "fp8":
-        wrong = _wrong_in(quantized, dtypes, scaled)
-        if wrong:
-            mended = _block_format(dtypes, scaled, quantized)
-            sentence = (
-                f"{checkpoint.name}: the quantization_config of config.json contradicts the shards: "
-                f"{'; '.join(wrong)}.  What is published from them says what they hold."
-            )
-            yield sentence, lambda config: config | {"quantization_config": mended}
-    yield from _wrong_dtype(checkpoint, dtypes)
-
-
-def _wrong_dtype(checkpoint, dtypes):
-    """The contradiction between the stated dtype and that of most unquantized weights, if there is one."""
-    key = "dtype" if "dtype" in checkpoint.config else "torch_dtype"
-    stated = str(checkpoint.config.get(key)).removeprefix("torch.")
-    sizes = {}
-    for weight, dtype in dtypes.items():
-        if dtype in PLAIN:
-            sizes[dtype] = sizes.get(dtype, 0) + checkpoint.stored(weight).elements
-    most = PLAIN[max(sizes, key=sizes.__getitem__)] if sizes else None
-    if most and stated in PLAIN.values() and stated != most:
-        sentence = (
-            f"{checkpoint.name}: config.json states {key} {stated}, but its shards hold {_kinds(dtypes)}; what is "
-            f"published from them states {most}."
-        )
-        yield sentence, lambda config: config | {key: most}
-
-
-def _wrong_in(quantized, dtypes, scaled):
-    """In words, what a config of FP8 blocks says that the stored weights do not bear out."""
-    wrong, block = [], quantized.get("weight_block_size")
-    if block != [BLOCK, BLOCK]:
-        wrong.append(f"weight_block_size is {_written(block)}, the scales' shapes give {[BLOCK, BLOCK]}")
-    found = sorted({FORMATS[dtypes[weight]].fp8 or "" for weight in scaled})
-    if quantized.get("fmt", "e4m3") not in found:
-        wrong.append(f"fmt is {_written(quantized['fmt'])}, the weights are {', '.join(found)}")
-    skipped = [name for key in SKIPPED for name in quantized.get(key) or []]
-    if left := [weight for weight in scaled if _is_in(weight, skipped)]:
-        wrong.append(f"{left[0]} is FP8, and among those that are not converted")
-    if left := [weight for weight in _unquantized(dtypes, scaled) if not _is_in(weight, skipped)]:
-        wrong.append(f"{left[0]} is {dtypes[left[0]]}, and not among those that are not converted")
-    return wrong
-
-
-def _unquantized(dtypes, scaled):
-    """The projections that are stored plain although projections of the same name are FP8 elsewhere."""
-    kinds = {weight.split(".")[-2] for weight in scaled}
-    return [w for w, dtype in dtypes.items() if dtype in PLAIN and w.endswith(".weight") and w.split(".")[-2] in kinds]
-
-
-def _is_in(weight, modules):
-    module = weight.removesuffix(".weight")
-    return any(module == name or module.startswith(f"{name}.") for name in modules)
-
-
-def _block_format(dtypes, scaled, stated):
-    """A quantization_config of FP8 blocks that is true of the stored weights; stated: the config's own."""
-    made = {"activation_scheme": "dynamic", "quant_method": "fp8"} | stated
-    made |= {"fmt": FORMATS[dtypes[scaled[0]]].fp8, "weight_block_size": [BLOCK, BLOCK]}
-    skipped = [name for key in SKIPPED for name in stated.get(key) or []]
-    modules = [name for name in skipped if not any(_is_in(weight, [name]) for weight in scaled)]
-    modules += [w.removesuffix(".weight") for w in _unquantized(dtypes, scaled) if not _is_in(w, modules)]
-    made = {key: value for key, value in made.items() if key not in SKIPPED}
-    return made | ({next((k for k in SKIPPED if k in stated), SKIPPED[0]): modules} if modules else {})
-
-
-def _method(quantized):
-    return quantized.get("quant_method", "no quant_method") if isinstance(quantized, dict) else _written(quantized)
-
-
-def _kinds(dtypes):
-    return ", ".join(sorted(set(dtypes.values())))

@@ -20,11 +20,12 @@ from aoe.checkpoints.parts import TensorGroup, Tensors, in_bf16
 from aoe.checkpoints.shard import make_header
 
 
-def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+def inventory(config: Mapping[str, Any], scales: str = "F32") -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return {tensor name: (dtype, shape)} of a checkpoint, scales included, in the order of the layers.
 
     config: the config.json of a model as a dict.  Projections are FP8 with scales if it has a ``quantization_config``,
-    else BF16.  Raises AoeError for an architecture without an inventory, or a key that is missing.
+    else BF16; scales: the storage format of these.  Raises AoeError for an architecture without an inventory, or a key
+    that is missing.
     """
     definition = definitions().get(str(config.get("model_type")))
     if definition is None or definition.layer is None:
@@ -39,7 +40,7 @@ def inventory(config: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]
     for name, (_, shape) in tensors.items():
         if any(type(dimension) is not int or dimension < 1 for dimension in shape):
             raise AoeError(f"The model's config.json gives {name} the dimensions {shape}, which are none.")
-    return tensors
+    return {name: (scales if name.endswith(SCALE_SUFFIX) else dtype, shape) for name, (dtype, shape) in tensors.items()}
 
 
 def _inventory(config, layer_of):
@@ -93,14 +94,14 @@ def _met(config, routed):
     return routed * met // experts if routed else 0
 
 
-def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:
+def expected_files(config: Mapping[str, Any], shards: int, scales: str = "F32") -> dict[str, dict[str, Any]]:
     """Return the files of a checkpoint as a lock has them (name -> size, holds), as far as they follow from its config.
 
     shards: how many files of about one size the weights are in.  Where these really begin and end, and their digests,
     only the source can tell; the sizes are exact in sum.
     """
     architecture, files = Architecture(config), {}
-    for file, part in _parts(config, shards).items():
+    for file, part in _parts(config, shards, scales).items():
         held = {}
         for place in map(architecture.place, part):
             held.setdefault(str(place.group), set()).update([] if place.layer is None else [place.layer])
@@ -127,9 +128,9 @@ def write_sparse_checkpoint(config: Mapping[str, Any], directory: Path | str, sh
     (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _parts(config, shards):
+def _parts(config, shards, scales="F32"):
     """{file name: its part of the inventory}, in ``shards`` parts of about one size."""
-    tensors = inventory(config)
+    tensors = inventory(config, scales)
     if shards > len(tensors):
         raise AoeError(f"{len(tensors)} tensors are not enough for {shards} shards.")
     total, done, parts = sum(map(_size, tensors.values())), 0, [{} for _ in range(shards)]

@@ -7,14 +7,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from aoe import AoeError, norms
 from aoe.checkpoints.architecture import Architecture, Place
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import COMBINABLE
+from aoe.checkpoints.formats import scale_shape
+from aoe.checkpoints.layout import CODES
 from aoe.checkpoints.shard import StoredTensor
+from aoe.merging.forms import is_stored
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
-from aoe.numerics.kernels import Engine, Sums
+from aoe.numerics.decoded import Decoded, stored_rows
+from aoe.numerics.kernels import FP8, Engine, Part, Sums, cpu
 from aoe.numerics.slabs import Slab, slabs
 
 STEPS = [name for name in Sums._fields if name.startswith("steps_")]
@@ -39,7 +43,8 @@ def shard_differences(
 ) -> list[dict[str, Any]]:
     """Return one row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
-    base, other: Checkpoints that share names, shapes and dtypes.  threads: how many slabs are in work at a time;
+    base, other: Checkpoints that share names and shapes; of weights that they store in different formats, the values
+    are compared, and steps are float32's.  threads: how many slabs are in work at a time;
     device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
     """
     architecture, engine = Architecture(base.config), kernels.for_device(device)
@@ -47,28 +52,45 @@ def shard_differences(
     for weight in weights:
         check_counterpart(base, other, weight)
     with kernels.threads(engine, threads) as pool:
-        pieces = [(weight, slab) for weight in weights for slab in slabs(base.stored(weight), engine)]
+        pieces = [(weight, slab) for weight in weights for slab in pieces_of(base, other, weight, engine)]
         measured = pool.map(lambda piece: slab_difference(engine, base, other, piece[1]), pieces)
         found = {weight: [] for weight in weights}
         for (weight, _), result in zip(pieces, measured, strict=True):
             found[weight].append(result)
-    return [row(base.stored(weight), architecture.place(weight), found[weight]) for weight in weights]
+    return [row(measured_as(base, weight), architecture.place(weight), found[weight]) for weight in weights]
+
+
+def pieces_of(base: Checkpoint, other: Checkpoint, weight: str, engine: Engine = cpu) -> list[Slab]:
+    """Return the Slabs in which a weight of two checkpoints is compared: of numbers as stored, or of float32 values."""
+    layouts = [checkpoint.layout(weight) for checkpoint in (base, other)]
+    if layouts[0].native and layouts[0].native == layouts[1].native:
+        return slabs(base.stored(weight), engine)
+    return slabs(Decoded(base).stored(weight), cpu, rows=1)
+
+
+def measured_as(base: Checkpoint, weight: str) -> StoredTensor:
+    """Return the StoredTensor that a row of a weight is about: as it is stored, in the shape of its numbers."""
+    return base.stored(weight)._replace(shape=base.layout(weight).values_shape)
 
 
 def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
-    """Raise AoeError unless ``other`` has the weight in the same shape and dtype, and both have the scale it needs."""
-    ours = base.stored(weight)
-    theirs = other.stored(weight) if weight in other else None
-    if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
+    """Raise AoeError unless ``other`` has the weight in the same shape, and the values of both can be known."""
+    ours = base.layout(weight)
+    theirs = other.layout(weight) if weight in other else None
+    if theirs is None or theirs.shape != ours.shape:
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
-    if ours.dtype not in COMBINABLE:
-        raise AoeError(f"The tensor {weight} has the dtype {ours.dtype}, whose differences cannot be measured.")
-    for checkpoint in (base, other):
-        checkpoint.check_scale(weight)
+    for checkpoint, layout in ((base, ours), (other, theirs)):
+        if not layout.decodes:
+            raise AoeError(
+                f"The tensor {weight} {is_stored(checkpoint, weight)}, whose differences cannot be measured."
+            )
 
 
 def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
-    """Return (whether the slab's bytes agree, its Sums)."""
+    """Return (whether the slab's bytes, or its values, agree; its Sums)."""
+    native, theirs = (checkpoint.layout(slab.stored.name).native for checkpoint in (base, other))
+    if not native or native != theirs:
+        return _values_difference(base, other, slab)
     try:
         parts = [slab.read(base, engine, 0), slab.read(other, engine, 1)]
         return alike(*parts), engine.difference(parts, slab.stored.dtype)
@@ -76,6 +98,36 @@ def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: S
         for checkpoint in (base, other):
             check_finite(engine, checkpoint, slab)
         raise AoeError(f"The tensor {slab.stored.name} holds values too large to be squared.") from error
+
+
+def _values_difference(base, other, slab):
+    """What slab_difference returns, of weights that are compared by their values."""
+    weight, found = slab.stored.name, []
+    for place, checkpoint in enumerate((base, other)):
+        try:
+            found.append(slab.read(Decoded(checkpoint), cpu, place))
+            cpu.difference([found[-1]] * 2, slab.stored.dtype)
+        except kernels.NotFiniteError as error:
+            raise AoeError(f"{checkpoint.name}: the tensor {weight} holds NaN or Inf.") from error
+    sums = cpu.difference(found, slab.stored.dtype)
+    codes = [codes_of(checkpoint, slab) for checkpoint in (base, other)]
+    if (
+        codes[0] is not None and codes[1] is not None
+    ):  # of FP8 with other scales than a block's, codes are compared, too
+        there = cpu.difference([codes[0], codes[1]], FP8)
+        sums = sums._replace(code_change=there.code_change, **{name: getattr(there, name) for name in STEPS})
+    return alike(*found), sums
+
+
+def codes_of(checkpoint: Checkpoint, slab: Slab) -> Part | None:
+    """Return the codes of an FP8 weight in rows of its values, with scales of 1; None for other formats."""
+    layout = checkpoint.layout(slab.stored.name)
+    if layout.storage != "fp8":
+        return None
+    columns = layout.shape[1]
+    begin, end = slab.begin // columns, slab.end // columns
+    codes = stored_rows(checkpoint, layout, begin, end)[CODES].reshape(end - begin, columns)
+    return codes, np.ones(scale_shape(*codes.shape), np.float32)
 
 
 def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:

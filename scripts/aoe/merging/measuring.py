@@ -13,6 +13,7 @@ from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.merging.merge import Merge
 from aoe.merging.realized import Projection, Row, Totals, row_of_weight
 from aoe.numerics import kernels
+from aoe.numerics.decoded import Decoded, rows_of_slabs
 from aoe.numerics.kernels import FP8, Part, cpu, measuring
 from aoe.numerics.slabs import Slab, slabs
 
@@ -31,7 +32,7 @@ def shard_projections(merges: Mapping[str, Merge], file: str, threads: int = 1) 
     base = next(iter(merges.values())).base
     architecture = Architecture(base.config)
     combined = {weight: combining(merges, weight) for weight in base.shard(file).tensors if not base.is_scale(weight)}
-    pieces = [(weight, slab) for weight in combined if combined[weight] for slab in slabs(base.stored(weight))]
+    pieces = [(weight, slab) for weight in combined if combined[weight] for slab in pieces_of(combined[weight], weight)]
     found: dict[tuple[str, str], Projection] = {}
     with kernels.threads(cpu, threads) as pool:
         measured = pool.map(lambda piece: slab_projections(combined[piece[0]], piece[1]), pieces)
@@ -53,6 +54,15 @@ def combining(merges: Mapping[str, Merge], weight: str) -> dict[str, Merge]:
     return {variant: merge for variant, merge in mixing.items() if merge.source(weight) is None}
 
 
+def pieces_of(merges: Mapping[str, Merge], weight: str) -> list[Slab]:
+    """Return the Slabs that a weight is measured in: as it is stored, or, where one of the merges is not, of values."""
+    base = next(iter(merges.values())).base
+    if all(merge.is_native(weight) for merge in merges.values()):
+        return slabs(base.stored(weight))
+    values, columns = Decoded(base).stored(weight), base.layout(weight).shape[1]
+    return [Slab(values, begin * columns, end * columns) for begin, end in rows_of_slabs(base.layout(weight))]
+
+
 def slab_projections(merges: Mapping[str, Merge], slab: Slab) -> Found:
     """Return {variant: Projection} of one slab; merges: those that combine its weight."""
     weight, dtype = slab.stored.name, slab.stored.dtype
@@ -61,8 +71,9 @@ def slab_projections(merges: Mapping[str, Merge], slab: Slab) -> Found:
         sorted_ = [{name: m for name, m in merges.items() if id(m.plan.alignment) == order} for order in orders]
         return {name: found for alike in sorted_ for name, found in slab_projections(alike, slab).items()}
     checkpoints = {name: merge.checkpoints[name] for merge in merges.values() for name in merge.plan.weights(weight)}
+    native = all(merge.is_native(weight) for merge in merges.values())
     parts = {
-        name: slab.read(checkpoint, place=PLACE + number)
+        name: slab.read(checkpoint if native else Decoded(checkpoint), place=PLACE + number)
         for number, (name, checkpoint) in enumerate(checkpoints.items())
     }
     values = {name: cpu.values(part, dtype).reshape(-1) for name, part in parts.items()}
@@ -73,7 +84,8 @@ def slab_projections(merges: Mapping[str, Merge], slab: Slab) -> Found:
         names = in_order(mixture, merge.plan.base)
         if names not in origins:
             origins[names] = Origin(names, parts, values)
-        found[variant] = origins[names].projection([mixture[name] for name in names], *stored_result(merge, slab))
+        result = stored_result(merge, slab) if native else values_of_result(merge, slab)
+        found[variant] = origins[names].projection([mixture[name] for name in names], *result)
     return found
 
 
@@ -90,6 +102,15 @@ def stored_result(merge: Merge, slab: Slab) -> tuple[NDArray[np.float32], np.nda
     scale = cpu.empty(scale_shape(*slab.shape), "F32") if dtype == FP8 else None
     merge.combine(slab, out, scale)
     return cpu.values((out, scale), dtype).reshape(-1), out.reshape(-1)
+
+
+def values_of_result(merge: Merge, slab: Slab) -> tuple[NDArray[np.float32], np.ndarray]:
+    """Return a merge's part of a slab of values: its float32 values (n,), twice, as nothing tells codes apart."""
+    weight = slab.stored.name
+    columns = slab.stored.shape[1]
+    begin, end = slab.begin // columns, slab.end // columns
+    values = merge.encoded_values(weight, begin, end).reshape(-1)
+    return values, values
 
 
 class Origin:
@@ -142,7 +163,7 @@ def sampled_rows(merge: Merge, variant: str) -> list[Row]:
     for group, weights in groups.items():
         places = np.linspace(0, len(weights) - 1, SAMPLED_WEIGHTS, dtype=int)
         for weight in dict.fromkeys(weights[place] for place in places):
-            pieces = slabs(merge.base.stored(weight))
+            pieces = pieces_of({variant: merge}, weight)
             found = slab_projections(combining({variant: merge}, weight), middle(pieces)) if pieces else {}
             layer = architecture.place(weight).layer
             rows = [row_of_weight(variant, weight, group, layer, each) for each in found.values() if each.size > 0]

@@ -2,34 +2,39 @@
 aoe.serving.vllm_loader.
 
 Numerics: what is copied is copied as bytes.  What is combined is dequantized to float32, combined in float32 in the
-order of the plan, and rounded once into the stored format (FP8 blocks get new scales; see aoe.numerics.fp8), unless the
-plan has another arithmetic or rounding.  So the same recipe gives the same bytes on CPU and GPU, with any number of
-threads, written to files or served.  Of an unrounded plan, all FP8 weights become BF16, and there are no scales.
+order of the plan, and rounded once into the base's format (FP8 blocks get new scales; see aoe.numerics.fp8), unless the
+plan has another arithmetic or rounding.  Weights that all parents store alike, as kernels know it, are combined as they
+are stored; others through their float32 values (aoe.numerics.decoded), with the same result.  So the same recipe gives
+the same bytes on CPU and GPU, with any number of threads, written to files or served.  Of an unrounded plan, all FP8
+weights become BF16, and there are no scales.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import FORMATS, SCALED, scale_shape, size_of
+from aoe.checkpoints.formats import FORMATS, scale_shape
+from aoe.checkpoints.layout import PLAIN, SCALE, Layout, as_bf16, plain
 from aoe.checkpoints.shard import StoredTensor
+from aoe.merging.forms import agree
 from aoe.merging.plan import Plan
-from aoe.numerics import kernels
-from aoe.numerics.kernels import FP8, Array, Engine, Part, cpu
+from aoe.numerics import decoded, kernels
+from aoe.numerics.kernels import FP8, Array, Engine, Method, Part, cpu
 from aoe.numerics.slabs import Slab, slabs
+from aoe.numerics.stored_scales import narrowed
 
 if TYPE_CHECKING:
     import torch
 
-UNROUNDED = "BF16"  # what FP8 weights become in an unrounded plan
-COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
 BYTES_AHEAD = 256 << 20  # of output weights that are in work before they are asked for
 
 
@@ -58,12 +63,14 @@ class Merge:
         """The module of aoe.numerics.kernels that does the arithmetic."""
         return kernels.for_device(self._device)
 
+    def layout(self, weight: str) -> Layout:
+        """Return the Layout of an output weight: the base's, or that of BF16 numbers."""
+        layout = self.base.layout(weight)
+        return plain(as_bf16(layout)) if self.plan.unrounded and layout.storage != PLAIN else layout
+
     def stored(self, weight: str) -> StoredTensor:
         """Return how an output weight is stored: as the base's, or FP8 as BF16; its byte range means nothing then."""
-        stored = self.base.stored(weight)
-        if self.plan.unrounded and stored.dtype == FP8:
-            return stored._replace(dtype=UNROUNDED, end=stored.begin + size_of(UNROUNDED, stored.shape))
-        return stored
+        return self.layout(weight).codes
 
     def source(self, weight: str) -> Checkpoint | None:
         """Return the checkpoint that a weight's bytes are copied from, or None if it is combined, or converted.
@@ -71,7 +78,7 @@ class Merge:
         Parents that agree in every byte are copied: their difference is 0, which exceeds no δ [paper, equation 1].
         """
         origin = self._origin(weight)
-        return origin if self.stored(weight).dtype == self.base.stored(weight).dtype else None
+        return origin if origin and self.layout(weight).is_stored_as(origin.layout(weight)) else None
 
     def _origin(self, weight):
         """The checkpoint that a weight is taken from, or None if it is combined."""
@@ -90,51 +97,105 @@ class Merge:
 
     def _check_form(self, weight):
         """Raises AoeError if a parent is no longer what the plan was made for, or a scale does not fit."""
-        self.base.check_scale(weight)
-        for name in filter(None, (weight, self.base.scale(weight))):
-            ours = self.base.stored(name)
-            for parent in self.parents(weight):
-                theirs = parent.stored(name)
-                if (theirs.dtype, theirs.shape) != (ours.dtype, ours.shape):
-                    raise AoeError(
-                        f"The tensor {name} has another dtype or shape in {parent.name} than in {self.base.name}; the "
-                        "plan was made for other files."
-                    )
+        ours = self.base.layout(weight)
+        for parent in self.parents(weight):
+            theirs = parent.layout(weight)
+            expected = parent.name in self.plan.converted or ours.is_stored_as(theirs)
+            if theirs.shape != ours.shape or not expected:
+                raise AoeError(
+                    f"The tensor {weight} has another dtype or shape in {parent.name} than in {self.base.name}; the "
+                    "plan was made for other files."
+                )
+
+    def is_native(self, weight: str) -> bool:
+        """Return whether kernels combine a weight as it is stored, in slabs; else it has values alone."""
+        found = {one.layout(weight).native for one in (self.base, *self._summands(weight)[0])}
+        return len(found) == 1 and bool(*found)
+
+    def member(self, tensor: str) -> tuple[Checkpoint, str]:
+        """Return the checkpoint, and the name there, that a member of a copied weight, or one that is kept, is from."""
+        weight = self.base.weight(tensor)
+        role = next(role for role, one in self.base.layout(weight).members.items() if one.stored.name == tensor)
+        source = self.source(weight)
+        found = source.layout(weight).members.get(role) if source else None
+        ours = self.base.stored(tensor)
+        if source is None or found is None or (found.stored.dtype, found.stored.shape) != (ours.dtype, ours.shape):
+            return self.base, tensor
+        return source, found.stored.name
+
+    def kept(self, weight: str) -> list[str]:
+        """Return the members of a combined weight that no arithmetic makes: they are the base's."""
+        layout = self.layout(weight)
+        return [one.stored.name for role, one in layout.members.items() if role not in layout.made]
 
     def parents(self, weight: str) -> list[Checkpoint]:
         """Return the checkpoints that a combined weight is made of, in the order of the plan."""
         return [self.checkpoints[parent] for parent in self.plan.weights(weight)]
 
+    def method(self, weight: str) -> Method:
+        """Return how a weight is combined, and what its new scales are rounded to."""
+        return self.plan.method(weight)._replace(scales=self.base.layout(weight).scales)
+
+    def _summands(self, weight):
+        """(parents, their λ) of what is not copied: several, or the one that is converted."""
+        origin = self._origin(weight)
+        return ([origin], [1.0]) if origin else (self.parents(weight), [*self.plan.weights(weight).values()])
+
     def combine(self, slab: Slab, out: Array, out_scale: Array | None = None) -> None:
         """Combine a slab's parents into arrays of the engine: ``out``, of the slab's shape, and ``out_scale``.
 
-        slab: of the base's weight.  Without ``out_scale``, what is FP8 becomes BF16.
+        slab: of the base's weight, which is_native.  Without ``out_scale``, what is FP8 becomes BF16.
         """
         weight, dtype = slab.stored.name, slab.stored.dtype
-        parents, mixture = self.parents(weight), [*self.plan.weights(weight).values()]
-        origin = self._origin(weight) if self.plan.unrounded else None
-        if origin:
-            parents, mixture = [origin], [1.0]
+        parents, mixture = self._summands(weight)
         try:
             parts = [slab.read(parent, self.engine, place) for place, parent in enumerate(parents)]
-            self.engine.combine(parts, dtype, mixture, out, out_scale, self.plan.method(weight), slab.begin)
+            self.engine.combine(parts, dtype, mixture, out, out_scale, self.method(weight), slab.begin)
         except kernels.NotFiniteError as error:
             for parent in parents:
                 check_finite(self.engine, parent, slab)
             raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
-    def outputs(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
-        """Yield (weight, tensor, scale or None) of output weights, torch's, while later ones are in work.
+    def encoded(self, weight: str, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Return rows of a weight that is not native, combined: role -> as it is stored; see aoe.numerics.decoded."""
+        (parents, mixture), layout, method = self._summands(weight), self.layout(weight), self.method(weight)
+        values = []
+        try:
+            for parent in parents:
+                values.append(decoded.decode(parent, parent.layout(weight), begin, end))
+            total = decoded.summed(values, mixture, method)
+            return decoded.encode(total, layout, method, begin, values)
+        except kernels.NotFiniteError as error:
+            for parent, value in itertools.zip_longest(parents, values):
+                if value is None or not np.isfinite(value).all():
+                    raise AoeError(f"{parent.name}: the tensor {weight} holds NaN or Inf.") from error
+            words = layout.words()
+            raise AoeError(f"The combination of {weight} exceeds the range of {words}; lower its weights λ.") from error
 
-        tensor: dtype and shape as ``stored`` says; scale: float32, that of FP8 codes.  What is copied comes on the
-        CPU, what is combined on the merge's device.
+    def encoded_values(self, weight: str, begin: int, end: int, out: NDArray[np.float32] | None = None) -> NDArray[Any]:
+        """Return the values of what ``encoded`` gives, float32 (rows, columns), in ``out`` if there is one."""
+        layout = self.layout(weight)
+        rows = decoded.bytes_of(self.encoded(weight, begin, end)) | decoded.kept_rows(self.base, layout)
+        return decoded.values_of(layout, rows, begin, end, out)
+
+    def tensors(self, weights: Iterable[str]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+        """Yield (weight, {name: tensor}) of output weights with all their members, while later ones are in work.
+
+        dtypes and shapes are those that are stored.  What is copied or converted comes on the CPU, what is combined on
+        the merge's device.
         """
-        yield from self._pipeline(weights, self._begin)
+        for weight, members in self._pipeline(weights, self._begin):
+            yield weight, {name: members[name] for name in self.layout(weight).names}
+
+    def outputs(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+        """Yield (weight, tensor, scale or None) of ``tensors``: the codes or numbers, and the scale that they need."""
+        for weight, members in self.tensors(weights):
+            scale = self.layout(weight).members.get(SCALE)
+            yield weight, members[weight], members[scale.stored.name] if scale else None
 
     def values(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (weight, tensor) as a server without FP8 computes with them: FP8 as float32, others as stored; CPU."""
-        for weight, tensor, _ in self._pipeline(weights, self._begin_value):
-            yield weight, tensor
+        yield from self._pipeline(weights, self._begin_value)
 
     def _pipeline(self, weights, begin):
         """Yield what ``begin`` makes: it starts a weight's tasks and returns (futures, a function for their result)."""
@@ -144,7 +205,7 @@ class Merge:
             weight, futures, result = pending.popleft()
             for future in futures:
                 future.result()
-            return weight, *result()
+            return weight, result()
 
         with kernels.threads(self.engine, self.threads) as pool:
             try:
@@ -161,53 +222,82 @@ class Merge:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, weight, pool):
-        source, stored = self.source(weight), self.base.stored(weight)
-        if source is not None:
-            copies = [pool.submit(source.tensor, name) for name in (weight, source.scale(weight)) if name]
-            return [], lambda: ([copy.result() for copy in copies] + [None])[:2]
-        if stored.dtype != self.stored(weight).dtype:
-            out = self.engine.empty(stored.shape, UNROUNDED)
-            futures = [
-                pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
-            ]
-            return futures, lambda: (_tensor(out, self.stored(weight)), None)
-        if stored.dtype != FP8:
-            out = self.engine.empty(stored.elements, stored.dtype)
-            futures = [
-                pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
-            ]
-            return futures, lambda: (_tensor(out, stored), None)
-        out, scale = self.engine.empty(stored.shape, FP8), self.engine.empty(scale_shape(*stored.shape), "F32")
+        layout = self.layout(weight)
+        if self.source(weight) is not None:
+            places = {name: self.member(name) for name in layout.names}
+            copies = {name: pool.submit(one.tensor, theirs) for name, (one, theirs) in places.items()}
+            return [], lambda: {name: copy.result() for name, copy in copies.items()}
+        futures, made = (
+            self._begin_native(weight, pool) if self.is_native(weight) else self._begin_encoded(weight, pool)
+        )
+        kept = {name: self.base.tensor(name) for name in self.kept(weight)}
+        return futures, lambda: made() | kept
+
+    def _begin_native(self, weight, pool):
+        stored, dtype = self.base.stored(weight), self.stored(weight).dtype
+        pieces = slabs(stored, self.engine)
+        out = self.engine.empty(stored.shape if stored.dtype == FP8 else stored.elements, dtype)
+        if dtype != FP8:
+            futures = [pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in pieces]
+            return futures, lambda: {weight: _tensor(out, self.stored(weight))}
+        scale, member = self.engine.empty(scale_shape(*stored.shape), "F32"), self.base.layout(weight).members[SCALE]
         futures = [
-            pool.submit(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows])
-            for slab in slabs(stored, self.engine)
+            pool.submit(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows]) for slab in pieces
         ]
-        return futures, lambda: (_tensor(out, stored), _tensor(scale))
+
+        def made():
+            if member.stored.dtype == "F32":
+                return {weight: _tensor(out, stored), member.stored.name: _tensor(scale)}
+            numbers = narrowed(self.engine.host(scale), member.stored.dtype)
+            return {weight: _tensor(out, stored), member.stored.name: _tensor(numbers, member.stored)}
+
+        return futures, made
+
+    def _begin_encoded(self, weight, pool):
+        layout = self.layout(weight)
+        rows, members = layout.shape[0], layout.made
+        out = {role: np.empty(one.stored.size, np.uint8) for role, one in members.items()}
+
+        def fill(begin, end):
+            for role, numbers in decoded.bytes_of(self.encoded(weight, begin, end)).items():
+                first, last = members[role].span(begin, end, rows)
+                out[role][first:last] = numbers
+
+        futures = [pool.submit(fill, *piece) for piece in decoded.rows_of_slabs(layout)]
+        return futures, lambda: {one.stored.name: _tensor(out[role], one.stored) for role, one in members.items()}
 
     def _begin_value(self, weight, pool):
-        stored = self.base.stored(weight)
-        if stored.dtype in SCALED and stored.dtype != FP8:
-            raise AoeError(f"The tensor {weight} has the dtype {stored.dtype}, which cannot be dequantized.")
-        if self.stored(weight).dtype != FP8:
+        layout = self.layout(weight)
+        if layout.storage == PLAIN:
             futures, result = self._begin(weight, pool)
-            return futures, lambda: (result()[0].cpu(), None)
+            return futures, lambda: result()[weight].cpu()
+        if not layout.decodes:
+            raise AoeError(f"The tensor {weight} has the dtype {layout.codes.dtype}, which cannot be dequantized.")
         self.source(weight)  # found out once, for all slabs
-        out = np.empty(stored.shape, np.float32)
-        futures = [
-            pool.submit(self._dequantize, slab, out[slab.begin : slab.end]) for slab in slabs(stored, self.engine)
-        ]
-        return futures, lambda: (_tensor(out), None)
+        out = np.empty(layout.shape, np.float32)
+        pieces = self._pieces(weight)
+        futures = [pool.submit(self._dequantize, weight, piece, out) for piece in pieces]
+        return futures, lambda: _tensor(out).reshape(layout.values_shape)
 
-    def _dequantize(self, slab, out):
-        """Fill ``out`` with the float32 values of a slab of an FP8 output."""
-        source = self.source(slab.stored.name)
+    def _pieces(self, weight):
+        """The ranges of rows that a weight's values are computed in."""
+        if self.source(weight) is None and self.is_native(weight):
+            return [(slab.begin, slab.end) for slab in slabs(self.base.stored(weight), self.engine)]
+        return decoded.rows_of_slabs(self.layout(weight))
+
+    def _dequantize(self, weight, piece, out):
+        """Fill rows of ``out`` with the float32 values of an output weight."""
+        (begin, end), source = piece, self.source(weight)
         if source is not None:
-            codes, scale = slab.read(source)
-        else:
+            theirs = source.layout(weight)
+            decoded.values_of(theirs, decoded.stored_rows(source, theirs, begin, end), begin, end, out[begin:end])
+        elif self.is_native(weight):
+            slab = Slab(self.base.stored(weight), begin, end)
             codes, scale = self.engine.empty(slab.shape, FP8), self.engine.empty(scale_shape(*slab.shape), "F32")
             self.combine(slab, codes, scale)
-            codes, scale = self.engine.host(codes), self.engine.host(scale)
-        cpu.dequantize(codes, scale, out)
+            cpu.dequantize(self.engine.host(codes), self.engine.host(scale), out[begin:end])
+        else:
+            self.encoded_values(weight, begin, end, out[begin:end])
 
     def run(self, tasks: Iterable[Callable[[], object]]) -> None:
         """Run the callables of an iterable, ``threads`` at a time; it is not read much ahead of them."""
@@ -223,16 +313,6 @@ class Merge:
             finally:
                 for future in pending:
                     future.cancel()
-
-
-def agree(one: Checkpoint, other: Checkpoint, weight: str) -> bool:
-    """Return whether two checkpoints store a weight, and its scale, in the same bytes; reads on only while they do."""
-    # where parents differ, they do so at once: what is combined is not read a second time for it
-    head = min(COMPARED_FIRST_BYTES, one.stored(weight).size)
-    ours, theirs = (parent.read(weight, 0, np.empty(head, np.uint8)) for parent in (one, other))
-    if not np.array_equal(ours, theirs):
-        return False
-    return all(alike(slab.read(one, place=0), slab.read(other, place=1)) for slab in slabs(one.stored(weight)))
 
 
 def alike(one: Part, other: Part) -> bool:

@@ -7,7 +7,7 @@ says how sums are computed and rounded.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -15,13 +15,14 @@ from typing import Any, Self
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import true_config
-from aoe.checkpoints.formats import COMBINABLE, SCALED
+from aoe.checkpoints.layout import PLAIN
+from aoe.checkpoints.stated import true_config
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
+from aoe.merging.forms import Forms, check_compatible, check_equal
 from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
-from aoe.numerics.kernels import FP8, Arithmetic, Method, Rounding
+from aoe.numerics.kernels import Arithmetic, Method, Rounding
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Plan:
     """``base``; ``mixtures``: the different {parent: λ}, without zeros; ``tensors``: name -> index in mixtures;
     ``beside``: what the result has beside its weights that is not the base's (see ``beside``); ``arithmetic``,
     ``rounding`` and ``seed``: the recipe's; ``alignment``: of embeddings whose rows are in the order of the base's
-    tokens, or None."""
+    tokens, or None; ``converted``: {parent: {how: number}} of weights that the parent stores in another format than the
+    base; ``static_scales``: how many combined weights have activation scales, which stay the base's."""
 
     base: str
     mixtures: tuple[dict[str, float], ...]
@@ -39,6 +41,8 @@ class Plan:
     rounding: Rounding = Rounding.NEAREST
     seed: int = 0
     alignment: Alignment | None = None
+    converted: dict[str, dict[str, int]] = field(default_factory=dict)
+    static_scales: int = 0
 
     @property
     def parents(self) -> list[str]:
@@ -75,12 +79,19 @@ class Plan:
         return self.rounding == Rounding.NONE and self.combines
 
     def describe(self) -> list[str]:
-        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ.
+
+        Further lines say what is converted, and what is kept.
+        """
         counts = Counter(self.tensors.values())
         lines = []
         for index, mixture in enumerate(self.mixtures):
             text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
             lines.append(f"{counts[index]} tensors = {text}")
+        for parent, kinds in self.converted.items():
+            lines += [f"{number} weights of {parent} are converted: {how}" for how, number in kinds.items()]
+        if self.static_scales:
+            lines.append(f"{self.static_scales} combined weights keep the activation scales of {self.base}")
         return lines + (self.alignment.describe() if self.alignment else [])
 
     def aligned(self, models: Mapping[str, Checkpoint]) -> Mapping[str, Checkpoint]:
@@ -90,6 +101,8 @@ class Plan:
     def save(self, path: Path | str) -> None:
         content: dict[str, Any] = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
         content |= {"beside": self.beside} if self.beside else {}
+        content |= {"converted": self.converted} if self.converted else {}
+        content |= {"static_scales": self.static_scales} if self.static_scales else {}
         if self.combines and Method(self.arithmetic, self.rounding) != Method():
             content |= {"arithmetic": self.arithmetic, "rounding": self.rounding, "seed": self.seed}
         content |= {"alignment": asdict(self.alignment)} if self.alignment else {}
@@ -109,6 +122,8 @@ class Plan:
                 Rounding(content.get("rounding", "nearest")),
                 content.get("seed", 0),
                 Alignment(**content["alignment"]) if "alignment" in content else None,
+                content.get("converted", {}),
+                content.get("static_scales", 0),
             )
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")
@@ -128,8 +143,8 @@ def make_plan(
     """Return the Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
-    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
-    and dtypes, or a norm is missing.
+    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their weights and
+    shapes, if a format cannot be combined or converted as the recipe wants it, or if a norm is missing.
     """
     base = parents[recipe.base]
     alignment = align(base, [parents[name] for name in recipe.parents[1:]]) if recipe.align_embeddings else None
@@ -138,54 +153,52 @@ def make_plan(
     architecture = Architecture(base.config)
     if recipe.subset != Subset() or recipe.overrides:
         check_recipe("The recipe", recipe, places(architecture, base.files))
-    mixtures, tensors = [], {}
+    mixtures, tensors, forms = [], {}, Forms(recipe, parents)
     for tensor in sorted(base.files):
         weight = base.weight(tensor)
         mixture = recipe.weights_for(weight, architecture.place(weight))
         if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
             mixture = {recipe.base: 1.0}
         mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
-        if len(mixture) > 1 and base.stored(weight).dtype not in COMBINABLE:
+        if len(mixture) > 1 and not base.layout(weight).combines:
             check_equal(weight, [base, *(parents[parent] for parent in mixture)])
             mixture = {recipe.base: 1.0}
+        if tensor == weight:
+            forms.add(weight, mixture)
         if mixture not in mixtures:
             mixtures.append(mixture)
         tensors[tensor] = mixtures.index(mixture)
     method = (recipe.arithmetic, recipe.rounding, recipe.seed)
-    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method, alignment)
+    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method, alignment, forms.converted, forms.static_scales)
     if plan.unrounded:
         check_unrounded(base)
-    combined = any(len(mixture) > 1 for mixture in mixtures)
-    return replace(plan, beside=beside(recipe, parents, combined, plan.unrounded))
+    return replace(plan, beside=beside(recipe, parents, plan.unrounded))
 
 
 def check_unrounded(base: Checkpoint) -> None:
-    """Raise AoeError if a weight has scales, and is not of the FP8 that can become BF16."""
-    for tensor in base.files:
-        dtype = base.stored(tensor).dtype
-        if dtype in SCALED and dtype != FP8:
+    """Raise AoeError if a weight has scales, and is not of a format that can become BF16."""
+    for weight in base.weights:
+        layout = base.layout(weight)
+        if layout.storage not in (PLAIN, "fp8") or (layout.storage == "fp8" and not layout.combines):
+            said = f"has the dtype {layout.codes.dtype}" if layout.storage == "fp8" else f"is stored as {layout.title}"
             raise AoeError(
-                f"The tensor {tensor} of {base.name} has the dtype {dtype}, which cannot become BF16; leave "
-                "`rounding: none` out."
+                f"The tensor {weight} of {base.name} {said}, which cannot become BF16; leave `rounding: none` out."
             )
 
 
-def beside(
-    recipe: Recipe, parents: Mapping[str, Checkpoint], combined: bool, unrounded: bool = False
-) -> dict[str, Any]:
+def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], unrounded: bool = False) -> dict[str, Any]:
     """Return what a recipe's model has beside its weights that is not its base's, for Plan.beside.
 
     {"config": its config.json as a dict, "tokenizer": the parent whose tokenizer it has, "template": the parent whose
     chat template it has, "generation": the parent whose generation_config.json it has}, each only if it is another one;
-    a template only if it is not the tokenizer's.  combined: whether weights are combined; unrounded: whether FP8
-    weights become BF16.
+    a template only if it is not the tokenizer's.  unrounded: whether FP8 weights become BF16.
     """
     base, whose = recipe.base, recipe.beside
     tokenizer, template, generation = whose["tokenizer"], whose["chat template"], whose["generation config"]
     config = dict(parents[whose["config"]].config)
     if tokenizer != base or recipe.align_embeddings:
         config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
-    config = true_config(parents[base], config | recipe.config, combined)
+    config = true_config(parents[base], config | recipe.config)
     if unrounded:
         config.pop("quantization_config", None)
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
@@ -212,32 +225,3 @@ def _exceeds(recipe, norms, weight):
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
 
 
-def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
-    """Raise AoeError unless all parents store a weight that cannot be combined in the same bytes."""
-    first, *others = parents
-    for other in others:
-        names = filter(None, (weight, first.scale(weight)))
-        if any(first.bytes(name) != other.bytes(name) for name in names):
-            raise AoeError(
-                f"The tensor {weight} has the dtype {first.stored(weight).dtype}, which cannot be combined, and "
-                f"differs between {first.name} and {other.name}; leave it out of the subset S."
-            )
-
-
-def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
-    """Raise AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
-    base.check_scales()
-    for other in others:
-        for kind, one, two in (("lacks", base, other), ("has the additional", other, base)):
-            missing = sorted(one.files.keys() - two.files.keys())
-            if missing:
-                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                raise AoeError(f"{other.name} {kind} tensor {missing[0]}{more}, compared with {base.name}.")
-        for tensor in base.files:
-            ours, theirs = base.stored(tensor), other.stored(tensor)
-            if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
-                raise AoeError(
-                    f"The tensor {tensor} is {ours.dtype} {list(ours.shape)} in {base.name}, "
-                    f"but {theirs.dtype} {list(theirs.shape)} in {other.name}: they cannot be merged."
-                )
-        other.check_scales()

@@ -15,6 +15,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture, Place
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, scale_shape
+from aoe.checkpoints.layout import Scales
 from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.difference import STEPS, check_counterpart, row, slab_difference
 from aoe.merging.measuring import Origin
@@ -98,6 +99,12 @@ class Pair:
         """Return whether both parents have a weight, and its scale, in files that were verified."""
         return all(self._has(parent, weight) for parent in (self.base, self.other))
 
+    def is_native(self, weight: str) -> bool:
+        """Return whether kernels mix a weight as both parents store it; others are not predicted."""
+        ours, theirs = (parent.layout(weight) for parent in (self.base, self.other))
+        # what cannot be compared at all is refused where it is compared
+        return not ours.combines or not theirs.combines or "" != ours.native == theirs.native
+
     def _has(self, parent: Checkpoint, weight: str) -> bool:
         if weight not in parent:
             return False
@@ -116,7 +123,7 @@ def shard_prediction(
     """
     architecture = Architecture(pair.base.config)
     weights = [weight for weight in pair.base.shard(file).tensors if not pair.base.is_scale(weight)]
-    there = [weight for weight in weights if pair.has(weight)]
+    there = [weight for weight in weights if pair.has(weight) and pair.is_native(weight)]
     for weight in there:
         check_counterpart(pair.base, pair.other, weight)
     realized: dict[tuple[Any, ...], Sums] = {}
@@ -152,7 +159,7 @@ def _rows(sums: Mapping[tuple[Any, ...], Sums], columns: Iterable[str]) -> list[
 
 def _weight(pair: Pair, weight: str, place: Place, wanted: Sequence[Selection]) -> tuple[Row, dict[Point, Sums]]:
     """One weight's differences, with CODES_SUMS, and the REALIZED_SUMS of its mixtures; none if it does not differ."""
-    stored = pair.base.stored(weight)
+    stored, scales = pair.base.stored(weight), pair.base.layout(weight).scales
     difference = row(stored, place, [slab_difference(cpu, pair.base, pair.other, slab) for slab in slabs(stored)])
     difference |= {"compared": 1, "squared_codes": difference["codes"] ** 2 * stored.elements}
     lambdas = {lambda2 for chosen in wanted if chosen.has(weight, place, difference) for lambda2 in chosen.lambdas}
@@ -163,9 +170,9 @@ def _weight(pair: Pair, weight: str, place: Place, wanted: Sequence[Selection]) 
     share = sum(int(np.prod(slab.shape)) for slab in pieces) / stored.elements
     for slab in pieces:
         parts = [slab.read(parent, place=number) for number, parent in enumerate((pair.base, pair.other))]
-        _mixtures(slab, parts, sorted(lambdas), share, points)
+        _mixtures(slab, parts, sorted(lambdas), share, points, scales)
         if stored.dtype == FP8:
-            for name, count in _ties(slab, parts).items():
+            for name, count in _ties(slab, parts, scales).items():
                 difference[name] = difference.get(name, 0) + count
     return difference, points
 
@@ -180,15 +187,15 @@ def sampled(stored: StoredTensor, number: int = SAMPLED) -> list[Slab]:
 
 
 def _mixtures(
-    slab: Slab, parts: Sequence[Part], lambdas: Iterable[float], share: float, points: dict[Point, Sums]
+    slab: Slab, parts: Sequence[Part], lambdas: Iterable[float], share: float, points: dict[Point, Sums], scales: Scales
 ) -> None:
-    """Add what a slab's mixtures have to ``points``; share: of the weight that is looked at."""
+    """Add what a slab's mixtures have to ``points``; share: of the weight that is looked at; scales: of the base."""
     dtype = slab.stored.dtype
     named = {"base": parts[0], "other": parts[1]}
     origin = Origin((*named,), named, {name: cpu.values(part, dtype).reshape(-1) for name, part in named.items()})
     for lambda2 in lambdas:
         for way in WAYS:
-            result, numbers = _combined(slab, parts, way, lambda2)
+            result, numbers = _combined(slab, parts, way, lambda2, scales)
             found = origin.projection([1 - lambda2, lambda2], result, numbers)
             sums = dict(zip(REALIZED_SUMS, (*found.gram.flat, *found.product, found.squared_noise), strict=False))
             sums |= {"base_codes": found.same[0], "other_codes": found.same[1]}
@@ -197,10 +204,13 @@ def _mixtures(
             _add(known, {name: value / share for name, value in sums.items()})
 
 
-def _combined(slab: Slab, parts: Sequence[Part], way: str, lambda2: float) -> tuple[np.ndarray, np.ndarray]:
+def _combined(
+    slab: Slab, parts: Sequence[Part], way: str, lambda2: float, scales: Scales
+) -> tuple[np.ndarray, np.ndarray]:
     """A mixture's (float32 values, numbers as stored), both (n,)."""
     dtype, (arithmetic, rounding) = slab.stored.dtype, WAYS[way]
     method = Plan("", (), {}, {}, arithmetic, rounding, seed=1).method(slab.stored.name)
+    method = method._replace(scales=scales)
     out = cpu.empty(slab.shape, dtype)
     scale = cpu.empty(scale_shape(*slab.shape), "F32") if dtype == FP8 else None
     try:
@@ -210,9 +220,9 @@ def _combined(slab: Slab, parts: Sequence[Part], way: str, lambda2: float) -> tu
     return cpu.values((out, scale), dtype).reshape(-1), out.reshape(-1)
 
 
-def _ties(slab: Slab, parts: Sequence[Part]) -> dict[str, int]:
+def _ties(slab: Slab, parts: Sequence[Part], scales: Scales) -> dict[str, int]:
     """Count, of codes one step apart, whose is stored at λ2 = 0.5, and how often it is an even one: TIES."""
-    _, stored = _combined(slab, parts, NEAREST, HALF)
+    _, stored = _combined(slab, parts, NEAREST, HALF, scales)
     ours, theirs = (numbers.reshape(-1) for numbers, _ in parts)
     apart = np.abs(_in_order(ours) - _in_order(theirs)) == 1
     from_base, from_other = apart & (stored == ours), apart & (stored == theirs)

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 from aoe import AoeError
-from aoe.checkpoints.formats import FORMATS
+from aoe.checkpoints.formats import FORMATS, scale_shape
 from aoe.checkpoints.shard import make_header
 from aoe.files.disk import copy_range, reserve, start_flushing
 from aoe.files.replacing import replacing
 from aoe.merging.merge import Merge
+from aoe.numerics.decoded import rows_of_slabs
 from aoe.numerics.kernels import FP8
 from aoe.numerics.slabs import slabs
+from aoe.numerics.stored_scales import narrowed
 
 COPIED_BYTES = 64 << 20  # at a time
 WRITTEN_BYTES = 256 << 10  # at a time; ext4 is several times slower with megabytes
@@ -73,7 +75,7 @@ def _whole_source(merge, shard, header):
     if len(sources) != 1 or None in sources:
         return None
     (source,) = sources
-    if any(map(source.rearranges, shard.tensors)):
+    if any(tensor not in source or source.rearranges(tensor) for tensor in shard.tensors):
         return None
     others = {source.shard_of(tensor) for tensor in shard.tensors}
     other = others.pop()
@@ -85,23 +87,44 @@ def _tasks(merge, shard, out, begins):
 
     begins: {tensor: where it begins in the file}.
     """
+    done = set()  # weights that are combined: their members are made together
     for tensor in begins:
         stored, weight = shard.tensors[tensor], merge.base.weight(tensor)
-        source = merge.source(weight)
-        if source is not None:
-            origin = source.shard_of(tensor)
-            start = origin.tensors[tensor].begin
-            for done in range(0, stored.size, COPIED_BYTES):
-                length = min(COPIED_BYTES, stored.size - done)
-                if source.rearranges(tensor):
-                    yield partial(_write_rearranged, source, tensor, done, length, out, begins[tensor])
+        if merge.source(weight) is not None or tensor in merge.kept(weight):
+            checkpoint, name = merge.member(tensor)
+            origin = checkpoint.shard_of(name)
+            start = origin.tensors[name].begin
+            for copied in range(0, stored.size, COPIED_BYTES):
+                length = min(COPIED_BYTES, stored.size - copied)
+                if checkpoint.rearranges(name):
+                    yield partial(_write_rearranged, checkpoint, name, copied, length, out, begins[tensor])
                     continue
-                yield partial(copy_range, origin.file, start + done, out, begins[tensor] + done, length)
-        elif tensor == weight or weight not in begins:  # a scale is made with its weight
-            for slab in slabs(merge.base.stored(weight), merge.engine):
-                for parent in merge.parents(weight):
-                    slab.prefetch(parent)
-                yield partial(_write_combined, merge, slab, out, begins)
+                yield partial(copy_range, origin.file, start + copied, out, begins[tensor] + copied, length)
+        elif weight not in done:
+            done.add(weight)
+            yield from _combining(merge, weight, out, begins)
+
+
+def _combining(merge, weight, out, begins):
+    """Yields what there is to do for a weight that is combined or converted."""
+    if not merge.is_native(weight):
+        for begin, end in rows_of_slabs(merge.layout(weight)):
+            yield partial(_write_encoded, merge, weight, begin, end, out, begins)
+        return
+    for slab in slabs(merge.base.stored(weight), merge.engine):
+        for parent in merge.parents(weight):
+            slab.prefetch(parent)
+        yield partial(_write_combined, merge, slab, out, begins)
+
+
+def _write_encoded(merge, weight, begin, end, out, begins):
+    """Combine rows of a weight and write those of its members that the shard holds."""
+    layout = merge.layout(weight)
+    for role, numbers in merge.encoded(weight, begin, end).items():
+        member = layout.members[role]
+        if member.stored.name in begins:
+            start, _ = member.span(begin, end, layout.shape[0])
+            _write(out, numbers, begins[member.stored.name] + start)
 
 
 def _write_rearranged(source, tensor, begin, length, out, position):
@@ -116,14 +139,14 @@ def _write_combined(merge, slab, out, begins):
     scale, scale_name = None, None
     if dtype == FP8:
         scale_name = merge.base.scale(weight)
-        first, last = slab.block_rows.start, slab.block_rows.stop
-        scale = engine.empty((last - first, *merge.base.stored(scale_name).shape[1:]), "F32")
+        scale = engine.empty(scale_shape(*slab.shape), "F32")
     merge.combine(slab, numbers, scale)
     if weight in begins:
         start = slab.bytes[0] * FORMATS[dtype].bytes // FORMATS[slab.stored.dtype].bytes
         _write(out, engine.host(numbers), begins[weight] + start)
     if scale_name in begins:
-        _write(out, engine.host(scale), begins[scale_name] + slab.scale_bytes[0])
+        stored = merge.base.stored(scale_name).dtype
+        _write(out, narrowed(engine.host(scale), stored), begins[scale_name] + slab.scale_bytes(stored)[0])
 
 
 def _write(out, array, position):

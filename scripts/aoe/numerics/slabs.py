@@ -10,6 +10,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS
 from aoe.checkpoints.shard import StoredTensor
 from aoe.numerics.kernels import FP8, Engine, Part, cpu
+from aoe.numerics.stored_scales import widened
 
 
 class Source(Protocol):
@@ -20,6 +21,9 @@ class Source(Protocol):
 
     def scale(self, weight: str) -> str | None:
         """Return the name of the scale of an FP8 weight, or None for another dtype."""
+
+    def stored(self, tensor: str) -> StoredTensor:
+        """Return where and how a tensor is stored."""
 
 
 @dataclass(frozen=True)
@@ -48,35 +52,43 @@ class Slab:
         width *= FORMATS[self.stored.dtype].bytes
         return self.begin * width, self.end * width
 
-    @property
-    def scale_bytes(self) -> tuple[int, int]:
-        """The byte range of the scales in theirs."""
-        width = -(-self.stored.shape[1] // BLOCK) * np.dtype(np.float32).itemsize
+    def scale_bytes(self, dtype: str) -> tuple[int, int]:
+        """Return the byte range of the scales, of a storage format, in their tensor."""
+        width = -(-self.stored.shape[1] // BLOCK) * FORMATS[dtype].bytes
         return self.block_rows.start * width, self.block_rows.stop * width
 
     def read(self, checkpoint: Source, engine: Engine = cpu, place: int = 0) -> Part:
         """Return a parent's part of the slab, as aoe.numerics.kernels wants it: (numbers, scale or None).
 
-        The arrays are the thread's own and hold until it reads into the same ``place`` again, a small number.
+        Scales of other formats become float32, which holds them exactly.  The arrays are the thread's own and hold
+        until it reads into the same ``place`` again, a small number.
         """
         weight, (begin, end) = self.stored.name, self.bytes
         numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
         if self.stored.dtype != FP8:
             unsigned = f"u{FORMATS[self.stored.dtype].bytes}"
             return numbers.view(np.float32 if self.stored.dtype == "F32" else unsigned), None
-        (begin, end), scale_name = self.scale_bytes, checkpoint.scale(weight)
+        scale_name = checkpoint.scale(weight)
         assert scale_name is not None  # FP8 has one
+        dtype = checkpoint.stored(scale_name).dtype
+        begin, end = self.scale_bytes(dtype)
         scale = checkpoint.read(scale_name, begin, _memory(engine, place, "scale", size=end - begin))
-        return numbers.reshape(self.shape), scale.view(np.float32).reshape(-1, -(-self.stored.shape[1] // BLOCK))
+        return numbers.reshape(self.shape), widened(scale, dtype).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
     def prefetch(self, checkpoint: Checkpoint) -> None:
         """Ask the system to read a parent's part of the slab ahead."""
         checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
 
 
-def slabs(stored: StoredTensor, engine: Engine = cpu) -> list[Slab]:
-    """Return the Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each."""
-    if stored.dtype == FP8:
+def slabs(stored: StoredTensor, engine: Engine = cpu, rows: int = 0) -> list[Slab]:
+    """Return the Slabs of a weight, in order, about ``engine.SLAB`` bytes of numbers each.
+
+    rows: how many rows of a weight that is no FP8 stay together; 0 if none do.
+    """
+    if rows:
+        unit, total = rows * stored.shape[-1], stored.elements
+        step = max(engine.SLAB // FORMATS[stored.dtype].bytes // unit, 1) * unit if unit else 1
+    elif stored.dtype == FP8:
         total, columns = stored.shape
         step = max(engine.SLAB // max(columns, 1) // BLOCK, 1) * BLOCK
     else:

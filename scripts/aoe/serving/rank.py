@@ -92,5 +92,4 @@ def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
 
 
 def _bytes(merge, weight):
-    names = [name for name in (weight, merge.base.scale(weight)) if name]
-    return len(merge.plan.weights(weight)) * sum(merge.base.stored(name).size for name in names)
+    return len(merge.plan.weights(weight)) * merge.base.layout(weight).size

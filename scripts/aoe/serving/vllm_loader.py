@@ -32,10 +32,10 @@ from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import FORMATS, scale_of, scale_shape
+from aoe.checkpoints.formats import FORMATS
+from aoe.checkpoints.layout import PLAIN
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, copy_plan
-from aoe.numerics.kernels import FP8
 from aoe.serving.loaded import Handing, digest_of, held_by, write_record
 from aoe.serving.rank import Rank, Share, share_of
 
@@ -97,8 +97,8 @@ class PlanLoader(DefaultModelLoader):
         handing = Handing(self.threads, self._again(share, dequantized) if self.check else None)
         read_before = _bytes_read(self.checkpoints)
         for weight, tensors in given(share, rank, merge, dequantized):
-            handing.add(weight, tensors, shared=weight in share.makers)
-            yield from zip((weight, scale_of(weight)), tensors, strict=False)
+            handing.add(weight, [*tensors.values()], shared=weight in share.makers)
+            yield from tensors.items()
         read = {name: size - read_before[name] for name, size in _bytes_read(self.checkpoints).items()}
         self.record = {"rank": get_world_group().rank, "layers": sorted(rank.layers or []), **handing.finish()}
         self.record |= {"read": read, "of": {name: model.bytes_of_shards for name, model in self.checkpoints.items()}}
@@ -114,7 +114,8 @@ class PlanLoader(DefaultModelLoader):
     def _again(self, share, dequantized):
         """The worker's own weights from a second execution of the plan: on the processor, from files opened anew."""
         checkpoints = {name: Checkpoint(model.directory, name) for name, model in self.checkpoints.items()}
-        return produced(Merge(self.plan, checkpoints, "cpu", self.threads), share.own, dequantized)
+        again = produced(Merge(self.plan, checkpoints, "cpu", self.threads), share.own, dequantized)
+        return ((weight, [*tensors.values()]) for weight, tensors in again)
 
 
 def rank_of(model: torch.nn.Module, parallel: Any) -> Rank:
@@ -142,18 +143,17 @@ def threads_of(parallel: Any) -> int:
     return max(min(len(os.sched_getaffinity(0)) // workers, MOST_THREADS), 1)
 
 
-def produced(merge: Merge, weights: Iterable[str], dequantized: bool) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    """Yield (weight, [tensor] or [codes, scale]) of output weights; see Merge.outputs and Merge.values."""
+def produced(merge: Merge, weights: Iterable[str], dequantized: bool) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Yield (weight, {name: tensor}) of output weights; see Merge.tensors and Merge.values."""
     if dequantized:
         for weight, tensor in merge.values(weights):
-            yield weight, [tensor]
+            yield weight, {merge.layout(weight).values_name: tensor}
         return
-    for weight, tensor, scale in merge.outputs(weights):
-        yield weight, [tensor] if scale is None else [tensor, scale]
+    yield from merge.tensors(weights)
 
 
-def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    """Yield (weight, tensors) of all weights of a Share: made here, or received from the peer that makes them."""
+def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Yield (weight, {name: tensor}) of a Share's weights: made here, or received from the peer that makes them."""
     own = produced(merge, share.own, dequantized)
     for weight in share.weights:
         maker = share.makers.get(weight)
@@ -161,17 +161,17 @@ def given(share: Share, rank: Rank, merge: Merge, dequantized: bool) -> Iterator
             yield next(own)
             continue
         tensors = next(own)[1] if maker == rank.place else empty_tensors(merge, weight, dequantized)
-        yield weight, [sent(tensor, maker) for tensor in tensors]
+        yield weight, {name: sent(tensor, maker) for name, tensor in tensors.items()}
 
 
-def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> list[torch.Tensor]:
-    """Return room for tensors that another worker makes: the tensor, and the scale of FP8 codes."""
-    stored = merge.stored(weight)
-    if stored.dtype != FP8 or dequantized:
-        dtype = torch.float32 if stored.dtype == FP8 else getattr(torch, FORMATS[stored.dtype].torch)
-        return [torch.empty(stored.shape, dtype=dtype, device=current_platform.device_type)]
-    codes = torch.empty(stored.shape, dtype=torch.float8_e4m3fn, device=current_platform.device_type)
-    return [codes, torch.empty(scale_shape(*stored.shape), device=codes.device, dtype=torch.float32)]
+def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> dict[str, torch.Tensor]:
+    """Return room for tensors that another worker makes: {name: tensor}, in the order of Merge.tensors."""
+    layout, device = merge.layout(weight), current_platform.device_type
+    if dequantized and layout.storage != PLAIN:
+        return {layout.values_name: torch.empty(layout.values_shape, dtype=torch.float32, device=device)}
+    members = [member.stored for member in layout.members.values()]
+    dtypes = [getattr(torch, FORMATS[stored.dtype].torch) for stored in members]
+    return {s.name: torch.empty(s.shape, dtype=d, device=device) for s, d in zip(members, dtypes, strict=True)}
 
 
 def sent(tensor: torch.Tensor, maker: int) -> torch.Tensor:

@@ -10,7 +10,8 @@ from aoe import AoeError
 from aoe.acquiring.fetching import lock_all
 from aoe.acquiring.together import check, stored_told
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.configs import contradictions, differences, true_config
+from aoe.checkpoints.configs import differences
+from aoe.checkpoints.stated import contradictions, true_config
 from aoe.checkpoints.tokens.comparison import compare
 from aoe.checkpoints.tokens.vocabulary import Vocabulary
 from aoe.merging.plan import Plan, beside
@@ -356,13 +357,13 @@ def test_a_quantization_config_that_was_left_in(family):
     model = plain(family, BASE | {"quantization_config": FP8, "torch_dtype": "bfloat16"})
     (told,) = contradictions(model)
     assert "plain: config.json has a quantization_config (fp8), but its shards hold plain weights only (BF16)" in told
-    assert true_config(model, model.config, combined=True) == BASE | {"torch_dtype": "bfloat16"}
+    assert true_config(model, model.config) == BASE | {"torch_dtype": "bfloat16"}
 
 
 def test_a_quantization_config_that_is_lacking(family):
     (told,) = contradictions(restated(family["v3"]))
     assert "no quantization_config, but its shards hold 6 FP8 weights" in told
-    assert true_config(family["v3"], BASE, combined=False)["quantization_config"] == FP8
+    assert true_config(family["v3"], BASE)["quantization_config"] == FP8
 
 
 @pytest.mark.parametrize(
@@ -379,7 +380,7 @@ def test_a_quantization_config_that_contradicts(stated, said, mended, family):
     model = restated(family["v3"], quantization_config=FP8 | stated)
     told = contradictions(model)
     assert [said in sentence for sentence in told] == ([True] if said else [])
-    assert true_config(model, model.config, combined=False)["quantization_config"] == FP8 | mended
+    assert true_config(model, model.config)["quantization_config"] == FP8 | mended
 
 
 def test_what_of_the_projections_is_not_converted_is_stated(family, tmp_path):
@@ -389,7 +390,7 @@ def test_what_of_the_projections_is_not_converted_is_stated(family, tmp_path):
     model = restated(write_checkpoint(tmp_path / "mixed", tensors, "mixed"), quantization_config=FP8)
     (told,) = contradictions(model)
     assert f"{name} is BF16, and not among those that are not converted" in told
-    config = true_config(model, model.config, combined=False)
+    config = true_config(model, model.config)
     assert config["quantization_config"]["modules_to_not_convert"] == ["model.layers.0.mlp.up_proj"]
     assert contradictions(restated(model, **config)) == []
 
@@ -398,13 +399,14 @@ def test_a_dtype_that_contradicts(family):
     model = restated(family["v3"], quantization_config=FP8, torch_dtype="float16")
     (told,) = contradictions(model)
     assert "states torch_dtype float16, but its shards hold BF16" in told
-    assert true_config(model, model.config, combined=False)["torch_dtype"] == "bfloat16"
+    assert true_config(model, model.config)["torch_dtype"] == "bfloat16"
 
 
-def test_scales_that_are_made_are_no_powers_of_two(family):
+def test_scales_that_are_no_powers_of_two_are_said_to_be(family):
     model = restated(family["v3"], quantization_config=FP8 | {"scale_fmt": "ue8m0"})
-    assert true_config(model, model.config, combined=False) == model.config
-    assert "scale_fmt" not in true_config(model, model.config, combined=True)["quantization_config"]
+    (told,) = contradictions(model)
+    assert "scale_fmt ue8m0), but those of o_proj, up_proj are none, such as model.layers.0." in told
+    assert true_config(model, model.config) == model.config
 
 
 # what a recipe says
@@ -424,8 +426,8 @@ def test_a_recipe_says_whose_config_and_tokenizer_the_result_has(pair, tmp_path)
         for file in (MINI / name).glob("*.safetensors*"):
             (pair[name] / file.name).symlink_to(file)
     parents = {name: Checkpoint(folder, name) for name, folder in pair.items()}
-    assert beside(recipe(), parents, combined=True) == {}
-    made = beside(recipe(config_from="r1", config={"rms_norm_eps": 1e-5}, tokenizer_from="r1"), parents, combined=True)
+    assert beside(recipe(), parents) == {}
+    made = beside(recipe(config_from="r1", config={"rms_norm_eps": 1e-5}, tokenizer_from="r1"), parents)
     lay_beside(pair["v3-0324"], tmp_path, shutil.copyfile, made, pair)
     config = read(tmp_path / "config.json")
     assert config["rope_theta"] == 50000

@@ -34,7 +34,7 @@ def reshape(tensors):
 
 
 def retype(tensors):
-    tensors["lm_head.weight"] = tensors["lm_head.weight"].float()
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].double()
 
 
 def drop(tensors):
@@ -53,20 +53,20 @@ def wrong_scale(tensors):
     tensors[f"{EXPERT}_scale_inv"] = torch.ones(3, 3)
 
 
-def narrow_scale(tensors):
-    tensors[f"{EXPERT}_scale_inv"] = tensors[f"{EXPERT}_scale_inv"].bfloat16()
+def wide_scale(tensors):
+    tensors[f"{EXPERT}_scale_inv"] = tensors[f"{EXPERT}_scale_inv"].double()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (reshape, r"lm_head\.weight is BF16 \[32, 160\] in v3, but BF16 \[31, 160\] in r1"),
-        (retype, r"lm_head\.weight is BF16 \[32, 160\] in v3, but F32 \[32, 160\] in r1"),
+        (retype, r"lm_head\.weight is BF16 in v3, but F64 in r1; F64 cannot be converted"),
         (drop, r"r1 lacks tensor lm_head\.weight, compared with v3"),
         (add, r"r1 has the additional tensor .*experts\.2\.up_proj\.weight"),
-        (drop_scale, r"r1 lacks tensor .*experts\.0\.up_proj\.weight_scale_inv"),
-        (wrong_scale, r"up_proj\.weight_scale_inv is F32 \[1, 2\] in v3, but F32 \[3, 3\] in r1"),
-        (narrow_scale, r"up_proj\.weight_scale_inv is F32 \[1, 2\] in v3, but BF16 \[1, 2\] in r1"),
+        (drop_scale, r"r1: the FP8 tensor .*experts\.0\.up_proj\.weight has no .*weight_scale_inv"),
+        (wrong_scale, r"r1: the scale .*up_proj\.weight_scale_inv is F32 \[3, 3\], but its weight of shape"),
+        (wide_scale, r"r1: the scale .*up_proj\.weight_scale_inv is F64 \[1, 2\], but its weight of shape"),
     ],
 )
 def test_parents_that_do_not_match(tmp_path, change, sentence):
@@ -79,7 +79,7 @@ def test_parents_that_do_not_match(tmp_path, change, sentence):
     [
         (drop_scale, r"r1: the FP8 tensor .*up_proj\.weight has no .*up_proj\.weight_scale_inv"),
         (wrong_scale, r"r1: the scale .* is F32 \[3, 3\], but its weight of shape \[128, 160\] .* needs F32 \[1, 2\]"),
-        (narrow_scale, r"r1: the scale .* is BF16 \[1, 2\]"),
+        (wide_scale, r"r1: the scale .* is F64 \[1, 2\]"),
     ],
 )
 def test_scales_that_do_not_fit_their_weight(tmp_path, change, sentence):

@@ -1,6 +1,7 @@
 """What a study costs: counted by hand for the mini family and for the paper."""
 
 import json
+import math
 
 import pytest
 from aoe import AoeError
@@ -81,15 +82,18 @@ def test_qwen3_has_its_number_of_parameters():
     assert len(inventory(config)) == 18_867
 
 
-def test_scales_that_are_not_read_are_told_before_anything_is_fetched():
-    qwen = study("qwen3-fp8")
-    sentence = r"^models\.instruct: its FP8 weights are expected to have scales in BF16 .* only with scales in F32"
-    with pytest.raises(AoeError, match=sentence):
-        expected_lock(qwen)
-    for model in qwen.models.values():
-        model["expected"] = {key: value for key, value in model["expected"].items() if key != "scales"}
-    locked = expected_lock(qwen)["thinking"]
-    assert len(locked.shards) == 4 and 31.1e9 < locked.size(locked.shards) < 31.3e9  # 31.2 GB on the Hub
+def test_the_size_of_a_model_follows_from_the_format_of_its_scales():
+    qwen, sizes = study("qwen3-fp8"), {}
+    for scales in ("BF16", "F32"):
+        for model in qwen.models.values():
+            model["expected"] = model["expected"] | {"scales": scales}
+        locked = expected_lock(qwen)["thinking"]
+        sizes[scales] = locked.size(locked.shards)
+        assert len(locked.shards) == 4 and 31.1e9 < sizes[scales] < 31.3e9  # 31.2 GB on the Hub
+    config = json.loads((ROOT / "resources/qwen3-30b-a3b-fp8/config.json").read_text(encoding="utf-8"))
+    scales = [math.prod(shape) for name, (_, shape) in inventory(config).items() if name.endswith("_scale_inv")]
+    # headers spell the formats and where numbers begin
+    assert abs(sizes["F32"] - sizes["BF16"] - 2 * sum(scales)) < 4 * len(scales)
 
 
 def test_what_is_expected_is_never_taken_for_locked():

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from aoe.audit.fitting.bounds import NEIGHBOURS, TIE, Bounds, bounds_of
+from aoe.audit.fitting.bounds import NEIGHBOURS, SMALLEST, TIE, Bounds, bounds_of
 from aoe.audit.storage import SlabPart, rebuild
 from aoe.checkpoints.formats import BLOCK
+from aoe.checkpoints.layout import Scales
 from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 
 ROWS, COLUMNS = BLOCK, 4 * BLOCK  # of an FP8 weight that a sample takes of a slab
@@ -18,19 +19,21 @@ ENOUGH = 65_536  # elements of a sample, where the parents differ
 class Sample:
     """Parts of a weight where its parents differ: what they and the published model store there.
 
-    dtype: of the parents; parents: the indices of those that are not alike, the base first.
+    dtype: of the parents; parents: the indices of those that are not alike, the base first; scales: what the published
+    model's are rounded to.
     """
 
-    def __init__(self, dtype: str, published_dtype: str, parents: Sequence[int]) -> None:
-        self.dtype, self.published_dtype = dtype, published_dtype
+    def __init__(self, dtype: str, published_dtype: str, parents: Sequence[int], scales: Scales = Scales.F32) -> None:
+        self.dtype, self.published_dtype, self.scales = dtype, published_dtype, scales
         self.pieces: list[tuple[list[SlabPart], SlabPart]] = []  # ([every parent's part], the published part)
+        self.steps: list[NDArray[np.float32]] = []  # of the published parts' format, where values are compared
         self.base, *others = parents
         self.elements = dict.fromkeys(others, 0)  # parent -> those of pieces where it is not like the base
 
-    def add(self, parts: Sequence[SlabPart], published: SlabPart) -> None:
+    def add(self, parts: Sequence[SlabPart], published: SlabPart, steps: NDArray[np.float32] | None = None) -> None:
         """Take some of a slab if parents differ there of whose differences there are not enough yet.
 
-        parts: of all parents.
+        parts: of all parents; steps: of the published part's format (n,), if the parts are values.
         """
         shape = next((part[0].shape for part in [*parts, published] if part[1] is not None), None)
         *taken, published = (_cut(part, shape) for part in [*parts, published])
@@ -38,6 +41,7 @@ class Sample:
         differ = [parent for parent in self.elements if not np.array_equal(values[parent], values[self.base])]
         if any(self.elements[parent] < ENOUGH for parent in differ):
             self.pieces.append((taken, published))
+            self.steps += [] if steps is None else [steps[: ROWS * COLUMNS]]
             for parent in differ:
                 self.elements[parent] += published[0].size
 
@@ -69,9 +73,15 @@ class Sample:
         """Return the Bounds within which the published numbers have the mixture; way: see aoe.audit.storage."""
         if self.is_scaled and method.arithmetic == Arithmetic.STORED:
             bounds = self._bounds_as_stored(method)
+        elif self.steps:
+            values = self.values(method)[1]
+            steps = np.maximum(np.concatenate(self.steps).astype(np.float64), SMALLEST)
+            bounds = Bounds(values, steps, np.zeros(values.shape), None, TIE)
         else:
             pieces = [(published, parts[0][0].shape) for parts, published in self.pieces]
             bounds = bounds_of(pieces, self.dtype, self.published_dtype, way)
+        if self.scales != Scales.F32:  # the largest number of a block was rounded like all others
+            bounds = replace(bounds, anchors=None)
         return replace(bounds, near=NEIGHBOURS) if method.rounding.by_chance else bounds
 
     def _bounds_as_stored(self, method):
@@ -87,7 +97,9 @@ class Sample:
 
         Of a rounding by chance, only the scales count.
         """
-        differing, nearest = 0, Method(method.arithmetic)
+        if self.steps:  # what is stored follows from whole rows, and is looked at later
+            return 0
+        differing, nearest = 0, Method(method.arithmetic, scales=self.scales)
         for parts, published in self.pieces:
             chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
             made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way, nearest)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from aoe.checkpoints.layout import Scales
 
 FP8 = "F8_E4M3"
 
@@ -69,11 +70,16 @@ class Rounding(StrEnum):
 
 
 class Method(NamedTuple):
-    """How parents are combined; key: 64 bits that random numbers come from, of the recipe's seed and the weight."""
+    """How parents are combined; key: 64 bits that random numbers come from, of the recipe's seed and the weight.
+
+    scales: what the scales of FP8 blocks are rounded to, upwards, before the codes; it follows from how a result is
+    stored.
+    """
 
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     key: int = 0
+    scales: Scales = Scales.F32
 
     @property
     def is_plain(self) -> bool:

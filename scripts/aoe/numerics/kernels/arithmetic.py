@@ -1,21 +1,22 @@
-"""Kernels for CPUs that decode, combine, encode and compare numbers as they are stored.
+"""Kernels for CPUs that decode, combine and encode numbers as they are stored.
 
 One thread a call, vectorized and without Python's lock, so that callers use many.  What is combined is float32 and
 every operation is rounded on its own (no fused multiply-add), so that the results are those of aoe.numerics.fp8 and of
 the GPU, byte for byte.
 
-All kernels that decode or encode stand in this file: numba inlines the conversions, and compiles what it has kept of a
+Kernels that decode and encode stand in this file: numba inlines the conversions, and compiles what it has kept of a
 kernel anew only if the kernel's own file has changed.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels.jit import exact, inlined, summing
+from aoe.numerics.kernels.jit import exact, inlined
 
 STRIP = 512  # columns of a block row that are combined at a time: their sums stay in the second-level cache
 TILE = 4096  # elements without blocks, for the same reason in the first-level cache
 BF16, F16, F32, E4M3 = 0, 1, 2, 3  # how the numbers of an array are stored
+POWERS = 4  # how scales are: F32, BF16, F16, or powers of two
 
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -24,7 +25,6 @@ Bits = NDArray[np.uint16] | NDArray[np.uint32]
 INFINITY = np.uint32(0x7F800000)  # float32; larger magnitudes are NaN
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 E4M3_IN_F32 = np.int32(-0x78100000)  # sign, and the seven bits from the twentieth on: 0x87F00000
-HUGE_RATIO = 2.0**20  # of two scales
 
 
 @inlined
@@ -79,14 +79,54 @@ def _to_bf16(value):
     return (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
 
+@inlined
+def _rounded_up(scale, kind):
+    """The next number of a kind of scales; whatever is beyond the largest becomes Inf."""
+    bits = _bits(scale)
+    if kind == BF16:
+        scale = _float((bits + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000))
+    elif kind == POWERS:
+        scale = _float(max((bits + np.uint32(0x7FFFFF)) & INFINITY, np.uint32(0x00800000)))
+    elif kind == F16:
+        scale = _float((bits + np.uint32(0x1FFF)) & np.uint32(0xFFFFE000))
+        if bits < np.uint32(113 << 23):  # below, numbers are as far apart as above
+            scale = np.float32(np.ceil(_float(bits) * np.float32(2.0**24)) * np.float32(2.0**-24))
+        if scale > np.float32(65504):
+            scale = np.float32(np.inf)
+    return scale
+
+
+@inlined
+def _scale_of(largest, kind):
+    """The scale of a block by the bits of its largest magnitude, float32: rounded up, so that no code overflows."""
+    scale = _float(largest) / np.float32(448)
+    return _rounded_up(scale, kind) if scale > 0 else np.float32(1)
+
+
+@exact
+def round_up(scales: Floats, kind: int) -> bool:
+    """Round scales (n,), not negative, up to a kind in place; return whether all are finite."""
+    finite = True
+    for j in range(scales.size):
+        scales[j] = _rounded_up(scales[j], kind)
+        finite &= _bits(scales[j]) < INFINITY
+    return finite
+
+
 @exact
 def combine_fp8(
-    codes: tuple[Codes, ...], scales: tuple[Floats, ...], weights: Floats, out: Codes, out_scales: Floats
+    codes: tuple[Codes, ...],
+    scales: tuple[Floats, ...],
+    weights: Floats,
+    out: Codes,
+    out_scales: Floats,
+    kind: int = F32,
 ) -> bool:
     """Dequantize, sum weights times values in order, requantize.
 
     codes: a tuple of uint8 (m, n), none of them NaN; scales: of float32 (ceil(m / 128), ceil(n / 128)); weights: one
-    float32 a parent; out, out_scales: the result, in the same shapes.  Returns whether all sums are finite.
+    float32 a parent; out, out_scales: the result, in the same shapes; kind: what its scales are rounded to.  Returns
+    whether all of it is finite.
     """
     rows, columns = codes[0].shape
     sums = np.empty((BLOCK, STRIP), np.float32)
@@ -116,9 +156,9 @@ def combine_fp8(
                     source = sums[i, begin:end]
                     for j in range(end - begin):
                         largest = max(largest, _bits(source[j]) & MAGNITUDE)
-                worst = max(worst, largest)
-                scale = _float(largest) / np.float32(448)
-                out_scales[top // BLOCK, (left + begin) // BLOCK] = scale if scale > 0 else np.float32(1)
+                scale = _scale_of(largest, kind)
+                worst = max(worst, largest, _bits(scale))
+                out_scales[top // BLOCK, (left + begin) // BLOCK] = scale
             for i in range(height):
                 for begin in range(0, width, BLOCK):
                     end = min(begin + BLOCK, width)
@@ -184,8 +224,8 @@ def narrow(source: Floats, kind: int, out: Bits | Codes) -> bool:
 
 
 @exact
-def quantize(values: Floats, out: Codes, out_scales: Floats) -> bool:
-    """Make FP8 codes (uint8) and scales of float32 (m, n) values; return whether all are finite."""
+def quantize(values: Floats, out: Codes, out_scales: Floats, kind: int = F32) -> bool:
+    """Make FP8 codes (uint8) and scales of a ``kind`` of float32 (m, n) values; return whether all are finite."""
     rows, columns = values.shape
     worst = np.uint32(0)
     for top in range(0, rows, BLOCK):
@@ -194,37 +234,13 @@ def quantize(values: Floats, out: Codes, out_scales: Floats) -> bool:
             for i in range(top, min(top + BLOCK, rows)):
                 for j in range(begin, min(begin + BLOCK, columns)):
                     largest = max(largest, _bits(values[i, j]) & MAGNITUDE)
-            worst = max(worst, largest)
-            scale = _float(largest) / np.float32(448)
-            scale = scale if scale > 0 else np.float32(1)
+            scale = _scale_of(largest, kind)
+            worst = max(worst, largest, _bits(scale))
             out_scales[top // BLOCK, begin // BLOCK] = scale
             for i in range(top, min(top + BLOCK, rows)):
                 for j in range(begin, min(begin + BLOCK, columns)):
                     out[i, j] = _to_e4m3(values[i, j] / scale)
     return worst < INFINITY
-
-
-@exact
-def steps_fp8(codes: Codes, scales: Floats, out: Floats) -> None:
-    """Fill ``out`` (float32) with the distance from each code's magnitude to the next one's, times its scale."""
-    rows, columns = codes.shape
-    for i in range(rows):
-        for begin in range(0, columns, BLOCK):
-            scale = scales[i // BLOCK, begin // BLOCK]
-            for j in range(begin, min(begin + BLOCK, columns)):
-                exponent = max((np.int32(codes[i, j]) >> np.int32(3)) & np.int32(15), np.int32(1))
-                out[i, j] = _float(np.uint32(exponent + np.int32(117)) << np.uint32(23)) * scale
-
-
-@exact
-def steps(values: Floats, digits: int, smallest: int, out: Floats) -> None:
-    """Fill ``out`` (float32) with the distance from each float32 value to the next in a format.
-
-    digits: of its mantissa; smallest: the exponent of its smallest normal number, as float32 stores it.
-    """
-    for j in range(values.size):
-        exponent = max(np.int32(_bits(values[j]) >> np.uint32(23)) & np.int32(255), np.int32(smallest))
-        out[j] = _float(np.uint32(max(exponent - digits, np.int32(1))) << np.uint32(23))
 
 
 @exact
@@ -250,99 +266,3 @@ def combine(values: tuple[Bits, ...], kind: int, weights: Floats, out: Bits) -> 
                     sums[j] = sums[j] + part[j] * weight
         finite &= narrow(sums[:size], kind, out[start : start + size])
     return finite
-
-
-@summing
-def _squares(ones, others, our_scale, their_scale):
-    """Sums over a row of a block: ours, the differences of the codes, the differences; all but the last in codes."""
-    size = change = code_change = 0.0
-    for j in range(ones.size):
-        one = np.float64(_from_e4m3(ones[j]))
-        other = np.float64(_from_e4m3(others[j]))
-        size += one * one
-        code_change += (one - other) * (one - other)
-        difference = one * our_scale - other * their_scale
-        change += difference * difference
-    return size, code_change, change
-
-
-@summing
-def _squares_in_f32(ones, others, our_high, our_low, their_high, their_low):
-    """The same for scales of similar size, in float32, at one and a half times the speed.
-
-    Scales come as 12 leading bits and the rest: with the 4 bits of a code their products are exact, and so nothing is
-    lost where two weights nearly agree.
-    """
-    size = change = code_change = np.float32(0)
-    for j in range(ones.size):
-        one = _from_e4m3(ones[j])
-        other = _from_e4m3(others[j])
-        size += one * one
-        code_change += (one - other) * (one - other)
-        difference = (one * our_high - other * their_high) + (one * our_low - other * their_low)
-        change += difference * difference
-    return np.float64(size), np.float64(code_change), np.float64(change)
-
-
-@exact
-def _split(scale, unit):
-    """scale / unit as the sum of a number of 12 bits and a rest, float32."""
-    whole = np.float32(scale / unit)
-    high = _float(_bits(whole) & np.uint32(0xFFFFF000))
-    return high, np.float32(whole - high)
-
-
-@summing
-def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tuple[float, float, float]:
-    """Sums of squares, added up in float64, of two weights: (ours, ours - theirs, our codes - their codes).
-
-    codes: two uint8 (m, n), none of them NaN; scales: two float32 (ceil(m / 128), ceil(n / 128)).  No sum is off by
-    more than 2e-6 of itself.
-    """
-    rows, columns = codes[0].shape
-    blocks = (columns + BLOCK - 1) // BLOCK
-    unit = np.empty(blocks, np.float64)  # a power of two near the scales; 0 where they are too far from one another
-    parts = np.empty((blocks, 4), np.float32)
-    size = change = code_change = 0.0
-    for top in range(0, rows, BLOCK):
-        for block in range(blocks):
-            ours, theirs = np.float64(scales[0][top // BLOCK, block]), np.float64(scales[1][top // BLOCK, block])
-            near = 1 / HUGE_RATIO < ours / theirs < HUGE_RATIO
-            unit[block] = 2.0 ** np.floor(np.log2(ours)) if near else 0.0
-            if near:
-                parts[block, 0], parts[block, 1] = _split(ours, unit[block])
-                parts[block, 2], parts[block, 3] = _split(theirs, unit[block])
-        for i in range(top, min(top + BLOCK, rows)):
-            for block in range(blocks):
-                ones = codes[0][i, block * BLOCK : min(block * BLOCK + BLOCK, columns)]
-                others = codes[1][i, block * BLOCK : min(block * BLOCK + BLOCK, columns)]
-                ours = np.float64(scales[0][top // BLOCK, block])
-                if unit[block] > 0:
-                    a, b, c, d = parts[block, 0], parts[block, 1], parts[block, 2], parts[block, 3]
-                    sums = _squares_in_f32(ones, others, a, b, c, d)
-                    change += sums[2] * unit[block] * unit[block]
-                else:
-                    sums = _squares(ones, others, ours, np.float64(scales[1][top // BLOCK, block]))
-                    change += sums[2]
-                size += sums[0] * ours * ours
-                code_change += sums[1]
-    return size, change, code_change
-
-
-@summing
-def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float]:
-    """Sums of squares, in float64, of two tensors without blocks: (ours, ours - theirs).
-
-    values: two uint16 or uint32 (n,), the bits of numbers of a ``kind``.
-    """
-    ours, theirs = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    size = change = 0.0
-    for start in range(0, values[0].size, TILE):
-        count = min(TILE, values[0].size - start)
-        widen(values[0][start : start + count], kind, ours[:count])
-        widen(values[1][start : start + count], kind, theirs[:count])
-        for j in range(count):
-            one, other = np.float64(ours[j]), np.float64(theirs[j])
-            size += one * one
-            change += (one - other) * (one - other)
-    return size, change

@@ -37,14 +37,15 @@ def combine_fp8(
     begin: int,
     out: np.ndarray,
     out_scale: Floats | None,
+    kind: int = F32,
 ) -> None:
     """Combine FP8 codes (m, n) and their scales into codes and scales; or, unrounded, into the bits of BF16.
 
-    See aoe.numerics.kernels.Engine; begin: the row of the weight that they begin with.
+    See aoe.numerics.kernels.Engine; begin: the row of the weight that they begin with; kind: of the new scales.
     """
-    blocks, stored = all_scales[0].shape[1], method.arithmetic == Arithmetic.STORED
+    stored = method.arithmetic == Arithmetic.STORED
     for top in range(0, out.shape[0], BLOCK):
-        row, line = slice(top, top + BLOCK), (begin + top) * blocks
+        row = slice(top, top + BLOCK)
         codes, scales = [codes[row] for codes in numbers], [scale[top // BLOCK] for scale in all_scales]
         total = _summed_fp8(codes, [np.ones_like(scale) for scale in scales] if stored else scales, weights, method)
         if out_scale is None:
@@ -53,21 +54,40 @@ def combine_fp8(
         scale = out_scale[top // BLOCK]
         if not _scaled(total, scales, weights, method, scale):
             raise NotFiniteError
+        if kind != F32 and not arithmetic.round_up(scale, kind):
+            raise NotFiniteError
         divisor = np.ones_like(scale) if stored else scale
-        if method.rounding == Rounding.STOCHASTIC:
-            rounding.encode_by_chance(total, divisor, np.uint64(method.key), line, out[row])
+        if method.rounding.by_chance:
+            balanced = method.rounding == Rounding.BALANCED
+            values = [_decoded(*part) for part in zip(codes, scales, strict=True)] if balanced else []
+            encode_by_chance(total, values, divisor, method, begin + top, out[row])
             continue
         sums.divide_blocks(total, divisor)
-        if method.rounding == Rounding.BALANCED:
-            _balance_blocks(total, codes, scales, scale, method, line)
         _narrow(total, E4M3, out[row])
+
+
+def encode_by_chance(
+    total: Floats, parents: Sequence[Floats], scale: Floats, method: Method, begin: int, out: np.ndarray
+) -> None:
+    """Make e4m3 codes of a row of blocks, float32 (up to 128, n), which is overwritten.
+
+    parents: the values that were summed, for balanced rounding; scale: of the blocks (ceil(n / 128),); begin: the row
+    of the weight that they begin with.
+    """
+    line = begin * len(scale)
+    if method.rounding == Rounding.STOCHASTIC:
+        rounding.encode_by_chance(total, scale, np.uint64(method.key), line, out)
+        return
+    sums.divide_blocks(total, scale)
+    _balance_blocks(total, parents, scale, method, line)
+    _narrow(total, E4M3, out)
 
 
 def _scaled(total, scales, weights, method, out):
     """Fill ``out`` with the scales of a row of blocks; whether everything can be encoded."""
     if method.arithmetic != Arithmetic.STORED:
         return sums.scales_of(total, out)
-    out[:] = _summed(scales, weights, method)
+    out[:] = summed(scales, weights, method)
     return sums.largest(total.reshape(-1)) < BEYOND and sums.largest(out) < np.inf
 
 
@@ -80,22 +100,33 @@ def combine(
         for bits in parts:
             values.append(np.empty(min(PIECE, out.size - start), np.float32))
             arithmetic.widen(bits[start : start + PIECE], kind, values[-1])
-        total = _summed(values, weights, method)
+        total = summed(values, weights, method)
         if kind != F32 and method.rounding.by_chance and sums.largest(total) < np.inf:
-            line = total.reshape(1, -1)
-            random = _random(method, (begin + start) // rounding.LINE, -(-total.size // rounding.LINE)).reshape(1, -1)
-            if method.rounding == Rounding.STOCHASTIC:
-                rounding.round_by_chance(line, random, *GRIDS[kind])
-            elif len(values) > 1:
-                directions = np.stack([value - values[0] for value in values[1:]])
-                rounding.balance(total, directions, random[0], *GRIDS[kind])
+            _round_by_chance(total, values, kind, method, begin + start)
         _narrow(total, kind, out[start : start + PIECE])
+
+
+def round_by_chance(total: Floats, parents: Sequence[Floats], kind: int, method: Method, begin: int) -> None:
+    """Round finite sums (n,) in place; parents: the values that were summed; begin: the number they begin with."""
+    for start in range(0, total.size, PIECE):
+        part = slice(start, start + PIECE)
+        _round_by_chance(total[part], [parent[part] for parent in parents], kind, method, begin + start)
+
+
+def _round_by_chance(total, parents, kind, method, begin):
+    line = total.reshape(1, -1)
+    random = _random(method, begin // rounding.LINE, -(-total.size // rounding.LINE)).reshape(1, -1)
+    if method.rounding == Rounding.STOCHASTIC:
+        rounding.round_by_chance(line, random, *GRIDS[kind])
+    elif len(parents) > 1:
+        directions = np.stack([value - parents[0] for value in parents[1:]])
+        rounding.balance(total, directions, random[0], *GRIDS[kind])
 
 
 def _summed_fp8(codes, scales, weights, method):
     """The sum of weights times values of a row of FP8 blocks, float32."""
     if method.arithmetic == Arithmetic.BFLOAT16:
-        return _summed([_decoded(*part) for part in zip(codes, scales, strict=True)], weights, method)
+        return summed([_decoded(*part) for part in zip(codes, scales, strict=True)], weights, method)
     total = np.empty(codes[0].shape, np.float32)
     for number, (part, scale, weight) in enumerate(zip(codes, scales, weights, strict=True)):
         sums.add_fp8(part, scale, np.float32(weight), total, number == 0)
@@ -108,8 +139,8 @@ def _decoded(codes, scale):
     return values
 
 
-def _summed(values, weights, method):
-    """The sum of weights times values, float32, in their shape."""
+def summed(values: Sequence[Floats], weights: Sequence[float], method: Method) -> Floats:
+    """Return the sum of weights times values, float32, in their shape."""
     total, bf16 = np.empty(values[0].shape, np.float32), method.arithmetic == Arithmetic.BFLOAT16
     for number, (value, weight) in enumerate(zip(values, weights, strict=True)):
         sums.add(value.reshape(-1), np.float32(weight), total.reshape(-1), number == 0, bf16)
@@ -118,10 +149,10 @@ def _summed(values, weights, method):
     return total
 
 
-def _balance_blocks(total, codes, scales, out_scale, method, line):
+def _balance_blocks(total, parents, out_scale, method, line):
     """Round scaled sums in place; line: the first of the weight's lines of 128 that stand here."""
     rows = total.shape[0]
-    first, *others = [_decoded(*part) for part in zip(codes, scales, strict=True)]
+    first, *others = parents
     if not others:
         return
     directions = [other - first for other in others]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.formats import scale_shape
-from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, arithmetic, composed
-from aoe.numerics.kernels.arithmetic import BF16, F16, F32, dequantize
+from aoe.checkpoints.layout import Scales
+from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, arithmetic, comparing, composed
+from aoe.numerics.kernels.arithmetic import BF16, F16, F32, POWERS, dequantize
 from aoe.numerics.kernels.comparing import alike, deviation, has_nan, steps_apart
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
 
 SLAB = 2 << 20  # bytes; what a thread has in work stays in the third-level cache
 KINDS = {"BF16": BF16, "F16": F16, "F32": F32}
+SCALES = {Scales.F32: F32, Scales.BF16: BF16, Scales.F16: F16, Scales.POWERS: POWERS}
 STORAGE = {FP8: np.uint8, "BF16": np.uint16, "F16": np.uint16, "F32": np.float32}
 
 # digits of the mantissa, and the exponent of the smallest normal number, as float32 stores it
@@ -77,10 +79,12 @@ def combine(
         raise NotFiniteError
     if not method.is_plain:
         if dtype == FP8:
-            return composed.combine_fp8(numbers, scales, weights, method, begin, out, out_scale)
+            kind = SCALES[method.scales]
+            return composed.combine_fp8(numbers, scales, weights, method, begin, out, out_scale, kind)
         return composed.combine(tuple(map(_unsigned, numbers)), KINDS[dtype], weights, method, begin, _unsigned(out))
     if dtype == FP8:
-        finite = arithmetic.combine_fp8(numbers, scales, np.asarray(weights, np.float32), out, out_scale)
+        shares, kind = np.asarray(weights, np.float32), SCALES[method.scales]
+        finite = arithmetic.combine_fp8(numbers, scales, shares, out, out_scale, kind)
     else:
         bits = tuple(map(_unsigned, numbers))
         finite = arithmetic.combine(bits, KINDS[dtype], np.asarray(weights, np.float32), _unsigned(out))
@@ -92,12 +96,12 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
     """See aoe.numerics.kernels.Engine."""
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
-        size, change = arithmetic.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
+        size, change = comparing.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
         sums = Sums(size, change, change, *_steps(numbers))
     elif any(has_nan(codes.reshape(-1)) for codes in numbers):
         raise NotFiniteError
     else:
-        sums = Sums(*arithmetic.difference_fp8(numbers, scales), *_steps(numbers))
+        sums = Sums(*comparing.difference_fp8(numbers, scales), *_steps(numbers))
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums
@@ -118,15 +122,16 @@ def values(part: Part, dtype: str, out: NDArray[np.float32] | None = None) -> ND
     return out
 
 
-def rounded(values: NDArray[np.float32], dtype: str) -> Part:
+def rounded(values: NDArray[np.float32], dtype: str, scales: Scales = Scales.F32) -> Part:
     """Return float32 values as stored, (numbers, scale or None); FP8 wants (m, n), other dtypes (n,).
 
-    Raises NotFiniteError for NaN or Inf in the values or in the result.
+    scales: what those of FP8 blocks are rounded to; they come in float32.  Raises NotFiniteError for NaN or Inf in the
+    values or in the result.
     """
     numbers = empty(values.shape, dtype)
     scale = empty(scale_shape(*values.shape), "F32") if dtype == FP8 else None
     if dtype == FP8:
-        finite = arithmetic.quantize(values, numbers, scale)
+        finite = arithmetic.quantize(values, numbers, scale, SCALES[scales])
     else:
         finite = arithmetic.narrow(values.reshape(-1), KINDS[dtype], _unsigned(numbers).reshape(-1))
     if not finite:
@@ -139,9 +144,9 @@ def steps(part: Part, dtype: str, values: NDArray[np.float32] | None) -> NDArray
     numbers, scale = part
     out = np.empty(numbers.shape, np.float32)
     if dtype == FP8:
-        arithmetic.steps_fp8(numbers, scale, out)
+        comparing.steps_fp8(numbers, scale, out)
     elif values is None:
         raise ValueError(f"the steps of {dtype} follow from values, and there are none")
     else:
-        arithmetic.steps(values.reshape(-1), *MANTISSAS[dtype], out.reshape(-1))
+        comparing.steps(values.reshape(-1), *MANTISSAS[dtype], out.reshape(-1))
     return out

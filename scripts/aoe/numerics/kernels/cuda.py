@@ -14,7 +14,8 @@ import torch
 import triton
 import triton.language as tl
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, composed_cuda
+from aoe.checkpoints.layout import Scales
+from aoe.numerics.kernels import FP8, PLAIN, Method, NotFiniteError, Part, Sums, composed_cuda, cpu
 from aoe.numerics.kernels.arithmetic import BF16, E4M3, F16, F32
 from aoe.numerics.kernels.conversions_cuda import decode, encode
 
@@ -122,6 +123,9 @@ def combine(
     method: Method = PLAIN,
     begin: int = 0,
 ) -> None:
+    if out_scale is not None and method.scales != Scales.F32:
+        _combine_on_processor(parts, dtype, weights, out, out_scale, method, begin)
+        return
     with torch.cuda.stream(_stream()):
         numbers, scales = _on_device(parts)
         parents = len(parts)
@@ -149,6 +153,16 @@ def combine(
             )
         if worst.item() >= INFINITY:
             raise NotFiniteError
+
+
+def _combine_on_processor(parts, dtype, weights, out, out_scale, method, begin):
+    """Combine FP8 whose scales are not any float32 on the processor, whose kernels know how they are rounded."""
+    numbers, scale = (np.empty(array.shape, kind) for array, kind in ((out, np.uint8), (out_scale, np.float32)))
+    cpu.combine(parts, dtype, weights, numbers, scale, method, begin)
+    with torch.cuda.stream(_stream()):
+        out.copy_(torch.from_numpy(numbers))
+        out_scale.copy_(torch.from_numpy(scale))
+    _stream().synchronize()
 
 
 def difference(parts: Sequence[Part], dtype: str) -> Sums:

@@ -99,3 +99,47 @@ def divide_blocks(values: Floats, scales: Floats) -> None:
             line, scale = values[i, block * BLOCK : block * BLOCK + BLOCK], scales[block]
             for j in range(line.size):
                 line[j] = line[j] / scale
+
+
+@exact
+def block_line(scales: Floats, columns: int, out: Floats) -> None:
+    """Fill ``out`` (n,) with the scales of a row of blocks (ceil(n / columns),), each at all of its columns."""
+    for block in range(scales.size):
+        for j in range(block * columns, min(block * columns + columns, out.size)):
+            out[j] = scales[block]
+
+
+@exact
+def decode_rows(codes: NDArray[np.uint8], line: Floats, out: Floats) -> None:
+    """Fill ``out`` (m, n) with the values of e4m3 codes (m, n) whose scales are those of a line (n,)."""
+    for i in range(codes.shape[0]):
+        source, target = codes[i], out[i]
+        for j in range(source.size):
+            target[j] = _from_e4m3(source[j]) * line[j]
+
+
+@exact
+def largest_of_blocks(values: Floats, columns: int, out: Floats) -> None:
+    """Fill ``out`` (ceil(n / columns),) with the largest magnitude of each block of one row of them, float32 (m, n).
+
+    NaN counts as more than Inf.
+    """
+    found = np.zeros(values.shape[1], np.uint32)
+    for i in range(values.shape[0]):
+        line = values[i]
+        for j in range(line.size):
+            found[j] = max(found[j], np.float32(line[j]).view(np.uint32) & np.uint32(0x7FFFFFFF))
+    for block in range(out.size):
+        most = np.uint32(0)
+        for j in range(block * columns, min(block * columns + columns, found.size)):
+            most = max(most, found[j])
+        out[block] = np.uint32(most).view(np.float32)
+
+
+@exact
+def divide_rows(values: Floats, line: Floats, out: Floats) -> None:
+    """Fill ``out`` with values (m, n) divided by the scales of a line (n,)."""
+    for i in range(values.shape[0]):
+        source, target = values[i], out[i]
+        for j in range(source.size):
+            target[j] = source[j] / line[j]

@@ -1,0 +1,47 @@
+"""INT4 (or INT8) in groups: several codes an int32, and a scale for each group of a row.
+
+compressed-tensors' ``pack-quantized`` stores ``weight_packed``, ``weight_scale``, ``weight_shape``, and zero points.
+"""
+
+from collections.abc import Mapping
+
+from aoe.checkpoints.layout import CODES, ORDER, SCALE, SHAPE, Layout, Member, Scales, Settings, Storage, unknown
+from aoe.checkpoints.shard import StoredTensor
+
+ZERO = "zero"
+ROUNDED_TO = {"F32": Scales.F32, "BF16": Scales.BF16, "F16": Scales.F16}
+WORD = 32  # bits
+
+
+def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
+    """Return the Layout of a packed weight."""
+    codes, scale = members[CODES], members[SCALE]
+    if len(codes.shape) != 2 or len(scale.shape) != 2 or scale.shape[0] != codes.shape[0] or not scale.shape[1]:
+        return unknown(members, "int4", STORAGE.title)
+    bits = settings.bits if 1 <= settings.bits <= 8 else 4
+    rows, columns = codes.shape[0], codes.shape[1] * (WORD // bits)
+    if columns % scale.shape[1]:
+        return unknown(members, "int4", STORAGE.title)
+    found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
+    # zero points are packed along the rows
+    found |= {role: Member(members[role], 0) for role in (ZERO, SHAPE, ORDER) if role in members}
+    rule = ROUNDED_TO.get(scale.dtype, Scales.F32)
+    block = (1, columns // scale.shape[1])
+    title, makes = f"packed INT{bits} in groups of {block[1]}", ORDER not in members
+    return Layout(codes.name, "int4", title, (rows, columns), found, block, rule, makes, other={"bits": bits})
+
+
+STORAGE = Storage(
+    name="int4",
+    title="packed INT4",
+    dtypes={CODES: ("I32",)},
+    ends={
+        CODES: (("_packed", ""),),
+        SCALE: (("_packed", "_scale"),),
+        SHAPE: (("_packed", "_shape"),),
+        ZERO: (("_packed", "_zero_point"),),
+        ORDER: (("_packed", "_g_idx"),),
+    },
+    needs=(SCALE,),
+    read=read,
+)

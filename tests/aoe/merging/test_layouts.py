@@ -1,0 +1,170 @@
+"""Parents in every layout, and in two at once: what is merged is what plain torch makes of their values."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from aoe.merging.difference import shard_differences
+from aoe.merging.merge import Merge
+from aoe.merging.plan import Plan, make_plan
+from aoe.merging.publishing import model_card
+from aoe.merging.recipe import read_recipe
+from aoe.merging.shard_writer import write_shard
+from support.layouts import KINDS, Plain, is_projection, model
+
+MIXTURE = {"a": 0.3, "b": 0.7}
+PAIRS = [(kind, kind) for kind in KINDS]
+PAIRS += [(one, other) for one, other in itertools.permutations(("f32", "powers", "bf16", "rows", "plain bf16"), 2)]
+SHARD = "model.safetensors"
+
+
+def same(one, other):
+    return one.dtype == other.dtype and one.shape == other.shape and bits(one).equal(bits(other))
+
+
+def bits(tensor):
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def expected(kind, values):
+    """{name: tensor} of the mixture of two parents' values in a layout."""
+    found = {}
+    for weight in values["a"]:
+        total = values["a"][weight] * 0.3 + values["b"][weight] * 0.7
+        if is_projection(weight):
+            found |= {KINDS[kind].name(weight, end): part for end, part in KINDS[kind].encode(total).items()}
+        else:
+            found[weight] = total if weight.endswith("bias") else total.bfloat16()
+    return found
+
+
+def parents_of(tmp_path, kinds):
+    made = {name: model(tmp_path / name, kind, seed, name) for seed, (name, kind) in enumerate(kinds.items())}
+    return {name: one for name, (one, _) in made.items()}, {name: values for name, (_, values) in made.items()}
+
+
+def merge_of(parents, **entry):
+    recipe = read_recipe("x", {"base": "a", "weights": MIXTURE} | entry, parents)
+    return Merge(make_plan(recipe, parents), parents, "cpu", threads=2)
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
+def test_a_mixture_is_that_of_the_values_written_and_served(tmp_path, kinds):
+    parents, values = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    merge, wanted = merge_of(parents), expected(kinds[0], values)
+    write_shard(merge, SHARD, tmp_path / SHARD)
+    written = load_file(tmp_path / SHARD)
+    assert written.keys() == wanted.keys()
+    assert [name for name in wanted if not same(written[name], wanted[name])] == []
+    served = {name: one for _, members in merge.tensors(parents["a"].weights) for name, one in members.items()}
+    assert [name for name in wanted if not same(served[name], wanted[name])] == []
+    for weight, value in merge.values(parents["a"].weights):
+        if is_projection(weight) and not isinstance(KINDS[kinds[0]], Plain):
+            ends = {end: wanted[KINDS[kinds[0]].name(weight, end)] for end in ("", KINDS[kinds[0]].end)}
+            assert value.equal(KINDS[kinds[0]].decode(ends)), weight
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
+def test_what_is_taken_whole_is_copied_or_converted(tmp_path, kinds):
+    parents, values = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    merge = merge_of(parents, weights={"b": 1})
+    write_shard(merge, SHARD, tmp_path / SHARD)
+    written, theirs, converted = load_file(tmp_path / SHARD), load_file(parents["b"].directory / SHARD), 0
+    for weight in filter(is_projection, values["b"]):
+        copied = merge.source(weight) is parents["b"]
+        assert copied == (kinds[0] == kinds[1] or kinds == ("f32", "powers"))
+        for end, part in KINDS[kinds[0]].encode(values["b"][weight]).items():
+            name = KINDS[kinds[0]].name(weight, end)
+            assert same(written[name], theirs[name] if copied else part), name
+        converted += not copied
+    said = [line for line in merge.plan.describe() if "converted" in line]
+    assert [line.split()[0] for line in said] == ([str(converted)] if converted else [])
+    merge.plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == merge.plan
+    recipe = {"base": "a", "weights": {"b": 1}}
+    facts = {name: {"revision": "x", "files": {}} for name in parents}
+    card = model_card({"tool": "t", "variant": "x", "recipe": recipe, "parents": facts, "plan": merge.plan.describe()})
+    assert ("converted" in card) == bool(converted)
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
+def test_differences_are_those_of_the_values(tmp_path, kinds):
+    parents, values = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    rows = {row["tensor"]: row for row in shard_differences(parents["a"], parents["b"], SHARD, device="cpu")}
+    assert rows.keys() == values["a"].keys()
+    for weight, row in rows.items():
+        change = (values["a"][weight].double() - values["b"][weight].double()).norm().item()
+        assert row["frobenius"] == pytest.approx(change, rel=1e-5)
+        assert row["norm"] == pytest.approx(values["a"][weight].double().norm().item(), rel=1e-5)
+        if kinds[0] == kinds[1] and is_projection(weight) and not isinstance(KINDS[kinds[0]], Plain):
+            codes = [parent.tensor(weight).double() for parent in parents.values()]
+            assert row["codes"] == pytest.approx((codes[0] - codes[1]).square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_powers_of_two_in_every_scale(tmp_path):
+    parents, _ = parents_of(tmp_path, {"a": "powers", "b": "f32"})
+    for entry in ({}, {"weights": {"b": 1}}):
+        merge = merge_of(parents, **entry)
+        scales = [scale for _, _, scale in merge.outputs(parents["a"].weights) if scale is not None]
+        assert len(scales) == 6
+        assert all(torch.frexp(scale).mantissa.eq(0.5).all() for scale in scales)
+        config = merge.plan.beside.get("config", parents["a"].config)
+        assert config["quantization_config"]["scale_fmt"] == "ue8m0"
+
+
+BY_CHANCE = [("bf16", "bf16"), ("powers", "f32"), ("f32", "plain bf16"), ("plain bf16", "rows")]
+
+
+@pytest.mark.parametrize("kinds", BY_CHANCE, ids=" x ".join)
+def test_balanced_rounding_leaves_the_share_that_was_asked(tmp_path, kinds):
+    parents, values = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    merge = merge_of(parents, rounding="balanced")
+    for weight, value in merge.values(filter(is_projection, parents["a"].weights)):
+        one, other = (values[name][weight].double() for name in "ab")
+        change = other - one
+        assert ((value.double() - one) * change).sum() / change.square().sum() == pytest.approx(0.7, abs=2e-4)
+
+
+@pytest.mark.parametrize("kinds", BY_CHANCE, ids=" x ".join)
+def test_stochastic_rounding_takes_neighbours(tmp_path, kinds):
+    parents, values = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    merge, nearest = merge_of(parents, rounding="stochastic", seed=3), expected(kinds[0], values)
+    differing = 0
+    for weight, members in merge.tensors(filter(is_projection, parents["a"].weights)):
+        ours, theirs = bits(members[weight]).view(*members[weight].view(torch.uint8).shape), nearest[weight]
+        if isinstance(KINDS[kinds[0]], Plain):
+            near = (members[weight].view(torch.int16) - theirs.view(torch.int16)).abs()
+        else:
+            near = (ours.to(torch.int16) - theirs.view(torch.uint8).to(torch.int16)).abs() % 128
+            assert same(members[weight + KINDS[kinds[0]].end], nearest[weight + KINDS[kinds[0]].end])
+        assert near.max() <= 1
+        differing += near.count_nonzero().item()
+    assert differing
+
+
+def test_the_native_way_and_that_of_values_agree_by_chance_too(tmp_path):
+    parents, _ = parents_of(tmp_path, {"a": "bf16", "b": "bf16"})
+    for rounding in ("stochastic", "balanced"):
+        merge = merge_of(parents, rounding=rounding)
+        for weight, codes, _ in merge.outputs(parents["a"].weights):
+            rows = merge.base.layout(weight).shape[0]
+            assert merge.encoded(weight, 0, rows)["codes"].tobytes() == bytes(bits(codes).numpy()), weight
+
+
+def test_unrounded_weights_of_any_layout_become_bf16(tmp_path):
+    parents, values = parents_of(tmp_path, {"a": "rows", "b": "plain bf16"})
+    merge = merge_of(parents, rounding="none")
+    write_shard(merge, SHARD, tmp_path / SHARD)
+    written = load_file(tmp_path / SHARD)
+    assert written.keys() == values["a"].keys()
+    for weight in filter(is_projection, written):
+        assert same(written[weight], (values["a"][weight] * 0.3 + values["b"][weight] * 0.7).bfloat16())
+
+
+def test_a_plan_is_saved_with_what_it_converts(tmp_path):
+    parents, _ = parents_of(tmp_path, {"a": "f32", "b": "plain bf16"})
+    merge_of(parents).plan.save(tmp_path / "plan.json")
+    kinds = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["converted"]
+    assert kinds == {"b": {"BF16 to FP8 e4m3 in blocks of 128x128 (scales F32)": 6}}
