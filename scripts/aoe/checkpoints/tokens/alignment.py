@@ -167,6 +167,7 @@ class AlignedCheckpoint(Checkpoint):
     def __init__(self, checkpoint: Checkpoint, base: Checkpoint, tensors: Iterable[str], runs: list[Run]) -> None:
         self.__dict__.update(checkpoint.__dict__)  # it shares the other's open shards, and what is counted of them
         self._base, self._aligned, self._runs = base, frozenset(tensors), runs
+        self._layouts = {}  # with other shapes than the other's
         self._ends = [first + count for first, count, _ in runs]
 
     def rearranges(self, tensor: str) -> bool:
