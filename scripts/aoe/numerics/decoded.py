@@ -166,12 +166,7 @@ def _decode_fp8(layout, numbers, begin, out):
     if layout.native and begin % BLOCK == 0:
         arithmetic.dequantize(codes, np.ascontiguousarray(scales), out)
         return out
-    line, first = np.empty(columns, np.float32), begin // height
-    for number, scale in enumerate(scales):
-        top, bottom = ((first + number) * height - begin, (first + number + 1) * height - begin)
-        top, bottom = max(top, 0), min(bottom, rows)
-        sums.block_line(scale, width, line)
-        sums.decode_rows(codes[top:bottom], line, out[top:bottom])
+    arithmetic.decode_blocks(codes, np.ascontiguousarray(scales), begin % height, height, width, out)
     return out
 
 
@@ -180,23 +175,24 @@ def _encode_fp8(total, layout, method, begin, parents):
     (rows, columns), (height, width) = total.shape, layout.block
     codes, kind = np.empty((rows, columns), np.uint8), cpu.SCALES[layout.scales]
     scales = np.empty((-(-rows // height), -(-columns // width)), np.float32)
-    line = np.empty(columns, np.float32)
-    for number, scale in enumerate(scales):
-        part = slice(number * height, min(number * height + height, rows))
-        sums.largest_of_blocks(total[part], width, scale)
-        scale /= np.float32(composed.GRIDS[composed.E4M3].largest)
-        scale[~(scale > 0)] = 1
-        if not arithmetic.round_up(scale, kind):
-            raise NotFiniteError
-        if method.rounding.by_chance and layout.native:
-            values = [parent[part] for parent in parents]
-            composed.encode_by_chance(total[part].copy(), values, scale, method, begin + part.start, codes[part])
-            continue
-        sums.block_line(scale, width, line)
-        quotient = np.empty(total[part].shape, np.float32)
-        sums.divide_rows(total[part], line, quotient)
-        arithmetic.narrow(quotient.reshape(-1), composed.E4M3, codes[part].reshape(-1))
+    if not (method.rounding.by_chance and layout.native):
+        finite = arithmetic.encode_blocks(total, height, width, kind, codes, scales)
+    else:
+        finite = _encode_by_chance(total, parents, method, begin, kind, codes, scales)
+    if not finite:
+        raise NotFiniteError
     return {CODES: codes, SCALE: narrowed(scales, layout.members[SCALE].stored.dtype)}
+
+
+def _encode_by_chance(total, parents, method, begin, kind, codes, scales):
+    """Fill in the codes and scales of blocks of 128 x 128; whether all are finite."""
+    for number, scale in enumerate(scales):
+        part = slice(number * BLOCK, min(number * BLOCK + BLOCK, len(total)))
+        if not sums.scales_of(total[part], scale) or not arithmetic.round_up(scale, kind):
+            return False
+        values = [parent[part] for parent in parents]
+        composed.encode_by_chance(total[part].copy(), values, scale, method, begin + part.start, codes[part])
+    return True
 
 
 def _encode_plain(total, layout, method, begin, parents):

@@ -6,13 +6,15 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from aoe.checkpoints.stated import contradictions
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, make_plan
 from aoe.merging.publishing import model_card
 from aoe.merging.recipe import read_recipe
 from aoe.merging.shard_writer import write_shard
-from support.layouts import KINDS, Plain, is_projection, model
+from support.checkpoints import weights
+from support.layouts import KINDS, Plain, is_projection, model, write
 
 MIXTURE = {"a": 0.3, "b": 0.7}
 PAIRS = [(kind, kind) for kind in KINDS]
@@ -112,6 +114,25 @@ def test_powers_of_two_in_every_scale(tmp_path):
         assert all(torch.frexp(scale).mantissa.eq(0.5).all() for scale in scales)
         config = merge.plan.beside.get("config", parents["a"].config)
         assert config["quantization_config"]["scale_fmt"] == "ue8m0"
+
+
+def test_a_model_whose_config_is_not_true_of_all_its_scales(tmp_path):
+    """DeepSeek-V3.1: `ue8m0` is stated, and the scales of o_proj are no powers of two."""
+    folders = {name: model(tmp_path / "sound" / name, "powers", seed, name)[0] for seed, name in enumerate("ab")}
+    parents = {}
+    for seed, (name, sound) in enumerate(folders.items()):
+        tensors = {tensor: sound.tensor(tensor) for tensor in sound.files}
+        for weight, value in weights(seed).items():
+            if "o_proj" in weight:
+                tensors |= {weight + end: part for end, part in KINDS["f32"].encode(value).items()}
+        parents[name] = write(tmp_path / name, tensors, name, KINDS["powers"].config)
+        (told,) = contradictions(parents[name])
+        assert "but those of o_proj are none, such as model.layers.0.self_attn.o_proj.weight's; copies keep" in told
+    scales = {weight: scale for weight, _, scale in merge_of(parents).outputs(parents["a"].weights)}
+    assert all(torch.frexp(scale).mantissa.eq(0.5).all() for scale in scales.values() if scale is not None)
+    weight = "model.layers.0.self_attn.o_proj.weight"
+    copied = {weight: scale for weight, _, scale in merge_of(parents, weights={"b": 1}).outputs([weight])}
+    assert copied[weight].equal(parents["b"].tensor(f"{weight}_scale_inv"))
 
 
 BY_CHANCE = [("bf16", "bf16"), ("powers", "f32"), ("f32", "plain bf16"), ("plain bf16", "rows")]

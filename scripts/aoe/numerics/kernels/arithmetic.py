@@ -244,6 +244,55 @@ def quantize(values: Floats, out: Codes, out_scales: Floats, kind: int = F32) ->
 
 
 @exact
+def decode_blocks(codes: Codes, scales: Floats, skipped: int, height: int, width: int, out: Floats) -> None:
+    """Fill ``out`` (float32) with the values of uint8 (m, n) codes in blocks of any height and width.
+
+    scales: float32 (blocks that the rows are in, ceil(n / width)); skipped: rows of the first of these before ours.
+    """
+    rows, columns = codes.shape
+    line, known = np.empty(columns, np.float32), -1
+    for i in range(rows):
+        block = (skipped + i) // height
+        if block != known:
+            for number in range(scales.shape[1]):
+                line[number * width : number * width + width] = scales[block, number]
+            known = block
+        source, target = codes[i], out[i]
+        for j in range(columns):
+            target[j] = _from_e4m3(source[j]) * line[j]
+
+
+@exact
+def encode_blocks(values: Floats, height: int, width: int, kind: int, out: Codes, scales: Floats) -> bool:
+    """Make FP8 codes (m, n) and scales of a ``kind`` of float32 (m, n) in blocks of any height and width.
+
+    scales: (ceil(m / height), ceil(n / width)).  Returns whether all of it is finite.
+    """
+    rows, columns = values.shape
+    found, line, worst = np.empty(columns, np.uint32), np.empty(columns, np.float32), np.uint32(0)
+    for block in range(scales.shape[0]):
+        top, bottom = block * height, min(block * height + height, rows)
+        found[:] = np.uint32(0)
+        for i in range(top, bottom):
+            source = values[i]
+            for j in range(columns):
+                found[j] = max(found[j], _bits(source[j]) & MAGNITUDE)
+        for number in range(scales.shape[1]):
+            largest = np.uint32(0)
+            for j in range(number * width, min(number * width + width, columns)):
+                largest = max(largest, found[j])
+            scale = _scale_of(largest, kind)
+            worst = max(worst, largest, _bits(scale))
+            scales[block, number] = scale
+            line[number * width : number * width + width] = scale
+        for i in range(top, bottom):
+            source, target = values[i], out[i]
+            for j in range(columns):
+                target[j] = _to_e4m3(source[j] / line[j])
+    return worst < INFINITY
+
+
+@exact
 def combine(values: tuple[Bits, ...], kind: int, weights: Floats, out: Bits) -> bool:
     """Sum weights times values in float32, in order, and round once.
 
