@@ -9,9 +9,9 @@ from aoe.acquiring.fetching import fetch, fetch_outline
 from aoe.acquiring.lock import read_lock
 from aoe.acquiring.sources import open_source
 from aoe.acquiring.together import check, check_stored
-from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.merging.plan import check_compatible, check_places
+from aoe.merging.plan import check_compatible
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.serving.servable import TOKENIZER, end_think_id
@@ -32,9 +32,9 @@ with logged(snakemake.log[0]):
             end_think_id(Path(directories[name]) / TOKENIZER)
     for base, other in snakemake.params.pairs:
         check_compatible(parents[base], [parents[other]])
-        check_places(parents[base])
         print(f"{base} and {other} fit together")
-    for sentence in [*check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
+    told = [line for p in parents.values() for line in unplaced(p.name, Architecture(p.config), p.files)]
+    for sentence in [*told, *check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
         print(sentence)
         print(sentence, file=sys.__stderr__)
     for variant, entry in snakemake.params.recipes.items():

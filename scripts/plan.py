@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aoe.acquiring.together import check
+from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
@@ -29,4 +30,5 @@ with logged(snakemake.log[0]):
         norms = {parent: rows[parent].to_dict() for parent in recipe.parents if parent != recipe.base}
     plan = make_plan(recipe, parents, norms)
     plan.save(snakemake.output[0])
-    print("\n".join(plan.describe()))
+    base = parents[recipe.base]
+    print("\n".join([*plan.describe(), *unplaced(base.name, Architecture(base.config), base.files)]))

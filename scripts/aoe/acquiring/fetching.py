@@ -22,6 +22,7 @@ from aoe.acquiring.lock import FileEntry, Locked, check_needed, digest, holdings
 from aoe.acquiring.sources import FolderSource, Source, open_source
 from aoe.acquiring.together import check, check_stored
 from aoe.acquiring.web import UrlSource
+from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
 from aoe.checkpoints.shard import LARGEST_HEADER
 from aoe.checkpoints.vocabulary import FILES
@@ -51,7 +52,7 @@ def lock_all(
         where, parts = f"{wanted['kind']}.{name}", wanted["sources"]
         sources = [open_source(part["source"], where) for part in parts]
         patterns = [part.get("files") or ["*"] for part in parts]
-        entries = [lock_source(name, wanted["kind"], *of) for of in zip(sources, patterns, strict=True)]
+        entries = [lock_source(name, wanted["kind"], *of, say) for of in zip(sources, patterns, strict=True)]
         entry = entries[0] if len(entries) == 1 else _joined(entries, sources)
         check_needed(entry, str(sources[0]))
         if wanted.get("expected"):
@@ -81,16 +82,19 @@ def small_files(entry: Locked) -> list[str]:
     return [file for file in entry.needed if file == CONFIG or any(fnmatch(file, pattern) for pattern in FILES)]
 
 
-def lock_source(name: str, kind: str, source: Source, patterns: Sequence[str] = ("*",)) -> Locked:
+def lock_source(
+    name: str, kind: str, source: Source, patterns: Sequence[str] = ("*",), say: Callable[[str], Any] | None = None
+) -> Locked:
     """Return the Locked entry of the files that a source holds now and that a pattern matches.
 
-    Of a model, config and index are read, for what its shards hold.  Raises AoeError if the source cannot be read, a
-    pattern matches nothing, or a model has no config or is of an unknown architecture.
+    Of a model, config and index are read, for what its shards hold; ``say`` is given a sentence on tensors without a
+    known place.  Raises AoeError if the source cannot be read, a pattern matches nothing, or a model has no config, or
+    one that names no layers.
     """
     files = source.snapshot(kind == "datasets", patterns)
     check_readable(f"{kind}.{name}", source, files, patterns)
     if kind == "models":
-        for file, holds in _held(name, source, files).items():
+        for file, holds in _held(name, source, files, say).items():
             if file not in files:
                 raise AoeError(f"The index of {name} names the shard {file}, which {source} does not have.")
             files[file]["holds"] = holds
@@ -99,7 +103,7 @@ def lock_source(name: str, kind: str, source: Source, patterns: Sequence[str] = 
     return Locked(name, kind, files, source.repo, source.asked, source.commit)
 
 
-def _held(name, source, files):
+def _held(name, source, files, say):
     """What each shard of a model holds, from its config and index, or its only shard's header."""
     with tempfile.TemporaryDirectory() as folder:
         for file in (CONFIG, INDEX):
@@ -107,7 +111,10 @@ def _held(name, source, files):
                 fetch(source, file, files[file], Path(folder) / file)
         if INDEX not in files and SINGLE in files:
             _fetch_header(source, SINGLE, Path(folder))
-        return holdings(Checkpoint(folder, name))
+        checkpoint = Checkpoint(folder, name)
+        for sentence in unplaced(name, Architecture(checkpoint.config), checkpoint.files) if say else ():
+            say(sentence)
+        return holdings(checkpoint)
 
 
 def _joined(entries, sources):

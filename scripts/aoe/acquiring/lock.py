@@ -27,7 +27,7 @@ INPUT_KINDS = ("models", "datasets")
 UNFINISHED = {".partial", ".lock"}  # what an interrupted transfer or merge leaves
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx"}  # formats of weights
 LONGEST_NAME = 200  # bytes; file systems take 255, of which .partial and a digest need some
-UNKNOWN = "unknown"  # what a shard holds that has no place in the architecture
+UNKNOWN = "unknown"  # what locks of earlier versions call the group ``other``
 ABOUT = ("README.md", ".gitattributes")  # files about a model, which nothing reads
 # what a checkpoint has in folders of its own: further chat templates, code, settings of processors, vocabularies
 IN_FOLDERS = {".jinja", ".json", ".py", ".txt", ".model", ".tiktoken", ".bpe", ".vocab", ".spm", ".yaml", ".yml"}
@@ -237,16 +237,11 @@ def _format_entry(entry):
 def holdings(checkpoint: Checkpoint) -> dict[str, dict[str, list[int]]]:
     """Return {shard: {tensor group: [layers]}} of a Checkpoint, from its config and index.
 
-    A tensor that has no place in its architecture, as in a model that is audited only, is one of ``unknown``.  Raises
-    AoeError for an unknown architecture.
+    Raises AoeError for a config that names no layers.
     """
     architecture, held = Architecture(checkpoint.config), {}
     for tensor, file in checkpoint.files.items():
-        try:
-            place = architecture.place(tensor)
-        except AoeError:
-            held.setdefault(file, {}).setdefault(UNKNOWN, set())
-            continue
+        place = architecture.place(tensor)
         layers = held.setdefault(file, {}).setdefault(str(place.group), set())
         if place.layer is not None:
             layers.add(place.layer)

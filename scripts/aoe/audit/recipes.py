@@ -114,23 +114,68 @@ def _covers(inside, outside):
             merged[frozenset(layers), key[:1] if len(keys) > 1 else ()].add(key[-1] if key else None)
         for (common, group), members in merged.items():
             cover = {"groups": [*group] or sorted(members)} if keys else {}
-            cover |= {"layers": _written_layers(common)}
-            covers.append(cover | ({"names": [f"*.{kind}.*" for kind in sorted(members)]} if group else {}))
-    return covers + ([{"names": sorted(row["tensor"] for row in left)}] if left else [])
+            cover |= {"layers": _written_numbers(common)}
+            covers.append(cover | ({"names": _patterns(members, inside)} if group else {}))
+    of_experts, left = _covers_of_experts(left, outside)
+    return covers + of_experts + ([{"names": sorted(row["tensor"] for row in left)}] if left else [])
+
+
+def _covers_of_experts(left, outside):
+    """(subsets of whole experts, or of kinds of their weights, in some layers; the weights that none of them holds)."""
+    covers = []
+    for keys in (("group",), ("group", "kind")):
+        there = [row for row in (*left, *outside) if row["expert"] is not None]
+        taken = {(*_key(row, keys), row["layer"], row["expert"]) for row in outside}
+        found: defaultdict[tuple, set[tuple[int, int]]] = defaultdict(set)
+        for row in left:
+            if row["expert"] is not None and (*_key(row, keys), row["layer"], row["expert"]) not in taken:
+                found[_key(row, keys)].add((row["layer"], row["expert"]))
+        left = [row for row in left if (row["layer"], row["expert"]) not in found.get(_key(row, keys), ())]
+        merged: defaultdict[tuple, set[str]] = defaultdict(set)
+        for key, places in found.items():  # kinds of the same experts go together
+            merged[key[0], frozenset(places)].update(key[1:])
+        for (group, places), kinds in merged.items():
+            layers = {row["layer"] for row in there if row["group"] == group}
+            names = {"names": _patterns(kinds, there)} if kinds else {}
+            for common, experts in _rectangles(places):
+                limit = {} if common >= layers else {"layers": _written_numbers(common)}
+                covers.append({"groups": [group], **limit, "experts": _written_numbers(experts), **names})
+    return covers, left
+
+
+def _rectangles(places):
+    """The fewest [(layers, experts)] that are all of some (layer, expert): by the layers of an expert, or the other way
+    round."""
+    ways = []
+    for first in (0, 1):
+        lines: defaultdict[int, set[int]] = defaultdict(set)
+        for place in places:
+            lines[place[first]].add(place[1 - first])
+        alike: defaultdict[frozenset[int], set[int]] = defaultdict(set)
+        for number, others in lines.items():
+            alike[frozenset(others)].add(number)
+        ways.append([(numbers, others) if first == 0 else (others, numbers) for others, numbers in alike.items()])
+    return min(ways, key=len)
+
+
+def _patterns(kinds, rows):
+    """Name patterns of kinds of weights: parameters of a module, or of its own name."""
+    ends = {row["kind"] for row in rows if row["tensor"].endswith(f".{row['kind']}")}
+    return [f"*.{kind}" if kind in ends else f"*.{kind}.*" for kind in sorted(kinds)]
 
 
 def _key(row, keys):
     return tuple(row[key] for key in keys)
 
 
-def _written_layers(layers):
+def _written_numbers(numbers):
     """[3, 4, 5, 7] as a study writes it: ["3-5", 7]."""
     runs = []
-    for layer in sorted(layer for layer in layers if layer is not None):
-        if runs and layer == runs[-1][1] + 1:
-            runs[-1][1] = layer
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
         else:
-            runs.append([layer, layer])
+            runs.append([number, number])
     return [first if first == last else f"{first}-{last}" for first, last in runs]
 
 

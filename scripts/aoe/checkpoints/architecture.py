@@ -1,28 +1,32 @@
-"""Which part of a Mixture-of-Experts model a tensor belongs to, decided from its name and the model's config.
+"""Which part of a model a tensor belongs to, decided from its name and the model's config.
 
-aoe.checkpoints.architectures has the patterns of every architecture; the first that matches a name decides.  Every
-tensor of a multi-token-prediction (MTP) layer belongs to the group ``mtp``, whatever its name.
+aoe.checkpoints.patterns has the patterns of names that architectures share, and aoe.checkpoints.architectures those of
+single architectures, which come first.  Every tensor of a multi-token-prediction (MTP) layer belongs to the group
+``mtp``, whatever its name, and every tensor of another modality's tower to ``vision``.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aoe import AoeError
+from aoe.checkpoints import patterns
 from aoe.checkpoints.architectures import definitions
-from aoe.checkpoints.formats import SCALE_SUFFIX, weight_of
+from aoe.checkpoints.formats import weight_of
+from aoe.checkpoints.keys import layers_of, linear_layers
 from aoe.checkpoints.parts import TensorGroup
+from aoe.checkpoints.patterns import EXPERT, IN_LAYERS, LAYER, MAIN_LAYERS, MTP, PARAMETER
 
-EXPERT = re.compile(r"\.experts\.(\d+)\.")
-PARAMETER = re.compile(rf"(\.weight({SCALE_SUFFIX})?|\.bias)$")
+NAMED = 3  # names of tensors without a known place that a sentence has
 
 
 @dataclass(frozen=True)
 class Place:
     """A tensor's place in the model: group, layer (None outside the layers), routed expert (or None), kind.
 
-    ``kind`` is the projection or parameter without its place, such as ``down_proj`` or ``kv_a_proj_with_mqa``.
+    A layer is one of the language model: those of other modalities' towers have none.  Layers of MTP follow the
+    others, wherever their names put them.  ``kind`` is the projection or parameter without its place, such as
+    ``down_proj`` or ``kv_a_proj_with_mqa``.
     """
 
     group: TensorGroup
@@ -32,37 +36,57 @@ class Place:
 
 
 class Architecture:
-    """The places of one model's tensors.  Raises AoeError for an unknown ``model_type`` or an unplaceable tensor."""
+    """The places of one model's tensors.  config: its config.json.  Raises AoeError if that names no layers at all."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        model_type = config.get("model_type")
-        if not isinstance(model_type, str) or model_type not in definitions():
-            known = ", ".join(definitions())
-            raise AoeError(f"The architecture {model_type!r} is unknown; known ones are {known}.")
-        self.model_type = model_type
-        self.layers = config.get("num_hidden_layers")
-        if type(self.layers) is not int:
-            raise AoeError(f"The model's config.json says {self.layers!r} for num_hidden_layers, which is no number.")
-        self._found = {}
+        self.model_type = config.get("model_type")
+        self.layers, self.linear = layers_of(config), linear_layers(config)
+        known = definitions().get(self.model_type) if isinstance(self.model_type, str) else None
+        self.patterns = [
+            (re.compile(pattern), group) for pattern, group in (*(known.patterns if known else ()), *patterns.PATTERNS)
+        ]
+        self._found: dict[str, tuple[TensorGroup, int | None, str]] = {}
 
     def place(self, tensor: str) -> Place:
-        """Return the Place of a tensor; a scale has its weight's place."""
+        """Return the Place of a tensor; a scale has its weight's place, and what no pattern places is in ``other``."""
         expert = EXPERT.search(tensor)
         # experts differ in their number only, and are nine tenths of a model's tensors
         name = f"{tensor[: expert.start(1)]}0{tensor[expert.end(1) :]}" if expert else tensor
         if name not in self._found:
-            numbered = re.match(r"^model\.layers\.(\d+)\.", name)
-            layer = int(numbered[1]) if numbered else None
-            kind = PARAMETER.sub("", name).rsplit(".", 1)[-1]
-            self._found[name] = self._group(name, layer), layer, kind
+            self._found[name] = *self._group(weight_of(name)), _kind(name)
         group, layer, kind = self._found[name]
         return Place(group, layer, int(expert[1]) if expert else None, kind)
 
-    def _group(self, tensor, layer):
+    def _group(self, weight):
+        """(group, layer) of a weight."""
+        if mtp := MTP.match(weight):
+            return TensorGroup.MTP, self.layers + int(mtp[1]) if mtp[1] else None
+        numbered = LAYER.match(weight)
+        layer = int(numbered[2]) if numbered else None
+        group = next((group for pattern, group in self.patterns if pattern.search(weight)), TensorGroup.OTHER)
+        if group == TensorGroup.VISION:
+            return group, None
         if layer is not None and layer >= self.layers:
-            return TensorGroup.MTP
-        weight = weight_of(tensor)
-        for pattern, group in definitions()[self.model_type].patterns:
-            if re.search(pattern, weight):
-                return group
-        raise AoeError(f"The tensor {tensor} has no place in the architecture {self.model_type}.")
+            return (TensorGroup.MTP if MAIN_LAYERS.match(numbered[1]) else TensorGroup.OTHER), layer
+        if layer is None and group in IN_LAYERS:
+            return TensorGroup.OTHER, None
+        if group == TensorGroup.ATTENTION and layer in self.linear:
+            return TensorGroup.LINEAR_ATTENTION, layer
+        return group, layer
+
+
+def _kind(name):
+    """The last word of a name that is no parameter's."""
+    words = [word for word in PARAMETER.sub("", name).split(".") if not word.isdecimal()]
+    return words[-1] if words else name
+
+
+def unplaced(model: str, architecture: Architecture, tensors: Iterable[str]) -> list[str]:
+    """Return a sentence on the tensors of a model that are in the group ``other``; none if there are none."""
+    found = sorted(tensor for tensor in tensors if architecture.place(tensor).group == TensorGroup.OTHER)
+    if not found:
+        return []
+    names = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+    have, belong = (f"{len(found):,} tensors have", "belong") if len(found) > 1 else ("a tensor has", "belongs")
+    where = f"the architecture {architecture.model_type}" if architecture.model_type else "its architecture"
+    return [f"{model}: {have} no known place in {where}, and {belong} to the group `other`: {names}."]

@@ -15,7 +15,8 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.architectures import definitions, with_inventory
 from aoe.checkpoints.checkpoint import INDEX
 from aoe.checkpoints.formats import SCALE_SUFFIX, size_of
-from aoe.checkpoints.parts import TensorGroup, in_bf16
+from aoe.checkpoints.keys import experts_of, experts_per_token
+from aoe.checkpoints.parts import TensorGroup, Tensors, in_bf16
 from aoe.checkpoints.shard import make_header
 
 
@@ -57,7 +58,8 @@ def _inventory(config, layer_of):
 class Parameters:
     """Numbers of weights (scales are none): of the model, of its MTP layers, and those that one token meets.
 
-    A token meets ``num_experts_per_tok`` routed experts a layer, and one row of the embeddings, which is not counted.
+    A token meets some of the routed experts of a layer, and one row of the embeddings, which is not counted unless the
+    LM head has the same weights.
     """
 
     total: int
@@ -65,18 +67,30 @@ class Parameters:
     active: int
 
 
-def count_parameters(config: Mapping[str, Any]) -> Parameters:
-    """Return the Parameters of a model, from its config alone."""
+def count_parameters(config: Mapping[str, Any], tensors: Tensors | None = None) -> Parameters:
+    """Return the Parameters of a model, from its config alone, or from the tensors of a checkpoint, too.
+
+    tensors: of a model without an inventory, tensor name -> (storage format, shape).  Raises AoeError if there is no
+    inventory, or the model has experts and its config does not say how many, or how many of them a token meets.
+    """
     architecture = Architecture(config)
     counts = dict.fromkeys(TensorGroup, 0)
-    for tensor, (_, shape) in inventory(config).items():
+    for tensor, (_, shape) in (inventory(config) if tensors is None else tensors).items():
         if not tensor.endswith(SCALE_SUFFIX):
             counts[architecture.place(tensor).group] += math.prod(shape)
     mtp = counts.pop(TensorGroup.MTP)
     total = sum(counts.values())
     routed = counts[TensorGroup.ROUTED_EXPERTS]
-    met = routed * config["num_experts_per_tok"] // config[definitions()[config["model_type"]].experts]
-    return Parameters(total, mtp, total - routed + met - counts[TensorGroup.EMBEDDINGS])
+    rows = counts[TensorGroup.EMBEDDINGS] if counts[TensorGroup.LM_HEAD] else 0
+    return Parameters(total, mtp, total - routed + _met(config, routed) - rows)
+
+
+def _met(config, routed):
+    """How many parameters of all routed experts a token meets."""
+    experts, met = experts_of(config), experts_per_token(config)
+    if routed and not (experts and met):
+        raise AoeError("The model's config.json does not say how many routed experts there are, and a token meets.")
+    return routed * met // experts if routed else 0
 
 
 def expected_files(config: Mapping[str, Any], shards: int) -> dict[str, dict[str, Any]]:

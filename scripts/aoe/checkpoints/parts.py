@@ -1,4 +1,4 @@
-"""What architectures are made of: groups of tensors, the patterns of their names, and the shapes of common layers."""
+"""What architectures are made of: groups of tensors, the kinds of their matrices, and the shapes of common layers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,18 @@ Layer = Callable[[Config, int], Tensors]  # the tensors of a layer, by its numbe
 
 
 class TensorGroup(StrEnum):
-    """The parts that recipes select by and differences are mapped by."""
+    """The parts that recipes select by and differences are mapped by.
+
+    ``linear_attention``: whatever mixes tokens without attention: linear attention, state spaces, short convolutions;
+    ``indexer``: the part of sparse attention that chooses tokens; ``norms``: normalization, and what else scales or
+    mixes the residual stream; ``vision``: towers and projectors of any other modality, with all that is in them;
+    ``other``: what no pattern places.
+    """
 
     EMBEDDINGS = "embeddings"
     ATTENTION = "attention"
+    LINEAR_ATTENTION = "linear_attention"
+    INDEXER = "indexer"
     DENSE_MLP = "dense_mlp"
     ROUTED_EXPERTS = "routed_experts"
     SHARED_EXPERTS = "shared_experts"
@@ -25,9 +33,34 @@ class TensorGroup(StrEnum):
     NORMS = "norms"
     LM_HEAD = "lm_head"
     MTP = "mtp"
+    VISION = "vision"
+    OTHER = "other"
 
 
+Patterns = tuple[tuple[str, TensorGroup], ...]
 Kinds = dict[TensorGroup, tuple[str, ...]]  # group -> the kinds of its weight matrices
+
+MATRICES: Kinds = {  # in the order that figure 2 shows them in
+    TensorGroup.ROUTED_EXPERTS: (
+        *("gate_proj", "up_proj", "gate_up_proj", "down_proj", "w1", "w3", "w2", "w13", "input_linear"),
+        "output_linear",
+    ),
+    TensorGroup.SHARED_EXPERTS: (
+        *("gate_proj", "up_proj", "gate_up_proj", "down_proj", "w1", "w3", "w2", "input_linear", "output_linear"),
+    ),
+    TensorGroup.DENSE_MLP: (
+        *("gate_proj", "up_proj", "gate_up_proj", "down_proj", "w1", "w3", "w2", "fc1", "fc2", "c_fc", "c_proj"),
+    ),
+    TensorGroup.ATTENTION: (
+        *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "q_proj", "k_proj", "v_proj", "qkv_proj"),
+        *("query_key_value", "wq_a", "wq_b", "wkv", "wo_a", "wo_b", "o_proj", "out_proj", "dense"),
+    ),
+    TensorGroup.LINEAR_ATTENTION: (
+        *("in_proj", "in_proj_qkvz", "in_proj_qkv", "in_proj_z", "in_proj_ba", "in_proj_b", "in_proj_a", "q_proj"),
+        *("k_proj", "v_proj", "qkv_proj", "x_proj", "dt_proj", "o_proj", "out_proj"),
+    ),
+    TensorGroup.INDEXER: ("wq_b", "wk", "q_proj", "k_proj", "wkv", "wgate", "weights_proj"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,38 +68,15 @@ class Definition:
     """An architecture; its name is the ``model_type`` of config.json, and the name of the file that it is defined in.
 
     title: as people call it.
-    patterns: (regular expression, group) of tensor names without the scales' suffix; the first that matches wins.
-    projections: group -> the kinds of its weight matrices, in the order that figure 2 shows them in.
-    experts: the key of the config that has the number of routed experts of a layer.
-    layer: a function of (config, number of the layer) that returns the Tensors of that layer; without one, parameters
-    are not counted, and a study cannot be planned before its models are locked.
+    patterns: (regular expression, group) of tensor names without the suffixes of scales, where
+    aoe.checkpoints.patterns places some of them wrongly; the first that matches wins.
+    layer: a function of (config, number of the layer) that returns the Tensors of that layer; without one, a study
+    cannot be planned before its models are locked.
     """
 
     title: str
-    patterns: tuple[tuple[str, TensorGroup], ...]
-    projections: Kinds
-    experts: str
+    patterns: Patterns = ()
     layer: Layer | None = None
-
-
-COMMON = (
-    (r"^model\.embed_tokens\.", TensorGroup.EMBEDDINGS),
-    (r"^lm_head\.", TensorGroup.LM_HEAD),
-    (r"norm\.weight$", TensorGroup.NORMS),
-    (r"\.self_attn\.", TensorGroup.ATTENTION),
-)
-EXPERTS_IN_MLP = (
-    (r"\.mlp\.experts\.", TensorGroup.ROUTED_EXPERTS),
-    (r"\.mlp\.shared_experts?\.|\.mlp\.shared_expert_gate\.", TensorGroup.SHARED_EXPERTS),
-    (r"\.mlp\.gate\.", TensorGroup.ROUTER_GATE),
-    (r"\.mlp\.(gate|up|down)_proj\.", TensorGroup.DENSE_MLP),
-)
-GATED_EXPERTS: Kinds = {
-    TensorGroup.ROUTED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
-    TensorGroup.SHARED_EXPERTS: ("gate_proj", "up_proj", "down_proj"),
-}
-QUERIES_KEYS_VALUES: Kinds = {TensorGroup.ATTENTION: ("q_proj", "k_proj", "v_proj", "o_proj")}
-LATENT_ATTENTION: Kinds = {TensorGroup.ATTENTION: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")}
 
 
 def in_bf16(shapes: Shapes) -> Tensors:

@@ -37,11 +37,14 @@ GREY, PAPER_LINES = "#6b6b6b", [(0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (3, 2)),
 FEW_ROWS = 6  # of a legend, for which a figure has room
 ACROSS, UPRIGHT = 24, 14.8  # ems: a line of a label of the horizontal axis, and of the vertical one
 ROW = 0.14  # inches: the height of a legend's row
-GROUPS = {
+GROUPS: dict[str, tuple[str, str, Any]] = {
     "routed_experts": ("routed experts", BLUE, "-"),
     "shared_experts": ("shared experts", RED, "--"),
     "attention": ("attention", GREEN, "-."),
     "dense_mlp": ("dense MLP", ORANGE, ":"),
+    "linear_attention": ("linear attention", PURPLE, (0, (5, 1.5, 1, 1.5))),
+    "indexer": ("indexer", SKY, (0, (3, 2))),
+    "vision": ("other modalities", INK, (0, (1, 3))),
 }
 SPACES = {norm.name: norm.axis for norm in NORMS}
 

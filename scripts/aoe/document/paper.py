@@ -132,7 +132,7 @@ def norms(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
             "shares": [f"{fixed(100 * row[column], 0)} %" for column in columns],
         }
         for row in table.to_dict("records")
-        if row["group"] in ("attention", "routed_experts", "shared_experts")
+        if row["group"] in ("attention", "linear_attention", "routed_experts", "shared_experts")
     ]
     return [column.removeprefix("above_") for column in columns], rows
 

@@ -201,13 +201,6 @@ def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
             )
 
 
-def check_places(checkpoint: Checkpoint) -> None:
-    """Raise AoeError if a tensor of a checkpoint has no place in its architecture."""
-    architecture = Architecture(checkpoint.config)
-    for tensor in checkpoint.files:
-        architecture.place(tensor)
-
-
 def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
     """Raise AoeError unless all checkpoints hold the same tensors, in shapes and dtypes too, and scales that fit."""
     base.check_scales()

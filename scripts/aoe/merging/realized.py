@@ -37,7 +37,7 @@ SMALLEST_EIGENVALUE = 1e-12  # of a Gram matrix, relative to the largest; below 
 NOTICEABLE = 0.01  # difference of a realized λ from the asked one that tables show
 MISLEADING = 0.05  # and of which people are warned
 CHANCE = 3  # standard errors within which a deviation may be chance
-MAIN = ("attention", "routed_experts", "shared_experts")  # groups that are named first
+MAIN = ("attention", "linear_attention", "routed_experts", "shared_experts")  # groups that are named first
 
 SUMS = {  # of a shard's table, one row a weight and variant: its columns' dtypes, of lists ``object``
     "variant": "str",

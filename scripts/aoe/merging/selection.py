@@ -1,11 +1,10 @@
-"""Selections: does every group, range of layers and name pattern of a subset select a tensor of its model?
+"""Selections: does every group, range of layers or experts and name pattern of a subset select a tensor of its model?
 
 A part that selects nothing is a mistake: the study means a layer, an expert or a group that the model does not have.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def check_recipe(where: str, recipe: Recipe, tensors: Tensors) -> None:
             raise AoeError(
                 f"{what} ({subset.describe()}), of which the overrides before it have every tensor; change their order."
             )
-        if not subset.names or _are_named(left):
+        if not subset.is_of_tensors or _are_named(left):
             taken = set(_selected(subset, left))
             left = [tensor for tensor in left if tensor not in taken]
 
@@ -44,25 +43,33 @@ def check_subset(what: str, subset: Subset, tensors: Tensors, model: str) -> Ten
     """Return the tensors that a subset selects.  Raises AoeError for a part that selects none."""
     selected = _selected(subset, tensors)
     if not selected:
-        raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_layers_of(subset, tensors)}.")
+        raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_there_is(subset, tensors)}.")
     for part, alone in subset.parts():
-        if (alone.names == subset.names or _are_named(tensors)) and not _selected(alone, selected):
+        same = (alone.names, alone.experts) == (subset.names, subset.experts)
+        if (same or _are_named(tensors)) and not _selected(alone, selected):
             others = " together with its other conditions" if len(_conditions(subset)) > 1 else ""
             raise AoeError(
                 f"{what} ({subset.describe()}) of which {part} selects no tensor of {model}{others}"
-                f"{_layers_of(subset, tensors)}; correct it or leave it out."
+                f"{_there_is(subset, tensors)}; correct it or leave it out."
             )
     return selected
 
 
 def _conditions(subset):
-    return [condition for condition in (subset.groups, subset.layers, subset.names) if condition]
+    conditions = (subset.groups, subset.layers, subset.experts, subset.names)
+    return [condition for condition in conditions if condition]
 
 
-def _layers_of(subset, tensors):
-    """Which layers there are, in words, if a subset selects by layers."""
+def _there_is(subset, tensors):
+    """Which layers and experts there are, in words, if a subset selects by these."""
     layers = [place.layer for _, place in tensors if place.layer is not None]
-    return f", which has the layers {min(layers)}-{max(layers)}" if subset.layers and layers else ""
+    experts = [place.expert for _, place in tensors if place.expert is not None]
+    text = f", which has the layers {min(layers)}-{max(layers)}" if subset.layers and layers else ""
+    if subset.experts and experts:
+        text += f"{' and' if text else ', which has'} the experts {min(experts)}-{max(experts)}"
+    elif subset.experts and any(place.group == TensorGroup.ROUTED_EXPERTS for _, place in tensors):
+        text += ", which has the experts of a layer in one piece" if _are_named(tensors) else ""
+    return text
 
 
 def _are_named(tensors):
@@ -70,9 +77,12 @@ def _are_named(tensors):
 
 
 def _selected(subset, tensors):
-    """The tensors in a subset, whose name patterns count for named tensors only."""
-    anywhere = replace(subset, names=())
-    return [(name, place) for name, place in tensors if (name, place) in (subset if name is not None else anywhere)]
+    """The tensors in a subset, whose name patterns and experts count for named tensors only."""
+    return [
+        (name, place)
+        for name, place in tensors
+        if ((name, place) in subset if name is not None else subset.meets(place.group, [place.layer]))
+    ]
 
 
 def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapping[str, Path | str]) -> None:
@@ -84,7 +94,7 @@ def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapp
     known, checked = {}, set()
 
     def tensors(model, subsets):
-        named = any(subset.names for subset in subsets)
+        named = any(subset.is_of_tensors for subset in subsets)
         if (model, named) not in known:
             known[model, named] = (named and _named(study.models[model], directories[model])) or _held(locked[model])
         return known[model, named]
@@ -103,7 +113,7 @@ def check_selections(study: Any, locked: Mapping[str, Locked], directories: Mapp
 
 
 def read_check(where: str, settings: Mapping[str, Any]) -> Subset:
-    """Return the Subset of an audit's named claim, {"from", "groups", "layers", "names"}."""
+    """Return the Subset of an audit's named claim, {"from", "groups", "layers", "experts", "names"}."""
     return read_subset(where, {key: value for key, value in settings.items() if key != "from"})
 
 
@@ -134,12 +144,5 @@ def _named(model, directory):
 
 
 def places(architecture: Architecture, tensors: Iterable[str]) -> Tensors:
-    """Return [(name, Place)] of weights, without their scales; what has no place in the architecture is left out."""
-    found: Tensors = []
-    for tensor in tensors:
-        if weight_of(tensor) == tensor:
-            try:
-                found.append((tensor, architecture.place(tensor)))
-            except AoeError:
-                continue
-    return found
+    """Return [(name, Place)] of weights, without their scales."""
+    return [(tensor, architecture.place(tensor)) for tensor in tensors if weight_of(tensor) == tensor]

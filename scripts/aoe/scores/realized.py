@@ -9,7 +9,10 @@ from aoe.checkpoints.parts import TensorGroup
 from aoe.files.tables import read_levels
 
 # the groups that most of a model's weights, and all of its block-scaled ones, are in
-LARGE = (TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP)
+LARGE = (
+    *(TensorGroup.ROUTED_EXPERTS, TensorGroup.SHARED_EXPERTS, TensorGroup.ATTENTION, TensorGroup.DENSE_MLP),
+    TensorGroup.LINEAR_ATTENTION,
+)
 ASKED, MODEL = "asked", "model"  # λ2 of the sweep; realized λ2 of all weights that are merged
 
 

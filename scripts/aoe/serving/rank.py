@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aoe.checkpoints.architecture import Architecture, Place
-from aoe.checkpoints.architectures import definitions
+from aoe.checkpoints.keys import experts_of, layers_of
 from aoe.merging.merge import Merge
 
 
@@ -83,8 +83,9 @@ def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
 
     config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
     """
-    layers = range(config["num_hidden_layers"])
-    experts = config[definitions()[config["model_type"]].experts]
+    layers, experts = range(layers_of(config)), experts_of(config)
+    if experts is None:
+        return [Rank(place, peers, frozenset(layers)) for place in range(peers)]
     parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
     return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from aoe.acquiring.lock import Locked
 
-MAIN = ("attention", "routed_experts", "shared_experts")  # groups that a prediction is about
+MAIN = ("attention", "linear_attention", "routed_experts", "shared_experts")  # groups that a prediction is about
 
 Holds = Mapping[str, Collection[int]]  # of a shard: {tensor group: [layers]}
 

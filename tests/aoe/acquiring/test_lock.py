@@ -1,6 +1,7 @@
 """Locks: what they say, what of a model is needed, what has changed, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from aoe.acquiring.lock import (
     names_beside,
     read_lock,
 )
-from aoe.acquiring.sources import open_source
+from aoe.acquiring.sources import FolderSource, open_source
 from aoe.checkpoints.checkpoint import OUTLINE, Checkpoint
 from aoe.merging.recipe import read_recipe
 from aoe.studies.study import check_schema
@@ -67,7 +68,12 @@ def test_what_has_no_place_is_locked_all_the_same(tmp_path):
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
-    assert "unknown" in holdings(Checkpoint(folder))["model.safetensors"]
+    assert "other" in holdings(Checkpoint(folder))["model.safetensors"]
+    told = []
+    locked = lock_source("odd", "models", FolderSource(folder), say=told.append)
+    assert "other" in locked.files["model.safetensors"]["holds"]
+    (sentence,) = told
+    assert re.match(r"odd: [\d,]+ tensors have no known place in the architecture deepseek_v3, .* `other`: ", sentence)
 
 
 def needed(recipe, model="r1", **holds):
@@ -86,6 +92,9 @@ SHARDS = {"a": {"attention": [0, 1], "embeddings": []}, "b": {"routed_experts": 
         ({"weights": {"r1": 1}, "subset": {"groups": ["routed_experts"]}}, "b"),
         ({"weights": {"r1": 1}, "subset": {"groups": ["routed_experts"], "layers": [3]}}, ""),
         ({"weights": {"r1": 1}, "subset": {"layers": ["0-1"]}}, "ab"),
+        ({"weights": {"r1": 1}, "subset": {"experts": [0]}}, "b"),
+        ({"weights": {"r1": 1}, "subset": {"experts": [0], "layers": [3]}}, ""),
+        ({"weights": {"r1": 1}, "subset": {"experts": [0], "groups": ["attention"]}}, ""),
         ({"weights": {"v3": 0.5, "r2": 0.5}}, ""),
         (
             {"weights": {"v3": 0.5, "r1": 0.5}, "threshold": {"delta": 2, "space": "codes"}, "subset": {"layers": [9]}},

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers.core_model_loading import revert_weight_conversion
 from aoe import AoeError
 from aoe.acquiring.verification import check_structure
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.inventory import count_parameters, inventory, write_sparse_checkpoint
+from aoe.checkpoints.inventory import Parameters, count_parameters, inventory, write_sparse_checkpoint
 
 ROOT = Path(__file__).parents[3]
 DEEPSEEK = json.loads((ROOT / "resources/deepseek-v3/config.json").read_text(encoding="utf-8"))
@@ -42,6 +45,39 @@ def test_other_architectures_have_none():
         inventory({"model_type": "mixtral"})
     with pytest.raises(AoeError, match="lacks 'kv_lora_rank'"):
         inventory({key: value for key, value in DEEPSEEK.items() if key != "kv_lora_rank"})
+
+
+def test_without_compressed_queries_there_is_one_projection():
+    """As in Moonlight; transformers' own class has the same tensors."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "moe_intermediate_size": 32, "vocab_size": 128}
+    sizes |= {"num_hidden_layers": 2, "first_k_dense_replace": 1, "n_routed_experts": 4, "n_shared_experts": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 4, "q_lora_rank": None, "kv_lora_rank": 16}
+    config = DeepseekV3Config(**sizes, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
+    with torch.device("meta"):
+        model = DeepseekV3ForCausalLM(config)
+    written = revert_weight_conversion(model, dict(model.state_dict()))
+    stated = {**json.loads(config.to_json_string(use_diff=False)), "num_nextn_predict_layers": 0}
+    assert {name: shape for name, (_, shape) in inventory(stated).items()} == {
+        name: tuple(tensor.shape) for name, tensor in written.items()
+    }
+    with pytest.raises(AoeError, match="lacks 'q_lora_rank'"):
+        inventory({key: value for key, value in stated.items() if key != "q_lora_rank"})
+
+
+def test_parameters_are_counted_of_any_checkpoint():
+    config = {"text_config": {"num_layers": 1, "moe_num_experts": 4, "moe_k": 2}}
+    layer = "model.language_model.layers.0"
+    shapes = {f"{layer}.mlp.experts.{number}.up_proj.weight": (8, 2) for number in range(4)}
+    shapes |= {"model.language_model.embed_tokens.weight": (100, 2), f"{layer}.self_attn.o_proj.weight": (2, 2)}
+    shapes |= {"mtp.fc.weight": (2, 4)}
+    tensors = {name: ("BF16", shape) for name, shape in shapes.items()}
+    assert count_parameters(config, tensors) == Parameters(total=268, mtp=8, active=236)  # the embeddings are the head
+    assert count_parameters(config, tensors | {"lm_head.weight": ("BF16", (100, 2))}).active == 236
+    fused = {name: tensor for name, tensor in tensors.items() if "experts" not in name}
+    fused |= {f"{layer}.mlp.experts.up_proj": ("BF16", (4, 8, 2))}
+    assert count_parameters(config, fused) == count_parameters(config, tensors)
+    with pytest.raises(AoeError, match="does not say how many routed experts"):
+        count_parameters({"text_config": {"num_layers": 1}}, tensors)
 
 
 def test_a_sparse_checkpoint_is_a_checkpoint_that_takes_no_disk(tmp_path):

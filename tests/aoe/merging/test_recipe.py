@@ -29,6 +29,11 @@ def weights(made, tensor):
         ({"layers": ["3-3"]}, False, False),
         ({"names": ["*.experts.1.*", "*.experts.3.*"]}, True, False),
         ({"groups": ["attention"], "layers": [1]}, False, False),
+        ({"experts": [1]}, True, False),
+        ({"experts": ["0-3"], "layers": ["1-2"]}, True, False),
+        ({"experts": [0, "2-9"]}, False, False),
+        ({"experts": [1], "layers": [3]}, False, False),
+        ({"experts": [1], "names": ["*.down_proj.*"]}, False, False),
     ],
 )
 def test_the_subset_selects(subset, expert, attention):
@@ -63,6 +68,9 @@ def test_the_first_matching_override_wins():
         ({"subset": {"layers": [-1]}}, "layer selection -1"),
         ({"subset": {"layers": ["²"]}}, "layer selection '²'"),
         ({"subset": {"layers": ["0-99999999999"]}}, "no model has so many layers"),
+        ({"subset": {"experts": ["5-3"]}}, "expert selection '5-3'"),
+        ({"subset": {"experts": [-1]}}, "expert selection -1"),
+        ({"subset": {"experts": ["0-99999999999"]}}, "no model has so many experts"),
         ({"weights": {"v3": float("inf"), "r1": 1}, "convex": False}, "not a finite number"),
         ({"weights": {"v3": 1e7, "r1": 1}, "convex": False}, "λ beyond ±1,000,000"),
         ({"threshold": {"delta": float("nan"), "space": "codes"}}, "the threshold δ nan; write a number from 0 on"),
@@ -73,6 +81,14 @@ def test_the_first_matching_override_wins():
 def test_senseless_recipes_are_refused(entry, message):
     with pytest.raises(AoeError, match=message):
         recipe(**entry)
+
+
+def test_a_subset_is_told_in_words():
+    subset = {"groups": ["routed_experts"], "layers": ["3-5", 7], "experts": ["0-127", 130], "names": ["*.up_proj.*"]}
+    assert recipe(subset=subset).subset.describe() == (
+        "routed_experts; layers 3-5, 7; experts 0-127, 130; *.up_proj.*"
+    )
+    assert recipe(subset={"experts": [3]}).canonical() != recipe(subset={"experts": [4]}).canonical()
 
 
 def test_weights_beyond_the_convex_hull_must_be_asked_for():

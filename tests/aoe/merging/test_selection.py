@@ -5,9 +5,10 @@ import json
 import pytest
 from aoe import AoeError
 from aoe.acquiring.lock import read_lock
+from aoe.checkpoints.architecture import Architecture
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import read_recipe
-from aoe.merging.selection import check_selections
+from aoe.merging.recipe import read_recipe, read_subset
+from aoe.merging.selection import check_selections, check_subset, places
 from aoe.studies.study import read_study
 from launcher.schemas import read_schema
 from support.clones import ROOT
@@ -27,6 +28,11 @@ SENTENCES = [  # of layers 0 (dense), 1 to 3, and MTP's layer 4
     ({"subset": {"names": ["*_scale_inv"]}}, "that selects no tensor"),
     ({"subset": {"names": ["*.Gate_proj.*"]}}, "that selects no tensor"),
     ({"subset": {**EXPERTS, "names": ["*.self_attn.*"]}}, "that selects no tensor"),
+    ({"subset": {"experts": [3, 12]}}, r"the expert 12 selects no tensor of v3-0324, which has the experts 0-11"),
+    ({"subset": {"experts": ["12-20"]}}, r"\(experts 12-20\) that selects no tensor of v3-0324, .* the experts 0-11"),
+    ({"subset": {"layers": [0], "experts": [3]}}, "no tensor of v3-0324, which has the layers 0-4 and the experts 0-11"),
+    ({"subset": {"groups": ["attention", "routed_experts"], "experts": [3]}}, "the group attention selects no tensor"),
+    ({"overrides": [[{"experts": ["0-5"]}], [{"experts": [3]}]]}, "override 2 .* the overrides before it have every"),
     ({"overrides": [[{"layers": [5]}]]}, "the override 1 .* selects no tensor of v3-0324, which has the layers 0-4"),
     ({"subset": EXPERTS, "overrides": [[{"groups": ["attention"]}]]}, "override 1 .* of v3-0324 in its subset"),
     ({"overrides": [[{"layers": ["1-3"]}], [{"layers": [2]}]]}, "override 2 .* the overrides before it have every"),
@@ -37,6 +43,10 @@ FINE = [
     {"subset": {"groups": ["routed_experts", "dense_mlp"], "layers": ["0-1"]}},
     {"subset": {"groups": ["mtp"], "layers": [4]}},
     {"subset": {"names": ["*"]}},
+    {"subset": {"experts": [0, "6-20"]}},
+    {"subset": {**EXPERTS, "layers": [2], "experts": ["0-5"]}},
+    {"subset": {"groups": ["mtp"], "experts": [3]}},
+    {"overrides": [[{"experts": ["0-5"]}], [{"experts": [3, 6]}]]},
     {"overrides": [[EXPERTS], [{"layers": [1]}], [{"names": ["*.o_proj.*"]}]]},
 ]
 
@@ -93,17 +103,27 @@ def test_the_points_of_a_sweep_and_checks_of_an_audit_are_looked_at(planned):
 def test_the_shards_show_groups_and_layers_where_names_are_not_known(planned, monkeypatch):
     monkeypatch.setattr("aoe.merging.selection._named", lambda model, directory: [])
     for entry, sentence in SENTENCES:
-        if "names" not in json.dumps(entry):
+        if not any(key in json.dumps(entry) for key in ("names", '"experts"')):
             with pytest.raises(AoeError, match=sentence):
                 planned(**with_recipe(entry))
     for entry in FINE:
         planned(**with_recipe(entry))
-    planned(**with_recipe({"subset": {"names": ["*.nothing.*"]}}))  # what the headers show, once they are there
+    for subset in ({"names": ["*.nothing.*"]}, {"experts": [12]}):  # what the headers show, once they are there
+        planned(**with_recipe({"subset": subset}))
+    for subset in ({"layers": [0], "experts": [3]}, {"groups": ["attention"], "experts": [3]}):
+        with pytest.raises(AoeError, match="selects no tensor"):
+            planned(**with_recipe({"subset": subset}))
 
 
 @pytest.mark.parametrize(
     ("subset", "fine"),
-    [({"names": ["*.experts.1.*"]}, True), ({"names": ["*.experts.2.*"]}, False), ({"layers": [3]}, False)],
+    [
+        ({"names": ["*.experts.1.*"]}, True),
+        ({"names": ["*.experts.2.*"]}, False),
+        ({"experts": [1]}, True),
+        ({"experts": [2]}, False),
+        ({"layers": [3]}, False),
+    ],
 )
 def test_a_plan_selects_something_with_every_part(family, subset, fine):
     recipe = read_recipe("m", {"base": "v3", "weights": {"r1": 1}, "subset": subset}, family)
@@ -112,3 +132,10 @@ def test_a_plan_selects_something_with_every_part(family, subset, fine):
     else:
         with pytest.raises(AoeError, match=r"The recipe has a subset .* that selects no tensor of v3"):
             make_plan(recipe, family)
+
+
+def test_experts_in_one_piece_cannot_be_selected():
+    names = ["model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.self_attn.q_proj.weight"]
+    there = places(Architecture({"model_type": "gpt_oss", "num_hidden_layers": 1}), names)
+    with pytest.raises(AoeError, match="selects no tensor of oss, which has the experts of a layer in one piece"):
+        check_subset("The variant m has a subset", read_subset("m", {"experts": [0]}), there, "oss")

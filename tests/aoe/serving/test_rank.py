@@ -91,3 +91,8 @@ def test_a_rank_of_eight_reads_a_seventh_of_deepseeks_parents(deepseek):
     assert max(read) < 1.05 * min(read)
     # all of them together read every byte once, but those of the MTP layer, which is not served
     assert 0.97 < sum(read) < 1
+
+
+def test_a_model_without_experts_is_split_by_its_layers_alone():
+    first, second = expert_ranks({"text_config": {"num_layers": 3}}, 2)
+    assert (first, second) == (Rank(0, 2, frozenset(range(3))), Rank(1, 2, frozenset(range(3))))

@@ -113,7 +113,7 @@ def test_without_expectations_there_has_to_be_a_lock():
         ({**DEEPSEEK, "hidden_size": "2048"}, "no dimension|which are none"),
         ({**DEEPSEEK, "hidden_size": 0}, "which are none"),
         ({k: v for k, v in DEEPSEEK.items() if k != "hidden_size"}, "lacks 'hidden_size'"),
-        ({**DEEPSEEK, "model_type": "gpt2"}, "architecture .gpt2. is unknown"),
+        ({**DEEPSEEK, "model_type": "gpt2"}, "No inventory is known of the architecture .gpt2."),
         ({**DEEPSEEK, "model_type": "mixtral"}, "No inventory is known"),
     ],
 )

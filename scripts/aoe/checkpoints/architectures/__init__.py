@@ -1,11 +1,14 @@
-"""The architectures: a file each, named after the ``model_type`` of config.json, with all of it in ``DEFINITION``."""
+"""The architectures of which more is known than names: a file each, named after the ``model_type`` of config.json.
+
+A file has all of it in ``DEFINITION``.  Other models are read by the patterns of aoe.checkpoints.patterns alone.
+"""
 
 import pkgutil
 from functools import cache
 from importlib import import_module
 
 from aoe import AoeError
-from aoe.checkpoints.parts import Definition, TensorGroup
+from aoe.checkpoints.parts import Definition
 
 HOW_TO = "docs/how-to/add-an-architecture.md"
 
@@ -30,16 +33,3 @@ def definitions() -> dict[str, Definition]:
 def with_inventory() -> list[str]:
     """Return the names of the architectures whose tensors follow from the config."""
     return [name for name, definition in definitions().items() if definition.layer]
-
-
-def projections() -> dict[TensorGroup, list[str]]:
-    """Return the kinds of weight matrices of every group over all architectures; each one's keep their order."""
-    merged: dict[TensorGroup, list[str]] = {}
-    for definition in definitions().values():
-        for group, kinds in definition.projections.items():
-            known, place = merged.setdefault(group, []), len(merged[group])
-            for kind in reversed(kinds):
-                if kind not in known:
-                    known.insert(place, kind)
-                place = known.index(kind)
-    return merged

@@ -1,29 +1,19 @@
 """DeepSeek-V3: latent attention, a few dense layers, routed and shared experts, multi-token prediction (MTP)."""
 
-from aoe.checkpoints.parts import (
-    COMMON,
-    EXPERTS_IN_MLP,
-    GATED_EXPERTS,
-    LATENT_ATTENTION,
-    Config,
-    Definition,
-    Tensors,
-    gated_mlp,
-    in_bf16,
-    projections,
-)
+from aoe.checkpoints.parts import Config, Definition, Tensors, gated_mlp, in_bf16, projections
 
 
 def layer(config: Config, number: int) -> Tensors:
     """Return the tensors of a layer; those from ``num_hidden_layers`` on are MTP layers."""
     hidden, name = config["hidden_size"], f"model.layers.{number}"
+    compressed = {} if config["q_lora_rank"] is None else {"self_attn.q_a_layernorm": config["q_lora_rank"]}
+    norms = compressed | {
+        "self_attn.kv_a_layernorm": config["kv_lora_rank"],
+        "input_layernorm": hidden,
+        "post_attention_layernorm": hidden,
+    }
     tensors = _attention(config, f"{name}.self_attn") | in_bf16(
-        {
-            f"{name}.self_attn.q_a_layernorm.weight": (config["q_lora_rank"],),
-            f"{name}.self_attn.kv_a_layernorm.weight": (config["kv_lora_rank"],),
-            f"{name}.input_layernorm.weight": (hidden,),
-            f"{name}.post_attention_layernorm.weight": (hidden,),
-        }
+        {f"{name}.{norm}.weight": (size,) for norm, size in norms.items()}
     )
     if number < config["first_k_dense_replace"]:
         return tensors | projections(config, gated_mlp(f"{name}.mlp", hidden, config["intermediate_size"]))
@@ -35,11 +25,17 @@ def _attention(config: Config, name: str) -> Tensors:
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     queries, keys, rope = config["q_lora_rank"], config["kv_lora_rank"], config["qk_rope_head_dim"]
     nope, values = config["qk_nope_head_dim"], config["v_head_dim"]
-    return projections(
-        config,
-        {
+    if queries is None:  # as in Moonlight, queries are not compressed
+        of_queries = {f"{name}.q_proj.weight": (heads * (nope + rope), hidden)}
+    else:
+        of_queries = {
             f"{name}.q_a_proj.weight": (queries, hidden),
             f"{name}.q_b_proj.weight": (heads * (nope + rope), queries),
+        }
+    return projections(
+        config,
+        of_queries
+        | {
             f"{name}.kv_a_proj_with_mqa.weight": (keys + rope, hidden),
             f"{name}.kv_b_proj.weight": (heads * (nope + values), keys),
             f"{name}.o_proj.weight": (hidden, heads * values),
@@ -71,10 +67,4 @@ def _prediction(config: Config, name: str) -> Tensors:
     )
 
 
-DEFINITION = Definition(
-    title="DeepSeek-V3",
-    patterns=COMMON + EXPERTS_IN_MLP,
-    projections=GATED_EXPERTS | LATENT_ATTENTION,
-    experts="n_routed_experts",
-    layer=layer,
-)
+DEFINITION = Definition(title="DeepSeek-V3", layer=layer)

@@ -1,17 +1,6 @@
 """Qwen3-MoE: grouped queries, every layer of routed experts."""
 
-from aoe.checkpoints.parts import (
-    COMMON,
-    EXPERTS_IN_MLP,
-    GATED_EXPERTS,
-    QUERIES_KEYS_VALUES,
-    Config,
-    Definition,
-    Tensors,
-    gated_mlp,
-    in_bf16,
-    projections,
-)
+from aoe.checkpoints.parts import Config, Definition, Tensors, gated_mlp, in_bf16, projections
 
 
 def layer(config: Config, number: int) -> Tensors:
@@ -40,10 +29,4 @@ def layer(config: Config, number: int) -> Tensors:
     return tensors | in_bf16({f"{name}.mlp.gate.weight": (config["num_experts"], hidden)})
 
 
-DEFINITION = Definition(
-    title="Qwen3-MoE",
-    patterns=COMMON + EXPERTS_IN_MLP,
-    projections=GATED_EXPERTS | QUERIES_KEYS_VALUES,
-    experts="num_experts",
-    layer=layer,
-)
+DEFINITION = Definition(title="Qwen3-MoE", layer=layer)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aoe.checkpoints.architecture import TensorGroup
-from aoe.checkpoints.architectures import projections
+from aoe.checkpoints.parts import MATRICES, TensorGroup
 from aoe.document.figures import Figure, Settings, Tables
 from aoe.document.findings import listed, number, plural
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
     from aoe.studies.study import Study
 
-PANELS = ("routed_experts", "shared_experts", "attention")
+PANELS = ("routed_experts", "shared_experts", "attention", "linear_attention", "indexer")
+DENSE = ("dense_mlp", *PANELS[2:])  # of a model without experts
 
 
 def compared(study: Study) -> Settings:
@@ -29,13 +29,10 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     space, rows = settings["space"], tables["differences"]
     rows = rows[(rows.base == settings["base"]) & (rows.other == settings["other"])]
     means = rows.groupby(["group", "layer", "kind"], as_index=False)[space].mean()
-    means = means[means.group.isin(PANELS)]
-    kinds_of = projections()
-    kinds = {
-        group: [kind for kind in kinds_of[TensorGroup(group)] if kind in set(means[means.group == group].kind)]
-        for group in PANELS
-        if group in set(means.group)  # not every architecture has shared experts
-    }
+    panels = PANELS if "routed_experts" in set(means.group) else DENSE
+    means = means[means.group.isin(panels)]
+    # not every architecture has shared experts
+    kinds = {group: _kinds(group, means) for group in panels if group in set(means.group)}
     layers = sorted(means.layer.unique())
     height = 1.3 + 0.16 * min(len(layers), 40)
     widths = {"width_ratios": [len(names) for names in kinds.values()]}
@@ -60,6 +57,12 @@ def draw(tables: Tables, settings: Settings) -> tuple[Drawing, pd.DataFrame]:
     bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
     bar.set_label(drawing.SPACES[space], parse_math=True)
     return figure, means
+
+
+def _kinds(group: str, means: pd.DataFrame) -> list[str]:
+    """The kinds of a group's weight matrices in their order; of a group that has none of those, all its kinds."""
+    found = set(means[means.group == group].kind)
+    return [kind for kind in MATRICES[TensorGroup(group)] if kind in found] or sorted(found)
 
 
 def finding(table: pd.DataFrame, tables: Tables, settings: Settings) -> str:
