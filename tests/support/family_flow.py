@@ -8,6 +8,8 @@ from collections import Counter
 from functools import cached_property
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 from aoe.acquiring.fetching import lock_source
 from aoe.acquiring.sources import open_source
 from aoe.acquiring.verification import verify
@@ -87,16 +89,17 @@ class Flow:
         ours, logits = self._load(self.folder / name)
         expected, ties = {}, 0
         for key in ours:
-            chosen = {BASE: 1.0} if name != "full" else entry["weights"]
-            chosen = {OTHER: 1.0} if name != "full" and key in self.picked else chosen
-            expected[key], differing = self._expected(key, ours[key], chosen)
+            picked = name == "full" or key in self.picked[name]
+            expected[key], differing = self._expected(key, ours[key], entry["weights"] if picked else {BASE: 1})
             ties += differing
         numbers = sum(value.numel() for value in ours.values())
         assert ties <= MOST_TIES * numbers, f"{ties} of {numbers} numbers lie between two of the storage format"
         model = self._model(self.folder / name)[0]
         model.load_state_dict(expected)
         assert torch.equal(logits, _logits(model)), "the logits are not those of the merged state dicts"
-        assert not torch.equal(logits, self.states[BASE][1]), "the merged model computes what its base computes"
+        assert name == "vision" or not torch.equal(logits, self.states[BASE][1]), (
+            "the merged model computes as its base"
+        )
 
     def audited(self, name, entry):
         audited = Audited(Checkpoint(self.folder / name, name), self.parents, entry)
@@ -110,6 +113,11 @@ class Flow:
 
     # what the steps look at
 
+    @property
+    def is_text(self):
+        """Whether the model reads text alone, so that a server needs no processor of images."""
+        return not self._towers and not self._nested
+
     @cached_property
     def groups(self):
         """{group: number of tensors} of a parent."""
@@ -119,10 +127,14 @@ class Flow:
 
     @cached_property
     def recipes(self):
-        """All of it mixed; and the routed experts of the other parent, or the dense MLPs of a model that has none."""
-        group = "routed_experts" if self._experts else "dense_mlp"
-        part = {"base": BASE, "weights": {OTHER: 1}, "subset": {"groups": [group]}}
-        return {"full": FULL} | ({group: part} if self.picked else {})
+        """All of it mixed; the routed experts of the other parent, or its dense MLPs if there are none; its towers."""
+        parts = {
+            "routed_experts" if self._experts else "dense_mlp": self._experts or self._mlps,
+            "vision": self._towers,
+        }
+        self.picked = {group: keys for group, keys in parts.items() if keys}
+        part = {"base": BASE, "weights": {OTHER: 1}}
+        return {"full": FULL} | {group: part | {"subset": {"groups": [group]}} for group in self.picked}
 
     @cached_property
     def states(self):
@@ -130,48 +142,73 @@ class Flow:
         return {name: self._load(folder) for name, folder in self.folders.items()}
 
     @cached_property
-    def _language(self):
-        """(the part of the model that is a language model, its prefix in the names of parameters)."""
-        model = self._model(self.folders[BASE])[0]
-        decoder = model.get_decoder() or model
-        return decoder, next(f"{name}." if name else "" for name, module in model.named_modules() if module is decoder)
+    def _loaded_base(self):
+        return self._model(self.folders[BASE])[0]
+
+    @cached_property
+    def _modules(self):
+        """{name: module} of the language model: without towers of other modalities, which have configs of their own."""
+        model, decoder = self._loaded_base, self._decoder
+        inside = {name: module for name, module in model.named_modules() if module in set(decoder.modules())}
+        self._nested = [
+            f"{name}."
+            for name, module in inside.items()
+            if isinstance(module, PreTrainedModel) and module.config not in (decoder.config, model.config)
+        ]
+        return {name: module for name, module in inside.items() if not f"{name}.".startswith(tuple(self._nested))}
+
+    @property
+    def _decoder(self):
+        return self._loaded_base.get_decoder() or self._loaded_base
+
+    @cached_property
+    def _towers(self):
+        """The parameters of towers and projectors: neither the language model's nor its head's.
+
+        None where they are inside the language model: then nothing tells which projectors are theirs.
+        """
+        model, own = self._loaded_base, {key for name, module in self._modules.items() for key in _own(name, module)}
+        head = model.get_output_embeddings()
+        heads = {f"{name}.{key}" for name, one in model.named_modules() if one is head for key in one.state_dict()}
+        return set() if self._nested else model.state_dict().keys() - own - heads
 
     @cached_property
     def _experts(self):
-        """The parameters of routed experts: of a module with as many of all as there are experts, or a list of these."""
-        decoder, prefix = self._language
+        """The parameters of routed experts: of a module that has as many of them as there are experts, or a list."""
         found = set()
-        for name, module in decoder.named_modules(prefix=prefix.removesuffix(".")):
+        for name, module in self._modules.items():
             shapes = [tuple(parameter.shape) for parameter in module.parameters(recurse=False)]
             if any((len(shape) == 3 and shape[0] == EXPERTS) or EXPERTS * WIDTH in shape for shape in shapes):
-                found |= {f"{name}.{key}" for key, _ in module.named_parameters(recurse=False)}
+                found |= _own(name, module)
             elif isinstance(module, torch.nn.ModuleList) and len(module) == EXPERTS:
-                found |= {f"{name}.{key}" for key, _ in module.named_parameters()}
-        return found
+                found |= {f"{name}.{key}" for key in module.state_dict()}
+        above = {key.rsplit(".", 2)[0] for key in found}  # where a bias may follow the experts' sum
+        found |= {
+            f"{name}.bias" for name in above if isinstance(getattr(self._modules.get(name), "bias", None), Tensor)
+        }
+        return {key for key in found if "attention" not in key}  # of mixtures of attention
 
     @cached_property
-    def _widths(self):
-        """The widths of dense MLPs; some families have no key for them, but four times the model's."""
-        shapes = [tuple(parameter.shape) for parameter in self._language[0].parameters()]
+    def _mlps(self):
+        """The parameters of dense MLPs: of modules whose matrices have sizes that nothing else has."""
+        shapes = [_shape(module) for module in self._modules.values()]
         stated = any({WIDTH, 2 * WIDTH} & {*shape} for shape in shapes)
-        return {WIDTH, 2 * WIDTH} if stated or any(len(shape) == 3 for shape in shapes) else {4 * SIZES["hidden_size"]}
-
-    @cached_property
-    def picked(self):
-        """The parameters of the second recipe's subset, by sizes that nothing else has."""
-        if self._experts:
-            return self._experts
-        decoder, prefix = self._language
+        # some families have no key for the width, but four times the model's
+        widths = {WIDTH, 2 * WIDTH} if stated or self._has_convolutions else {4 * SIZES["hidden_size"]}
         found = set()
-        for name, module in decoder.named_modules(prefix=prefix.removesuffix(".")):
+        for name, module in self._modules.items():
             inside = {key: child for key, child in module.named_children() if "Norm" not in type(child).__name__}
-            wide = {key for key, child in inside.items() if self._widths & {*_shape(child)}}
+            wide = {key for key, child in inside.items() if widths & {*_shape(child)}}
             matrices = {key for key, child in inside.items() if any(p.ndim == 2 for p in child.parameters())}
             is_mlp = wide and (matrices == wide or re.search("MLP|Mlp|FeedForward", type(module).__name__))  # no layer
             for key in inside if is_mlp else wide:
                 found |= {f"{name}.{key}.{own}" for own in inside[key].state_dict()}
-            found |= {f"{name}.{key}" for key, _ in module.named_parameters(recurse=False) if is_mlp}
+            found |= _own(name, module) if is_mlp else set()
         return found
+
+    @property
+    def _has_convolutions(self):
+        return any(p.ndim == 3 for module in self._modules.values() for p in module.parameters(recurse=False))
 
     def _model(self, folder):
         model, info = self.model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
@@ -190,7 +227,7 @@ class Flow:
         if not parents[0].is_floating_point() or [*weights.values()] == [1]:
             return parents[0]
         total = sum(weight * value.double() for weight, value in zip(weights.values(), parents, strict=True))
-        return _rounded(total, all(torch.equal(value, value.bfloat16().float()) for value in parents))
+        return _rounded(total, all(map(_in_bf16, parents)))
 
     def _expected(self, key, ours, weights):
         """The parameter of the mixed state dicts, and in how many numbers ours may differ from it, and does.
@@ -206,13 +243,24 @@ class Flow:
         size = sum(abs(weights[name] * value) for name, value in parents.items())
         farther = (ours.double() - total).abs() > (expected.double() - total).abs() + FLOAT32_ERROR * size
         assert not farther.any(), f"{int(farther.sum())} of {farther.numel()} numbers of {key} are not as in {weights}"
-        return ours, int((ours != expected).sum())
+        return ours, int((ours != expected).sum()) if all(map(_in_bf16, parents.values())) else 0
+
+
+def _own(name, module):
+    """The names of a module's parameters and buffers, without those of modules in it."""
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return {f"{name}.{key}" if name else key for key, _ in own}
 
 
 def _shape(module):
     """The shape of a module's weight, if that is a matrix; else nothing."""
     weight = getattr(module, "weight", None)
     return tuple(weight.shape) if isinstance(weight, torch.nn.Parameter) and weight.ndim == 2 else ()
+
+
+def _in_bf16(tensor):
+    """Whether all numbers of a tensor are numbers of BF16."""
+    return torch.equal(tensor, tensor.bfloat16().to(tensor.dtype))
 
 
 def _rounded(total, to_bf16):
