@@ -611,22 +611,24 @@ def test_an_architecture_is_added_as_the_page_says(clone):
     make, definition, test = blocks(page("add-an-architecture"), "python")
     (study,) = blocks(page("add-an-architecture"), "yaml")
     (clone.folder / "tiny.py").write_text(make, encoding="utf-8")
-    clone.run(sys.executable, "tiny.py")
-    (clone.folder / "scripts/aoe/checkpoints/architectures/olmoe.py").write_text(definition, encoding="utf-8")
-    tests = clone.folder / "tests/aoe/checkpoints"
-    (tests / "architectures").mkdir()
-    (tests / "architectures/test_olmoe.py").write_text(test, encoding="utf-8")
+    path = f"PYTHONPATH={clone.folder}/scripts"
+    said = clone.run("env", path, sys.executable, "tiny.py").stdout
+    assert "'routed_experts': 48" in said and "`other`" not in said
     (clone.folder / "config/studies/olmoe.yaml").write_text(study, encoding="utf-8")
-    clone.run(sys.executable, "-m", "pytest", "-q", tests / "architectures", tests / "test_architectures.py")
-    clone.run("env", f"PYTHONPATH={clone.folder}/scripts", sys.executable, "-m", "documentation")
-    assert "| `olmoe` | OLMoE |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
-    clone.run(sys.executable, "-m", "ruff", "check", "scripts/aoe", tests / "architectures")
     lock(clone, "olmoe")
     done = clone.snakemake("--config", "study=olmoe", "--", "audit")
     assert "half: verified" in done.stdout
     assert "48 tensors = 0.5 base + 0.5 other" in (clone.folder / "results/olmoe/merged/half/README.md").read_text(
         encoding="utf-8"
     )
+    (clone.folder / "scripts/aoe/checkpoints/architectures/olmoe.py").write_text(definition, encoding="utf-8")
+    tests = clone.folder / "tests/aoe/checkpoints"
+    (tests / "architectures").mkdir()
+    (tests / "architectures/test_olmoe.py").write_text(test, encoding="utf-8")
+    clone.run(sys.executable, "-m", "pytest", "-q", tests / "architectures", tests / "test_architectures.py")
+    clone.run("env", path, sys.executable, "-m", "documentation")
+    assert "| `olmoe` | OLMoE |" in (clone.folder / "config/README.md").read_text(encoding="utf-8")
+    clone.run(sys.executable, "-m", "ruff", "check", "scripts/aoe", tests / "architectures")
 
 
 @pytest.mark.workflow

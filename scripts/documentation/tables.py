@@ -10,6 +10,7 @@ from pathlib import Path
 from aoe import AoeError
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import FORMATS
+from aoe.checkpoints.parts import MEANINGS
 from aoe.document.figures import FIGURES
 from aoe.norms import NORMS
 from benchmarks import registry
@@ -25,9 +26,19 @@ def _norms() -> Rows:
 
 
 def _architectures() -> Rows:
-    yield ["`model_type`", "architecture", "merged and audited", "planned before it is locked (`expected`)"]
+    yield ["`model_type`", "architecture", "patterns of its own", "planned before it is locked (`expected`)"]
     for name, definition in definitions().items():
-        yield [f"`{name}`", definition.title, "yes", "yes" if definition.layer else "no"]
+        yield [
+            f"`{name}`",
+            definition.title,
+            *("yes" if part else "no" for part in (definition.patterns, definition.layer)),
+        ]
+
+
+def _groups() -> Rows:
+    yield ["group", "tensors"]
+    for group, meaning in MEANINGS.items():
+        yield [f"`{group}`", meaning]
 
 
 def _formats() -> Rows:
@@ -52,6 +63,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "benchmarks": _benchmarks,
     "figures": _figures,
     "norms": _norms,
+    "groups": _groups,
     "architectures": _architectures,
     "storage formats": _formats,
 }

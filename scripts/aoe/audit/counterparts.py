@@ -1,8 +1,8 @@
 """Where a published model holds what its parents hold: other shards, other names, experts in one piece.
 
-A published weight is found by its name; then by the name that its part of a fused tensor has; then by the longest end
-of its name that only one weight of the parents has, which finds layers that were renamed and models that were put into
-a larger one.  What is found has the parents' names from then on.
+A published weight is found by its name; then by the name that its part of a fused tensor has, or that other programs
+give it; then by the longest end of its name that only one weight of the parents has, which finds layers that were
+renamed and models that were put into a larger one.  What is found has the parents' names from then on.
 """
 
 import math
@@ -31,6 +31,11 @@ PARTS = {
     "fused_qkv_a_proj_with_mqa": ["q_a_proj", "kv_a_proj_with_mqa"],
     "qkv_proj": ["q_proj", "k_proj", "v_proj"],
 }
+
+
+# words of names that other programs write for one another: Mixtral's, and those of most models with experts
+SPELLINGS = {"mlp": "block_sparse_moe", "gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+BOTH_WAYS = (SPELLINGS, {other: word for word, other in SPELLINGS.items()})
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,18 @@ def _parts(checkpoint, shapes):
         stored = checkpoint.stored(tensor)
         names = {} if tensor in shapes else _names_of_parts(tensor, stored.shape, shapes)
         if not names:
-            found.append((tensor, _part(checkpoint, stored, 0, stored.shape)))
+            found.append((_known_as(tensor, shapes), _part(checkpoint, stored, 0, stored.shape)))
         for name, (row, rows) in names.items():
-            found.append((name, _part(checkpoint, stored, row, (rows, stored.shape[-1]))))
+            found.append((_known_as(name, shapes), _part(checkpoint, stored, row, (rows, stored.shape[-1]))))
     return found
+
+
+def _known_as(name, shapes):
+    """The name as the parents spell it, if they have a weight of it."""
+    if name in shapes:
+        return name
+    spelled = (".".join(spelling.get(word, word) for word in name.split(".")) for spelling in BOTH_WAYS)
+    return next((other for other in spelled if other in shapes), name)
 
 
 def _names_of_parts(tensor, shape, shapes):

@@ -62,12 +62,12 @@ class Architecture:
         if mtp := MTP.match(weight):
             return TensorGroup.MTP, self.layers + int(mtp[1]) if mtp[1] else None
         numbered = LAYER.match(weight)
-        layer = int(numbered[2]) if numbered else None
+        before, layer = (numbered[1], int(numbered[2])) if numbered else ("", None)
         group = next((group for pattern, group in self.patterns if pattern.search(weight)), TensorGroup.OTHER)
         if group == TensorGroup.VISION:
             return group, None
         if layer is not None and layer >= self.layers:
-            return (TensorGroup.MTP if MAIN_LAYERS.match(numbered[1]) else TensorGroup.OTHER), layer
+            return (TensorGroup.MTP if MAIN_LAYERS.match(before) else TensorGroup.OTHER), layer
         if layer is None and group in IN_LAYERS:
             return TensorGroup.OTHER, None
         if group == TensorGroup.ATTENTION and layer in self.linear:

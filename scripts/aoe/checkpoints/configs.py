@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS, SCALED, scale_of
+from aoe.checkpoints.keys import text_config
 
 STORED = ("quantization_config", "torch_dtype", "dtype")  # keys of a config.json that tell how weights are stored
 
@@ -94,6 +95,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Diff
     A key that one of them lacks counts as its class's default; where none is known, as not different, unless weights
     depend on it.
     """
+    ours, theirs = _flat(ours), _flat(theirs)
     one, other = _stated(ours), _stated(theirs)
     found = []
     for key in sorted(one.keys() | other.keys()):
@@ -105,6 +107,22 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Diff
     if any(one.key == "rope_scaling.type" for one in found):  # another kind has other keys
         found = [one for one in found if not one.key.startswith("rope_scaling.") or one.key.endswith(".type")]
     return found
+
+
+def _flat(config):
+    """A config whose language model is described inside it: that one's keys, and those of others after their names."""
+    text = text_config(config)
+    return {**_beside(config, text, ""), **text} if text is not config else config
+
+
+def _beside(config, text, prefix):
+    keys = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value is not text and key not in (*INCIDENTAL, *ROTATIONS):
+            keys |= _beside(value, text, f"{prefix}{key}.")
+        elif value is not text and not (prefix and key in INCIDENTAL):
+            keys[f"{prefix}{key}"] = value
+    return keys
 
 
 def _is_known(key, mine, yours):

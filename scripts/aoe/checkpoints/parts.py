@@ -14,13 +14,7 @@ Layer = Callable[[Config, int], Tensors]  # the tensors of a layer, by its numbe
 
 
 class TensorGroup(StrEnum):
-    """The parts that recipes select by and differences are mapped by.
-
-    ``linear_attention``: whatever mixes tokens without attention: linear attention, state spaces, short convolutions;
-    ``indexer``: the part of sparse attention that chooses tokens; ``norms``: normalization, and what else scales or
-    mixes the residual stream; ``vision``: towers and projectors of any other modality, with all that is in them;
-    ``other``: what no pattern places.
-    """
+    """The parts that recipes select by and differences are mapped by; MEANINGS says what is in each."""
 
     EMBEDDINGS = "embeddings"
     ATTENTION = "attention"
@@ -36,6 +30,22 @@ class TensorGroup(StrEnum):
     VISION = "vision"
     OTHER = "other"
 
+
+MEANINGS = {
+    TensorGroup.EMBEDDINGS: "embeddings of tokens and positions, and what feeds them into layers",
+    TensorGroup.ATTENTION: "projections, biases and sinks of attention",
+    TensorGroup.LINEAR_ATTENTION: "linear attention, state spaces (Mamba), recurrences, short convolutions",
+    TensorGroup.INDEXER: "the part of sparse attention that chooses tokens",
+    TensorGroup.DENSE_MLP: "MLPs of layers without experts, or beside them",
+    TensorGroup.ROUTED_EXPERTS: "experts that a router chooses among",
+    TensorGroup.SHARED_EXPERTS: "experts that every token meets, with their gates",
+    TensorGroup.ROUTER_GATE: "routers, with their correction biases",
+    TensorGroup.NORMS: "norms everywhere, and what else scales or mixes the residual stream (hyper-connections)",
+    TensorGroup.LM_HEAD: "the output matrix",
+    TensorGroup.MTP: "multi-token prediction: all tensors of its layers, whatever they are",
+    TensorGroup.VISION: "towers and projectors of any other modality: all their tensors",
+    TensorGroup.OTHER: "tensors whose place is not known; `lock` and the logs of plans name them",
+}
 
 Patterns = tuple[tuple[str, TensorGroup], ...]
 Kinds = dict[TensorGroup, tuple[str, ...]]  # group -> the kinds of its weight matrices

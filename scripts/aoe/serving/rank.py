@@ -13,6 +13,7 @@ from typing import Any
 
 from aoe.checkpoints.architecture import Architecture, Place
 from aoe.checkpoints.keys import experts_of, layers_of
+from aoe.checkpoints.patterns import MTP
 from aoe.merging.merge import Merge
 
 
@@ -34,7 +35,7 @@ class Rank:
         """Return whether the rank holds a weight, or a part of it, by the weight's name and Place."""
         if weight.startswith(self.elsewhere):
             return False
-        if place.layer is None:
+        if place.layer is None or MTP.match(weight):  # where MTP is a model of its own, its layers begin at 0 there
             return True
         if self.layers is not None and place.layer not in self.layers:
             return False

@@ -9,6 +9,7 @@ from typing import Any
 from aoe import AoeError
 from aoe.acquiring.lock import Locked
 from aoe.benchmarks import JUDGE, benchmark, graded_by
+from aoe.checkpoints.keys import text_config
 from aoe.serving.sampling import defaults_of, settings_in
 from aoe.serving.templates import END_THINK, foreseen, opening_of, template_of
 
@@ -208,7 +209,7 @@ def _config(study, name, directories):
     """A model's config as its server sees it, or what the study expects it to be; empty if neither is there."""
     expected = study.models[name].get("expected", {}).get("config")
     found = _json(Path(directories[name]) / "config.json") or (_json(Path(expected)) if expected else None) or {}
-    found = found | (found.get("text_config") or {})
+    found = found | text_config(found)
     return found | settings_in(study.content["serving"]["options"].get("hf-overrides"))
 
 

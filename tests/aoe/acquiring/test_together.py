@@ -146,6 +146,24 @@ def test_a_key_that_is_left_out_has_the_value_of_transformers_class(name, tmp_pa
             assert computed(config) != computed(less), key
 
 
+def test_a_nested_config_is_compared_key_by_key():
+    def nested(theta, depth, version="1"):
+        text = {
+            "num_hidden_layers": 2,
+            "rope_theta": theta,
+            "model_type": "deepseek_v3",
+            "transformers_version": version,
+        }
+        return {"model_type": "kimi_k25", "text_config": text, "vision_config": {"depth": depth, "use_cache": depth}}
+
+    assert differences(nested(1e4, 3), nested(1e4, 3, version="2")) == []
+    rotation, tower = differences(nested(1e4, 3), nested(1e6, 4))
+    assert (rotation.key, rotation.ours, rotation.theirs, rotation.computed) == ("rope_theta", 1e4, 1e6, True)
+    assert (tower.key, tower.computed) == ("vision_config.depth", False)
+    flat = {**nested(1e4, 3)["text_config"], "vision_config": {"depth": 3}}
+    assert [found.key for found in differences(nested(1e4, 3), flat)] == []
+
+
 def swapped(one, other):
     def change(content):
         for token in content["added_tokens"]:

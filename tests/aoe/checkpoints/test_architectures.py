@@ -7,7 +7,8 @@ from aoe import AoeError
 from aoe.checkpoints import architectures
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.architectures import definitions, with_inventory
-from aoe.checkpoints.parts import TensorGroup
+from aoe.checkpoints.parts import MEANINGS, TensorGroup
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -41,6 +42,10 @@ def test_the_patterns_of_a_file_come_before_those_that_all_share(folder):
     architecture = Architecture(config)
     assert architecture.place(bias).group == TensorGroup.ROUTED_EXPERTS
     assert architecture.place("model.layers.0.self_attn.q_proj").group == TensorGroup.ATTENTION
+
+
+def test_every_group_has_a_meaning():
+    assert list(MEANINGS) == list(TensorGroup)
 
 
 def test_a_file_without_a_definition_is_named(folder):

@@ -59,7 +59,11 @@ def test_every_tensor_of_a_family_has_its_place(family):
         ("kimi_k2", "model.layers.3.mlp.experts.7.up_proj.weight_packed", ("routed_experts", 3, 7, "up_proj")),
         ("qwen3_next", "mtp.layers.0.mlp.experts.7.up_proj.weight", ("mtp", MOST, 7, "up_proj")),
         ("qwen3_next", "mtp.fc.weight", ("mtp", None, None, "fc")),
-        ("qwen3_next", "model.layers.0.mlp.shared_expert_gate.weight", ("shared_experts", 0, None, "shared_expert_gate")),
+        (
+            "qwen3_next",
+            "model.layers.0.mlp.shared_expert_gate.weight",
+            ("shared_experts", 0, None, "shared_expert_gate"),
+        ),
         ("longcat_flash", "model.layers.1.self_attn.0.q_a_proj.weight", ("attention", 1, None, "q_a_proj")),
         ("longcat_flash", "model.layers.1.input_layernorm.1.weight", ("norms", 1, None, "input_layernorm")),
         ("deepseek_v32", "model.layers.2.self_attn.indexer.k_norm.bias", ("norms", 2, None, "k_norm")),

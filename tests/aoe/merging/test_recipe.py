@@ -85,9 +85,7 @@ def test_senseless_recipes_are_refused(entry, message):
 
 def test_a_subset_is_told_in_words():
     subset = {"groups": ["routed_experts"], "layers": ["3-5", 7], "experts": ["0-127", 130], "names": ["*.up_proj.*"]}
-    assert recipe(subset=subset).subset.describe() == (
-        "routed_experts; layers 3-5, 7; experts 0-127, 130; *.up_proj.*"
-    )
+    assert recipe(subset=subset).subset.describe() == ("routed_experts; layers 3-5, 7; experts 0-127, 130; *.up_proj.*")
     assert recipe(subset={"experts": [3]}).canonical() != recipe(subset={"experts": [4]}).canonical()
 
 

@@ -30,7 +30,10 @@ SENTENCES = [  # of layers 0 (dense), 1 to 3, and MTP's layer 4
     ({"subset": {**EXPERTS, "names": ["*.self_attn.*"]}}, "that selects no tensor"),
     ({"subset": {"experts": [3, 12]}}, r"the expert 12 selects no tensor of v3-0324, which has the experts 0-11"),
     ({"subset": {"experts": ["12-20"]}}, r"\(experts 12-20\) that selects no tensor of v3-0324, .* the experts 0-11"),
-    ({"subset": {"layers": [0], "experts": [3]}}, "no tensor of v3-0324, which has the layers 0-4 and the experts 0-11"),
+    (
+        {"subset": {"layers": [0], "experts": [3]}},
+        "no tensor of v3-0324, which has the layers 0-4 and the experts 0-11",
+    ),
     ({"subset": {"groups": ["attention", "routed_experts"], "experts": [3]}}, "the group attention selects no tensor"),
     ({"overrides": [[{"experts": ["0-5"]}], [{"experts": [3]}]]}, "override 2 .* the overrides before it have every"),
     ({"overrides": [[{"layers": [5]}]]}, "the override 1 .* selects no tensor of v3-0324, which has the layers 0-4"),

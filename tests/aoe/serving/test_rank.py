@@ -93,6 +93,13 @@ def test_a_rank_of_eight_reads_a_seventh_of_deepseeks_parents(deepseek):
     assert 0.97 < sum(read) < 1
 
 
+def test_mtp_that_is_a_model_of_its_own_is_given_to_whoever_asks():
+    """vLLM numbers its layers from 0 there, and drops what it does not serve."""
+    place = Architecture({"num_hidden_layers": 4}).place
+    for weight, needed in (("mtp.layers.0.mlp.experts.1.up_proj.weight", True), ("model.layers.4.enorm.weight", False)):
+        assert Rank(layers=frozenset({0})).needs(weight, place(weight)) == needed
+
+
 def test_a_model_without_experts_is_split_by_its_layers_alone():
     first, second = expert_ranks({"text_config": {"num_layers": 3}}, 2)
     assert (first, second) == (Rank(0, 2, frozenset(range(3))), Rank(1, 2, frozenset(range(3))))
