@@ -90,7 +90,10 @@ def _merged(settings, own):
 
 
 def tiny_model(model_type, sizes=()):
-    """A tiny model in BF16, sizes as for tiny_config: with its image tower, if it has one, as checkpoints on the Hub have it."""
+    """A tiny model in BF16: with its image tower, if it has one, as checkpoints on the Hub have it.
+
+    sizes: as for tiny_config.
+    """
     seen = model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     auto = AutoModelForImageTextToText if seen else AutoModelForCausalLM
     torch.manual_seed(0)
