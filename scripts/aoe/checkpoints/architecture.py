@@ -13,9 +13,9 @@ from typing import Any
 from aoe.checkpoints import patterns
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import weight_of
-from aoe.checkpoints.keys import layers_of, linear_layers
+from aoe.checkpoints.keys import layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
-from aoe.checkpoints.patterns import EXPERT, IN_LAYERS, LAYER, MAIN_LAYERS, MTP, PARAMETER
+from aoe.checkpoints.patterns import EXPERT, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
 
 NAMED = 3  # names of tensors without a known place that a sentence has
 
@@ -41,6 +41,7 @@ class Architecture:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.model_type = config.get("model_type")
         self.layers, self.linear = layers_of(config), linear_layers(config)
+        self.is_inside = text_config(config) is not config  # the language model, inside another one
         known = definitions().get(self.model_type) if isinstance(self.model_type, str) else None
         self.patterns = [
             (re.compile(pattern), group) for pattern, group in (*(known.patterns if known else ()), *patterns.PATTERNS)
@@ -63,16 +64,24 @@ class Architecture:
             return TensorGroup.MTP, self.layers + int(mtp[1]) if mtp[1] else None
         numbered = LAYER.match(weight)
         before, layer = (numbered[1], int(numbered[2])) if numbered else ("", None)
-        group = next((group for pattern, group in self.patterns if pattern.search(weight)), TensorGroup.OTHER)
+        group = self._match(weight)
         if group == TensorGroup.VISION:
             return group, None
+        is_main = MAIN.sub("", before) == ""
+        if layer is not None and not is_main and (self.is_inside or layer >= self.layers):
+            return TensorGroup.OTHER, None  # a stack of layers of its own, such as a tower's
         if layer is not None and layer >= self.layers:
-            return (TensorGroup.MTP if MAIN_LAYERS.match(before) else TensorGroup.OTHER), layer
+            return TensorGroup.MTP, layer
+        if layer is None and self.is_inside:  # a module of another model may hold anything
+            group = self._match(f"{MAIN.sub('', weight).split('.')[0]}.weight")
         if layer is None and group in IN_LAYERS:
             return TensorGroup.OTHER, None
         if group == TensorGroup.ATTENTION and layer in self.linear:
             return TensorGroup.LINEAR_ATTENTION, layer
         return group, layer
+
+    def _match(self, name):
+        return next((group for pattern, group in self.patterns if pattern.search(name)), TensorGroup.OTHER)
 
 
 def _kind(name):

@@ -13,17 +13,19 @@ WORDS = r"^(?:[^\W\d]\w*\.)*"  # modules before any number: of names outside of 
 BLOCK = r"\.(?:mlp|mlps\.\d+|mlp_block|moe|block_sparse_moe|feed_forward|ffn|ffns\.\d+|ff|mixer|residual_mlp)"
 ATTENTION = r"\.(?:\w+_)?att(?:n|entions?)?(?:\.|$)"
 MATRIX_OF_MLP = (
-    r"(?:(?:gate|up|down|gate_up|c)_proj|proj_(?:up|down|up_gate)|fc\d?|fc_(?:in|out)|c_fc|w\d|dense\w*|lin\d|linear_\w+"
+    r"(?:(?:gate|up|down|gate_up|c)_proj\w*|proj_(?:up|down|up_gate)|fc\d?|fc_(?:in|out)|c_fc|w\d|dense\w*|lin\d|linear_\w+"
     r"|layer_\d|act_fn|intermediate|output|W[io]|ffn\.w_\w+|\d+)"
 )
 MODALITIES = (
-    r"(?:visual\w*|vision\w*|vit|image\w*|img\w*|audio\w*|sound\w*|speech\w*|video\w*|embed_(?:vision|audio)\w*|"
-    r"multi_?modal\w*|mm_\w+|mlp1|perceiver\w*|resampler\w*|aligner|connector|patch_merge\w*|talker|code2wav|token2wav)"
+    r"(?:visual\w*|\w*vision\w*|vit\w*|image\w*|img\w*|\w*audio\w*|sound\w*|speech\w*|video\w*|multi_?modal\w*|mm_\w+"
+    r"|mlp1|perceiver\w*|resampler\w*|aligner|connector|projector\w*|merger\w*|patch_merge\w*|deepstack\w*|vqmodel"
+    r"|sam_model|talker|code2wav|token2wav)"
 )
 
 # the number of a layer, after the word for layers
 LAYER = re.compile(rf"({WORDS})(?:\w*layers?|\w*blocks?|h|attentions|ffns|layer_norm[12])\.(\d+)(?=\.)")
-MAIN_LAYERS = re.compile(r"^(?:(?:model|language_model|text_model|llm|transformer|backbone)\.)*$")  # words before them
+# the words before the layers, and everything else, of a language model inside another one
+MAIN = re.compile(r"^(?:(?:model|language_model|text_model|llm|thinker|transformer|backbone)\.)*")
 MTP = re.compile(rf"{WORDS}(?:mtp\w*|nextn\w*)\.(?:\w*layers?\.)?(?:(\d+)\.)?")
 EXPERT = re.compile(r"\.experts\.(\d+)\.")
 # what a parameter of a module is called; the rest of a name that has none is the module, and the parameter itself
@@ -37,8 +39,9 @@ PATTERNS: Patterns = (
     # norms: the module that has the parameter, or a gated norm that has matrices of its own
     (r"(?:^|\.)\w*[nN]orm\w*(?:\.\d+)?(?:\.\w+)?$|layernorm\.\w+\.(?:weight|bias)$", TensorGroup.NORMS),
     (r"(?:^|\.)(?:ln\d?|ln_\w+|\w+_ln)(?:\.\d+)?\.(?:weight|bias)$", TensorGroup.NORMS),
-    # hyper-connections and scales of the residual stream
-    (r"(?:^|\.)hc_\w+|\w+_hc\.|_residual_scale\.|(?:_residual|\.layer_scalar)$", TensorGroup.NORMS),
+    # what mixes and scales the residual stream: hyper-connections, alternating updates
+    (r"(?:^|\.)(?:\w*hyper_connection\w*|altup\w*|laurel|\w+_hc)\.|(?:^|\.)hc_\w+", TensorGroup.NORMS),
+    (r"_residual_scale\.|(?:_residual|\.layer_scalar)$", TensorGroup.NORMS),
     (r"(?:^|\.)\w*hidden_states_(?:scale|bias)$|\.cross_attn_\w+_gate$", TensorGroup.NORMS),
     (r"\.indexer\.", TensorGroup.INDEXER),
     (
@@ -49,8 +52,8 @@ PATTERNS: Patterns = (
     (r"\.temporal_block\.(?:linear_\w+|conv_1d)\.", TensorGroup.LINEAR_ATTENTION),
     (ATTENTION, TensorGroup.ATTENTION),
     (r"\.(?:mixer|temporal_block)\.[qkvo]_proj\.", TensorGroup.ATTENTION),
-    (r"\.shared_(?:experts?|mlp|expert_gate)(?:\.|$)", TensorGroup.SHARED_EXPERTS),
-    (r"\.(?:\w*correction_bias|expert_bias|moe_statics|balancing_biases)(?:\.|$)", TensorGroup.ROUTER_GATE),
+    (r"\.shared?_(?:experts?|mlp|expert_gate)(?:\.|$)", TensorGroup.SHARED_EXPERTS),
+    (r"\.(?:\w*correction_bias|expert_bias|router_bias|moe_statics|balancing_biases)(?:\.|$)", TensorGroup.ROUTER_GATE),
     (rf"{BLOCK}\.gate(?:\.|$)|\.router(?:\.|$)", TensorGroup.ROUTER_GATE),
     (r"\.experts(?:\.|$)|\.(?:block_sparse_moe|moe|mlp)\.(?:input|output)_linear\.", TensorGroup.ROUTED_EXPERTS),
     (rf"{BLOCK}\.{MATRIX_OF_MLP}(?:\.|$)", TensorGroup.DENSE_MLP),

@@ -209,7 +209,7 @@ def _config(study, name, directories):
     """A model's config as its server sees it, or what the study expects it to be; empty if neither is there."""
     expected = study.models[name].get("expected", {}).get("config")
     found = _json(Path(directories[name]) / "config.json") or (_json(Path(expected)) if expected else None) or {}
-    found = found | text_config(found)
+    found = found | dict(text_config(found))
     return found | settings_in(study.content["serving"]["options"].get("hf-overrides"))
 
 

@@ -77,6 +77,10 @@ def test_every_tensor_of_a_family_has_its_place(family):
         ("gpt2", "transformer.h.2.attn.c_attn.weight", ("attention", 2, None, "c_attn")),
         ("nemotron_h", "backbone.layers.2.mixer.experts.3.up_proj.weight", ("routed_experts", 2, 3, "up_proj")),
         ("nemotron_h", "backbone.layers.2.mixer.in_proj.weight", ("linear_attention", 2, None, "in_proj")),
+        ("step3p7", "model.layers.2.share_expert.up_proj.weight", ("shared_experts", 2, None, "up_proj")),
+        ("step3p7", "model.layers.2.moe.router_bias", ("router_gate", 2, None, "router_bias")),
+        ("gemma3n_text", "model.layers.2.laurel.linear_left.weight", ("norms", 2, None, "linear_left")),
+        ("opt", "model.decoder.layers.2.fc1.weight", ("dense_mlp", 2, None, "fc1")),
         ("dbrx", "transformer.blocks.1.norm_attn_norm.attn.Wqkv.weight", ("attention", 1, None, "Wqkv")),
     ],
 )
@@ -101,11 +105,35 @@ def test_what_cannot_be_placed_is_said(tensor):
     architecture = Architecture({"model_type": "llama", "num_hidden_layers": MOST})
     place = architecture.place(tensor)
     assert place.group == TensorGroup.OTHER
-    assert place.layer == (0 if ".0." in tensor else 9 if ".9." in tensor else None)
+    assert place.layer == (0 if ".0." in tensor else None)
     (sentence,) = unplaced("mine", architecture, [tensor, "lm_head.weight"])
     assert sentence == (
         f"mine: a tensor has no known place in the architecture llama, and belongs to the group `other`: {tensor}."
     )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "group", "layer"),
+    [
+        ("model.language_model.layers.3.self_attn.q_proj.weight", "attention", 3),
+        ("model.language_model.norm.weight", "norms", None),
+        ("model.language_model.embed_tokens.weight", "embeddings", None),
+        ("language_model.lm_head.weight", "lm_head", None),
+        ("thinker.model.layers.3.mlp.gate_proj.weight", "dense_mlp", 3),
+        ("thinker.audio_tower.layers.3.fc1.weight", "vision", None),
+        ("model.visual.blocks.3.norm1.bias", "vision", None),
+        ("model.projector.layers.weight", "vision", None),
+        ("model.strange_tower.layers.3.self_attn.q_proj.weight", "other", None),
+        ("language_model.model.encoder.layers.3.self_attn.q_proj.weight", "other", None),
+        ("model.strange_tower.layers.3.input_layernorm.weight", "other", None),
+        ("model.strange_tower.norm.weight", "other", None),
+        ("model.strange_tower.embed_tokens.weight", "other", None),
+    ],
+)
+def test_of_a_model_inside_another_only_its_own_tensors_have_a_group(tensor, group, layer):
+    config = {"model_type": "seeing", "text_config": {"num_hidden_layers": MOST}, "vision_config": {"depth": 3}}
+    place = Architecture(config).place(tensor)
+    assert (place.group, place.layer) == (group, layer)
 
 
 def test_of_many_tensors_without_a_place_some_are_named():
