@@ -60,7 +60,7 @@ def run(families, say=print):
                 served_ones[model_type] = flow
             else:
                 shutil.rmtree(place, ignore_errors=True)
-        for model_type, said in served(served_ones, Path(folder), say):
+        for model_type, said in served(served_ones, Path(folder)):
             found[model_type]["served"] = said
     return found
 

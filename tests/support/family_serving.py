@@ -1,6 +1,6 @@
 """Families that vLLM's build for processors serves: what it answers from a plan, and what transformers answers.
 
-vLLM's engines run one after the other in a process of their own; if that ends with one of them, another goes on.
+vLLM's engines run one after the other, each in a process that is forked from one that has imported vLLM.
 """
 
 import json
@@ -24,7 +24,6 @@ HEADS = {  # of sizes that vLLM's attention on processors has
 }
 TOKENS = 12  # of an answer
 CLOSE = 1e-3  # difference of two logits, below which either program may take either token
-SECONDS = 240  # that one family may take
 SETTINGS = {
     "dtype": "float32",
     "enforce_eager": True,
@@ -46,29 +45,35 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-NOT_KNOWN = "vLLM has no class for it"
+NOT_KNOWN = "vLLM has no class for it"  # as below
 SERVE = """
-import json, sys
+import json, os, sys
 from vllm import LLM, SamplingParams
-from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.model_executor.models import ModelRegistry
-known = ModelRegistry.get_supported_archs()
-sampling = SamplingParams(temperature=0, max_tokens=int(sys.argv[1]), ignore_eos=True, detokenize=False)
+
+
+def answer(architecture, prompt, settings):
+    if architecture not in ModelRegistry.get_supported_archs():
+        return {"error": "vLLM has no class for it"}
+    sampling = SamplingParams(temperature=0, max_tokens=int(sys.argv[1]), ignore_eos=True, detokenize=False)
+    try:
+        found = LLM(**settings).generate({"prompt_token_ids": prompt}, sampling, use_tqdm=False)[0]
+        return {"tokens": list(found.outputs[0].token_ids)}
+    except BaseException as error:
+        while error.__cause__ or error.__context__:
+            error = error.__cause__ or error.__context__
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
 for line in sys.stdin:
-    name, architecture, prompt, settings = json.loads(line)
-    found = {"error": "vLLM has no class for it"}
-    if architecture in known:
-        try:
-            llm = LLM(**settings)
-            answer = llm.generate({"prompt_token_ids": prompt}, sampling, use_tqdm=False)[0]
-            found = {"tokens": list(answer.outputs[0].token_ids)}
-            del llm
-        except BaseException as error:
-            while error.__cause__ or error.__context__:
-                error = error.__cause__ or error.__context__
-            found = {"error": f"{type(error).__name__}: {error}"}
-        cleanup_dist_env_and_memory()
-    print("FOUND " + json.dumps([name, found]), flush=True)
+    name, *request = json.loads(line)
+    child = os.fork()  # a process has one engine
+    if not child:
+        print("FOUND " + json.dumps([name, answer(*request)]), flush=True)
+        os._exit(0)
+    ended = os.waitpid(child, 0)[1]
+    if ended:
+        print("FOUND " + json.dumps([name, {"error": f"vLLM ended with {ended}"}]), flush=True)
 """
 
 
@@ -84,7 +89,7 @@ def prepared(model_type, folder):
     return merged, parents[PARENTS[0]].config["architectures"][0], settings
 
 
-def served(flows, folder, say=print):
+def served(flows, folder):
     """Yield (model type, what came of serving its merged model) of {model type: Flow}."""
     waiting, merged = {}, {}
     for model_type in flows:
@@ -97,11 +102,11 @@ def served(flows, folder, say=print):
         name: [name, request[1], request[2], SETTINGS | {"model": str(merged[name]), "load_format": "safetensors"}]
         for name, request in waiting.items()
     }
-    answers, by_itself = _answers(waiting, folder, say), {}
+    answers = _answers(waiting, folder)
     wrong = {name: own[name] for name, found in answers.items() if found.get("error") != NOT_KNOWN}
     expected = {name: _expected(flows[name].model, merged[name]) for name in wrong}
     wrong = {name: own[name] for name in wrong if not _same(answers[name], expected[name])}
-    by_itself = _answers(wrong, folder, say) if wrong else {}
+    by_itself = _answers(wrong, folder) if wrong else {}
     for name, found in answers.items():
         if found.get("error") == NOT_KNOWN:
             yield name, NOT_KNOWN
@@ -114,31 +119,16 @@ def served(flows, folder, say=print):
             yield name, f"differs from the merged files: {json.dumps(found)[:160]}"
 
 
-def _answers(waiting, folder, say):
-    """{name: {"tokens"} or {"error"}} of vLLM; where its process ends, the next one goes on."""
-    found, left = {}, dict(waiting)
+def _answers(waiting, folder):
+    """{name: {"tokens"} or {"error"}} of vLLM."""
     path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
     variables = os.environ | ENVIRONMENT | {"PYTHONPATH": path, "VLLM_CACHE_ROOT": str(Path(folder) / "vllm")}
-    while left:
-        lines = "".join(json.dumps(request) + "\n" for request in left.values())
-        command = [sys.executable, "-c", SERVE, str(TOKENS)]
-        try:
-            limit = SECONDS + 30 * len(left)
-            done = subprocess.run(
-                command, input=lines, env=variables, capture_output=True, encoding="utf-8", timeout=limit
-            )
-            output, ended = done.stdout, f"vLLM's process ended with {done.returncode}"
-        except subprocess.TimeoutExpired as error:
-            output, ended = (error.stdout or b"").decode(), "vLLM did not end"
-        told = [json.loads(line[6:]) for line in output.splitlines() if line.startswith("FOUND ")]
-        found |= dict(told)
-        left = {name: request for name, request in left.items() if name not in found}
-        if left:
-            name = next(iter(left))
-            found[name] = {"error": ended}
-            del left[name]
-        say(f"vLLM: {len(found)} of {len(waiting)} families")
-    return {name: found[name] for name in waiting}
+    lines = "".join(json.dumps(request) + "\n" for request in waiting.values())
+    command = [sys.executable, "-c", SERVE, str(TOKENS)]
+    done = subprocess.run(command, input=lines, env=variables, capture_output=True, encoding="utf-8")
+    found = dict(json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("FOUND "))
+    assert found.keys() == waiting.keys(), done.stderr[-5000:]
+    return found
 
 
 @torch.no_grad()
