@@ -8,7 +8,7 @@ from aoe import AoeError
 Config = Mapping[str, Any]
 
 NESTED = ("text_config", "llm_config", "language_config", "language_model_config", "thinker_config", "decoder_config")
-LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers")
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "layers")
 EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts", "num_moe_experts", "n_experts")
 EXPERTS_PER_TOKEN = (
     *("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "num_selected_experts"),

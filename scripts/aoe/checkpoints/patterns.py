@@ -25,7 +25,10 @@ MODALITIES = (
 # the number of a layer, after the word for layers
 LAYER = re.compile(rf"({WORDS})(?:\w*layers?|\w*blocks?|h|attentions|ffns|layer_norm[12])\.(\d+)(?=\.)")
 # the words before the layers, and everything else, of a language model inside another one
-MAIN = re.compile(r"^(?:(?:model|language_model|text_model|llm|thinker|transformer|backbone)\.)*")
+MAIN = re.compile(
+    r"^(?:(?:model|language_model|text_model|llm|thinker|transformer|backbone)\.)*"
+    r"(?:(?:(?<=language_model\.)|(?<=language_model\.model\.))(?:encoder|decoder)\.)?"
+)
 MTP = re.compile(rf"{WORDS}(?:mtp\w*|nextn\w*)\.(?:\w*layers?\.)?(?:(\d+)\.)?")
 EXPERT = re.compile(r"\.experts\.(\d+)\.")
 # what a parameter of a module is called; the rest of a name that has none is the module, and the parameter itself

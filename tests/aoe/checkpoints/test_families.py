@@ -124,7 +124,8 @@ def test_what_cannot_be_placed_is_said(tensor):
         ("model.visual.blocks.3.norm1.bias", "vision", None),
         ("model.projector.layers.weight", "vision", None),
         ("model.strange_tower.layers.3.self_attn.q_proj.weight", "other", None),
-        ("language_model.model.encoder.layers.3.self_attn.q_proj.weight", "other", None),
+        ("language_model.model.encoder.layers.3.self_attn.q_proj.weight", "attention", 3),
+        ("model.encoder.layers.3.self_attn.q_proj.weight", "other", None),
         ("model.strange_tower.layers.3.input_layernorm.weight", "other", None),
         ("model.strange_tower.norm.weight", "other", None),
         ("model.strange_tower.embed_tokens.weight", "other", None),
@@ -148,6 +149,7 @@ def test_of_many_tensors_without_a_place_some_are_named():
     [
         ({"num_layers": 28}, 28),
         ({"n_layer": 12}, 12),
+        ({"text_config": {"layers": 24}}, 24),
         ({"text_config": {"num_hidden_layers": 61}, "vision_config": {"num_hidden_layers": 27}}, 61),
         ({"num_hidden_layers": 2, "text_config": {"num_hidden_layers": 61}}, 61),
         ({"num_hidden_layers": 2, "text_config": {"hidden_size": 61}}, 2),
