@@ -32,6 +32,11 @@ def all_families():
     return list(dict.fromkeys([*texts, *images]))
 
 
+def reads_images(model_type):
+    """Whether a family has towers of other modalities, by transformers' list."""
+    return model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+
 def no_language_model(model_type):
     """Why a family is left out; None for a causal language model."""
     if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
@@ -94,8 +99,7 @@ def tiny_model(model_type, sizes=()):
 
     sizes: as for tiny_config.
     """
-    seen = model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    auto = AutoModelForImageTextToText if seen else AutoModelForCausalLM
+    auto = AutoModelForImageTextToText if reads_images(model_type) else AutoModelForCausalLM
     torch.manual_seed(0)
     return auto.from_config(tiny_config(model_type, sizes), dtype=torch.bfloat16).eval()
 

@@ -19,7 +19,7 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
-from support.families import EXPERTS, PARENTS, SIZES, WIDTH, write_parents
+from support.families import EXPERTS, PARENTS, SIZES, WIDTH, reads_images, write_parents
 from support.published import Audited, plan_of
 from support.served import write
 
@@ -34,7 +34,7 @@ class Flow:
     """One family's two parents in a folder, and what is done with them.  Raises what building them raises."""
 
     def __init__(self, model_type, folder):
-        self.folder = folder
+        self.folder, self._reads_images = folder, reads_images(model_type)
         self.folders, self.model = write_parents(model_type, folder)
         self.parents = {name: Checkpoint(path, name) for name, path in self.folders.items()}
 
@@ -116,7 +116,7 @@ class Flow:
     @property
     def is_text(self):
         """Whether the model reads text alone, so that a server needs no processor of images."""
-        return not self._towers and not self._nested
+        return not self._reads_images and not self._nested
 
     @cached_property
     def groups(self):
@@ -170,7 +170,7 @@ class Flow:
         model, own = self._loaded_base, {key for name, module in self._modules.items() for key in _own(name, module)}
         head = model.get_output_embeddings()
         heads = {f"{name}.{key}" for name, one in model.named_modules() if one is head for key in one.state_dict()}
-        return set() if self._nested else model.state_dict().keys() - own - heads
+        return set() if self._nested or not self._reads_images else model.state_dict().keys() - own - heads
 
     @cached_property
     def _experts(self):
