@@ -18,7 +18,7 @@ from support.family_flow import Flow
 from support.family_serving import served
 
 RECORD = Path(__file__).parents[2] / "docs/families.json"
-WORKS, REFUSED, LEFT_OUT = "works", "refused", "left out"
+WORKS, REFUSED, WRONG, LEFT_OUT = "works", "refused", "wrong", "left out"
 LONGEST = 200  # characters of another program's error
 
 
@@ -38,13 +38,15 @@ def outcome(model_type, folder):
         return {"outcome": LEFT_OUT, "why": f"transformers: {_sentence(own, folder)}"} | found, None
     if wrong:
         step, error = next(iter(wrong.items()))
-        return {"outcome": REFUSED, "why": f"{step}: {_sentence(error, folder)}"} | found, None
+        how = REFUSED if error.startswith(AoeError.__name__) else WRONG
+        return {"outcome": how, "why": f"{step}: {_sentence(error, folder)}"} | found, None
     return {"outcome": WORKS} | found | {"groups": [group for group in TensorGroup if group in flow.groups]}, flow
 
 
 def _sentence(error, folder):
     """The first line of an error, without what is different every time."""
     text = re.sub(r"\s+", " ", str(error).strip().split("\n")[0].replace(f"{folder}/", ""))
+    text = re.sub(r"^(AoeError|AssertionError|TypeError|RuntimeError): ", "", text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
