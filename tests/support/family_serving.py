@@ -18,7 +18,9 @@ from support.published import plan_of
 from support.served import SCRIPTS, write
 
 HEADS = {  # of sizes that vLLM's attention on processors has
-    **dict.fromkeys(("head_dim", "v_head_dim", "swa_head_dim", "kv_channels", "attention_head_dim"), 32),
+    **dict.fromkeys(
+        ("head_dim", "v_head_dim", "swa_head_dim", "kv_channels", "attention_head_dim", "qk_rope_head_dim"), 32
+    ),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 2),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
 }
@@ -91,10 +93,11 @@ def prepared(model_type, folder):
 
 def served(flows, folder):
     """Yield (model type, what came of serving its merged model) of {model type: Flow}."""
-    waiting, merged = {}, {}
+    waiting, merged, expected = {}, {}, {}
     for model_type in flows:
         try:
             merged[model_type], *request = prepared(model_type, folder / f"{model_type}-served")
+            expected[model_type] = _expected(flows[model_type].model, merged[model_type])
             waiting[model_type] = [model_type, request[0], PROMPT[0].tolist(), request[1]]
         except Exception as error:  # of any kind: these heads may not fit a family
             yield model_type, f"not tried: {str(error).splitlines()[0]}"
@@ -104,7 +107,6 @@ def served(flows, folder):
     }
     answers = _answers(waiting, folder)
     wrong = {name: own[name] for name, found in answers.items() if found.get("error") != NOT_KNOWN}
-    expected = {name: _expected(flows[name].model, merged[name]) for name in wrong}
     wrong = {name: own[name] for name in wrong if not _same(answers[name], expected[name])}
     by_itself = _answers(wrong, folder) if wrong else {}
     for name, found in answers.items():
