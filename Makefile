@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/caches
 endif
 SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
-.PHONY: run fetch gpu scores test lint unit docs pins rehearsal bench clean
+.PHONY: run fetch gpu scores test lint unit docs families pins rehearsal bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -59,6 +59,11 @@ unit: $(VENV)/installed
 # The tables of the documentation that come from schemas and registries.
 docs: $(VENV)/installed
 	@PYTHONPATH=scripts $(BIN)/python -m documentation
+
+# Tries every family of language models of transformers (docs/architectures.md); takes some 20 minutes.
+families: $(VENV)/installed
+	PYTHONPATH=scripts:tests $(BIN)/python -m support.all_families $(FAMILIES)
+	$(MAKE) docs
 
 # Installs a lock into an environment: $(call install,folder,lock).  PyTorch's build for CPUs is taken from pip's index,
 # else from PyTorch's own; where neither has it for this Python, the plain build, which brings CUDA on x86-64, runs on CPUs.

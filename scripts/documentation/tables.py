@@ -4,8 +4,10 @@ A table is a function without arguments that returns its head and its rows, ever
 is the table of the keys of a part of a schema: here of ``serving`` in config/schemas/study.schema.json.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from aoe import AoeError
 from aoe.checkpoints.architectures import definitions
@@ -17,6 +19,9 @@ from benchmarks import registry
 from documentation.keys import HEAD, keys
 
 Rows = Iterator[list[str]]
+FAMILIES = Path(__file__).parents[2] / "docs/families.json"
+LEFT_OUT = "left out"
+EVERYWHERE = ("embeddings", "norms", "lm_head")
 
 
 def _norms() -> Rows:
@@ -59,8 +64,40 @@ def _figures() -> Rows:
         yield [figure.number, figure.title, ", ".join(f"`{table}`" for table in figure.needs), figure.missing]
 
 
+def _families() -> Rows:
+    yield ["`model_type`", "class in transformers", "groups beside embeddings and norms", "merged, audited", "vLLM"]
+    for name, family in _recorded():
+        if family["outcome"] != LEFT_OUT:
+            groups = ", ".join(f"`{group}`" for group in family.get("groups", ()) if group not in EVERYWHERE)
+            said = family["outcome"] + (f": {_cell(family['why'])}" if "why" in family else "")
+            yield [f"`{name}`", f"`{family['class']}`", groups, said, _cell(family.get("served", ""))]
+
+
+def _left_out() -> Rows:
+    yield ["why", "`model_type`"]
+    reasons: dict[str, list[str]] = {}
+    for name, family in _recorded():
+        if family["outcome"] == LEFT_OUT:
+            reasons.setdefault(family["why"], []).append(f"`{name}`")
+    for why in sorted(reasons):
+        yield [_cell(why), ", ".join(reasons[why])]
+
+
+def _recorded() -> list[tuple[str, dict[str, Any]]]:
+    """Return what came of each family, as `make families` has written it, by name."""
+    content = json.loads(FAMILIES.read_text(encoding="utf-8"))
+    return sorted(content["families"].items())
+
+
+def _cell(text: str) -> str:
+    """Return a program's sentence as the text of a cell."""
+    return text.replace("|", r"\|").replace("<", "&lt;")
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "benchmarks": _benchmarks,
+    "families": _families,
+    "families left out": _left_out,
     "figures": _figures,
     "norms": _norms,
     "groups": _groups,
