@@ -223,5 +223,3 @@ def _exceeds(recipe, norms, weight):
         return max((norms[parent][weight] for parent in others), default=0) > recipe.threshold.delta
     except (KeyError, TypeError) as error:
         raise AoeError(f"δ needs the norm of the difference of {weight}, which has not been computed.") from error
-
-

@@ -67,7 +67,7 @@ def test_a_parent_may_have_other_numbers_of_rows(models, tmp_path):
     same, moved = models
     renumber(MINI_FOLDERS["r1"], tmp_path / "r1", rows=160)
     moved = moved | {"r1": Checkpoint(tmp_path / "r1", "r1")}
-    with pytest.raises(AoeError, match=r"model\.embed_tokens\.weight is BF16 \[128, 256\] in v3-0324, but BF16 \[160, 256\] in r1"):
+    with pytest.raises(AoeError, match=r"embed_tokens\.weight is BF16 \[128, 256\] in v3-0324, but BF16 \[160, 256\]"):
         plan_of(HALF, moved)
     one = Merge(plan_of(HALF, same), same, "cpu")
     other = Merge(plan_of(HALF, moved, align_embeddings=True, config_from="r1"), moved, "cpu")
