@@ -85,9 +85,8 @@ class Document:
 
     def drawn_from(self, figure: Figure) -> list[str]:
         """The tables that a figure is drawn from in this study."""
-        return [self.results.path(table) for table in figure.needs] + [
-            path for path in self.explained() if any(path == self.results.path(table) for table in figure.optional)
-        ]
+        optional = [self.results.path(table) for table in figure.optional]
+        return [*map(self.results.path, figure.needs), *(path for path in optional if path in self.explained())]
 
     def explained(self, wildcards: Wildcards | None = None) -> list[str]:
         """The test of what realized λ2 explain, if the study has several roundings."""

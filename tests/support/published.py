@@ -22,6 +22,17 @@ NAMES = ["v3-0324", "r1", "r1-0528"]
 R1T = {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"groups": ["routed_experts"]}}
 EXPERTS = "model.layers.2.mlp.experts"
 FULL = {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.3}}
+WAYS = [  # of combining parents, other than in float32, rounded to nearest
+    {"arithmetic": "bfloat16"},
+    {"arithmetic": "stored"},
+    {"rounding": "stochastic", "seed": 3},
+    {"rounding": "balanced"},
+    {"rounding": "none"},
+    {"arithmetic": "stored", "rounding": "stochastic"},
+    {"arithmetic": "bfloat16", "rounding": "stochastic", "seed": 16},
+    {"arithmetic": "bfloat16", "rounding": "balanced", "seed": 2},
+    {"arithmetic": "bfloat16", "rounding": "none"},
+]
 THREE = {
     "base": "v3-0324",
     "weights": {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5},

@@ -221,7 +221,7 @@ class _Weight(Comparison):
         elif not found.grade:
             other = trying.known_nearly(self, [weights], self.audit.known) or trying.by_chance(self, weights)
         elif near := trying.known_nearly(self, [weights], self.audit.known):
-            other = near if near.deviation.differing <= max(trying.ALTERED * self.ours.elements, 1) else None
+            other = near if trying.is_altered(self, near) else None
         return other or found
 
     def _explained(self, match):

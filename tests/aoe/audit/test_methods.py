@@ -6,19 +6,20 @@ from aoe.audit.methods import ModelMethod
 from aoe.audit.report import deviations, report
 from aoe.numerics import fp8
 from aoe.numerics.kernels import Arithmetic, Rounding
-from support.published import FULL, NAMES, THREE, WEIGHT, Audited, assembled, converted, of_parents, publish, value
+from support.published import (
+    FULL,
+    NAMES,
+    THREE,
+    WAYS,
+    WEIGHT,
+    Audited,
+    assembled,
+    converted,
+    of_parents,
+    publish,
+    value,
+)
 
-WAYS = [
-    {"arithmetic": "bfloat16"},
-    {"arithmetic": "stored"},
-    {"rounding": "stochastic", "seed": 3},
-    {"rounding": "balanced"},
-    {"rounding": "none"},
-    {"arithmetic": "stored", "rounding": "stochastic"},
-    {"arithmetic": "bfloat16", "rounding": "stochastic", "seed": 16},
-    {"arithmetic": "bfloat16", "rounding": "balanced", "seed": 2},
-    {"arithmetic": "bfloat16", "rounding": "none"},
-]
 OF_THREE = {"base": "v3-0324", "weights": {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5}}
 EXPERTS_ONLY = {**FULL, "subset": {"groups": ["routed_experts"]}}
 

@@ -13,19 +13,9 @@ from aoe.merging.publishing import complete_checkpoint
 from aoe.merging.recipe import read_recipe
 from aoe.merging.shard_writer import write_shard
 from aoe.studies.sweeps import sweep_points
-from support.published import parents
+from support.published import FULL, WAYS, parents
 
 MODELS = ["v3-0324", "r1", "r1-0528"]
-MIXTURE = {"base": "v3-0324", "weights": {"v3-0324": 0.7, "r1": 0.3}}
-WAYS = [
-    {"arithmetic": "bfloat16"},
-    {"arithmetic": "stored"},
-    {"rounding": "stochastic", "seed": 3},
-    {"rounding": "balanced"},
-    {"rounding": "none"},
-    {"arithmetic": "stored", "rounding": "stochastic"},
-    {"arithmetic": "bfloat16", "rounding": "none"},
-]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +23,7 @@ def family():
     return parents(MODELS)
 
 
-def recipe_of(way, entry=MIXTURE):
+def recipe_of(way, entry=FULL):
     return read_recipe("mine", entry | way, MODELS)
 
 
@@ -43,7 +33,7 @@ def written(plan, family, folder, threads=1):
     for file in merge.base.shard_names:
         write_shard(merge, file, folder / file)
     parents = {name: {"revision": "0", "files": {}} for name in plan.parents}
-    provenance = {"variant": "mine", "recipe": MIXTURE, "parents": parents, "plan": plan.describe()}
+    provenance = {"variant": "mine", "recipe": FULL, "parents": parents, "plan": plan.describe()}
     complete_checkpoint(family[plan.base], folder, provenance, plan.beside, None, plan.unrounded)
     return Checkpoint(folder, "mine")
 
@@ -83,7 +73,7 @@ def test_every_way_gives_a_model_of_its_own(family):
 
 def test_an_unrounded_model_is_bf16_throughout(family, tmp_path):
     """The weights that are copied, too; nothing says that it was FP8, and no scale is left."""
-    entry = MIXTURE | {"subset": {"groups": ["routed_experts"]}}
+    entry = FULL | {"subset": {"groups": ["routed_experts"]}}
     plan = make_plan(recipe_of({"rounding": "none"}, entry), family)
     made = written(plan, family, tmp_path / "made")
     config = json.loads((made.directory / "config.json").read_text(encoding="utf-8"))

@@ -125,6 +125,11 @@ def by_chance(weight: Comparison, weights: Weights) -> Match | None:
     return None
 
 
+def is_altered(weight: Comparison, match: Match) -> bool:
+    """Tell whether so few numbers differ from a Match that they were altered, rather than made by another method."""
+    return match.deviation.differing <= max(ALTERED * weight.ours.elements, 1)
+
+
 def gives(weight: Comparison, weights: Weights, made: ModelMethod) -> bool:
     """Tell whether a mixture gives a weight by a method; or can do so, if its random numbers are not known."""
     if not made.is_known:
@@ -144,10 +149,9 @@ def search(
     """
     if match := known_exactly(weight, known):
         return match
-    few = max(ALTERED * weight.ours.elements, 1)
-    if (match := known_nearly(weight, [], known)) and match.deviation.differing <= few:
+    if (match := known_nearly(weight, [], known)) and is_altered(weight, match):
         return match
-    altered = first.deviation.differing <= few and not first.deviation.scales
+    altered = is_altered(weight, first) and not first.deviation.scales
     if altered and not first.grade:
         return None
     # scales tell mixtures apart: what has a known one's was made so, and altered

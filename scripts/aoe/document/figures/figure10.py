@@ -117,11 +117,7 @@ def _of_family(name: str, table: pd.DataFrame, measure: str) -> str:
         for over in OVER
         if own[over].notna().all()
     }
-    words = [
-        f"{_shown(residuals[over], measure, True)} over the {label}"
-        for over, label in OVER.items()
-        if over in residuals
-    ]
+    words = [f"{_shown(residual, measure, True)} over the {OVER[over]}" for over, residual in residuals.items()]
     return (
         f"In the sweeps {name}, the roundings are farthest apart at the asked λ2 = {apart.idxmax():g}: {said}. "
         f"Their distance from one common rising curve (root mean square) is {listed(words)}."
@@ -156,8 +152,8 @@ FIGURE_A = over_both(
     "closing",
     "The closing tag over asked and realized λ2",
     """
-Share of answers that close a forced ``<think>``, over the λ2 that recipes ask for (left) and over the λ2 that the
-stored weights have (right), for every rounding and arithmetic of the study. Sweeps in a row merge the same weights.
+Share of answers that close a forced ``<think>``, over the λ2 that recipes ask for (first) and over the λ2 that the
+stored weights have (second), for every rounding and arithmetic of the study. Sweeps in a row merge the same weights.
 A third panel has the groups' realized λ2, with the weights that explain the tag best.
 """,
 )
@@ -166,8 +162,8 @@ FIGURE_B = over_both(
     "cost",
     "Inference cost over asked and realized λ2",
     """
-Inference cost (output tokens, those of ``{reference_label}`` are 1) over the λ2 that recipes ask for (left) and over
-the λ2 that the stored weights have (right), for every rounding and arithmetic of the study. A third panel has the
+Inference cost (output tokens, those of ``{reference_label}`` are 1) over the λ2 that recipes ask for (first) and over
+the λ2 that the stored weights have (second), for every rounding and arithmetic of the study. A third panel has the
 groups' realized λ2, with the weights that explain the closing tag best.
 """,
 )
