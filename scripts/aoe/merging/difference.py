@@ -4,7 +4,8 @@ Sums are taken in float64, slab by slab, of values that are not rounded in betwe
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aoe import AoeError, norms
@@ -17,6 +18,7 @@ from aoe.numerics import kernels
 from aoe.numerics.kernels import Engine, Sums
 from aoe.numerics.slabs import Slab, slabs
 
+DOWN = ("down_proj", "w2")  # kinds of experts' last projection
 STEPS = [name for name in Sums._fields if name.startswith("steps_")]
 COLUMNS = {  # of a table of rows: pandas' dtypes
     "tensor": "str",
@@ -29,6 +31,8 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
     "elements": "int64",
     "identical": "bool",
     "norm": "float64",
+    "other_norm": "float64",
+    "cosine": "float64",
     **dict.fromkeys(norms.names(), "float64"),
     **dict.fromkeys(STEPS, "int64"),
 }
@@ -93,6 +97,38 @@ def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) 
         "elements": stored.elements,
         "identical": all(alike for alike, _ in found),
         "norm": math.sqrt(sums.size),
+        "other_norm": math.sqrt(sums.other_size),
+        "cosine": cosine(sums),
         **norms.measured(sums, stored.elements),
         **{name: int(getattr(sums, name)) for name in STEPS},
     }
+
+
+def cosine(sums: Sums) -> float:
+    """Return the cosine of the angle between two weights, as vectors of all their numbers; 0 where one is zero."""
+    lengths = math.sqrt(sums.size) * math.sqrt(sums.other_size)
+    if lengths == 0:
+        return 0.0
+    # what they differ by tells small angles better than their product does
+    return max(-1.0, min(1.0, (sums.size + sums.other_size - sums.change) / 2 / lengths))
+
+
+def fused_cosines(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return {weight: cosine} with one angle for what transformers fuses, from rows of a table of differences.
+
+    It fuses the gates and ups of a layer's routed experts, and their downs; other weights keep their own angle.
+    """
+    rows = list(rows)
+    fused: defaultdict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if (
+            row["expert"] is not None and row["expert"] == row["expert"]
+        ):  # missing numbers of a data frame are no equals
+            fused[row["group"], row["layer"], row["kind"] in DOWN].append(row)
+    found = {row["tensor"]: float(row["cosine"]) for row in rows}
+    for parts in (parts for parts in fused.values() if len(parts) > 1):
+        lengths = [math.sqrt(math.fsum(part[key] ** 2 for part in parts)) for key in ("norm", "other_norm")]
+        product = math.fsum(part["cosine"] * part["norm"] * part["other_norm"] for part in parts)
+        cosine = product / math.prod(lengths) if math.prod(lengths) else 0.0
+        found |= {part["tensor"]: cosine for part in parts}
+    return found

@@ -6,7 +6,8 @@ says how sums are computed and rounded.
 
 import hashlib
 import json
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from aoe.files.replacing import replace_text
 from aoe.merging.recipe import Recipe, Subset
 from aoe.merging.selection import check_recipe, places
 from aoe.numerics.kernels import FP8, Arithmetic, Method, Rounding
+
+NEARLY_PARALLEL = 0.9995  # cosine from which SLERP is linear, as mergekit has it
+MOST_DESCRIBED = 64  # mixtures that are described one by one
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,29 @@ class Plan:
         return self.rounding == Rounding.NONE and self.combines
 
     def describe(self) -> list[str]:
-        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ."""
+        """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ.
+
+        Of very many mixtures, as SLERP makes them, one line for all of the same parents, with the ranges of their λ.
+        """
         counts = Counter(self.tensors.values())
+        if len(self.mixtures) > MOST_DESCRIBED:
+            return self._describe_ranges(counts)
         lines = []
         for index, mixture in enumerate(self.mixtures):
             text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
             lines.append(f"{counts[index]} tensors = {text}")
+        return lines
+
+    def _describe_ranges(self, counts):
+        alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, mixture in enumerate(self.mixtures):
+            alike[tuple(mixture)].append(index)
+        lines = []
+        for parents, indices in alike.items():
+            columns = [[self.mixtures[index][parent] for index in indices] for parent in parents]
+            ranges = [f"{min(c):g}" if min(c) == max(c) else f"({min(c):.4g} to {max(c):.4g})" for c in columns]
+            text = " + ".join(f"{weight} {parent}" for parent, weight in zip(parents, ranges, strict=True))
+            lines.append(f"{sum(counts[index] for index in indices)} tensors = {text}")
         return lines
 
     def save(self, path: Path | str) -> None:
@@ -114,38 +135,84 @@ def copy_plan(checkpoint: Checkpoint) -> Plan:
 
 
 def make_plan(
-    recipe: Recipe, parents: Mapping[str, Checkpoint], norms: Mapping[str, Mapping[str, float]] | None = None
+    recipe: Recipe,
+    parents: Mapping[str, Checkpoint],
+    norms: Mapping[str, Mapping[str, float]] | None = None,
+    cosines: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Plan:
     """Return the Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
-    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their tensors, shapes
-    and dtypes, or a norm is missing.
+    space that δ is measured in; needed only if δ > 0.  cosines: the same of the angles between a parent's weights and
+    the base's; needed only for SLERP.  Raises AoeError if the parents don't share their tensors, shapes and dtypes, or
+    a norm or an angle is missing.
     """
     base = parents[recipe.base]
     check_compatible(base, [parents[name] for name in recipe.parents])
     architecture = Architecture(base.config)
     if recipe.subset != Subset() or recipe.overrides:
         check_recipe("The recipe", recipe, places(architecture, base.files))
-    mixtures, tensors = [], {}
+    mixtures, tensors = _Numbered(), {}
     for tensor in sorted(base.files):
         weight = base.weight(tensor)
         mixture = recipe.weights_for(weight, architecture.place(weight))
         if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
             mixture = {recipe.base: 1.0}
-        mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+        mixture = _resolved(recipe, cosines, weight, mixture)
         if len(mixture) > 1 and base.stored(weight).dtype not in COMBINABLE:
             check_equal(weight, [base, *(parents[parent] for parent in mixture)])
             mixture = {recipe.base: 1.0}
-        if mixture not in mixtures:
-            mixtures.append(mixture)
-        tensors[tensor] = mixtures.index(mixture)
+        tensors[tensor] = mixtures.number(mixture)
     method = (recipe.arithmetic, recipe.rounding, recipe.seed)
-    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method)
+    plan = Plan(recipe.base, tuple(mixtures.all), tensors, {}, *method)
     if plan.unrounded:
         check_unrounded(base)
-    combined = any(len(mixture) > 1 for mixture in mixtures)
+    combined = any(len(mixture) > 1 for mixture in mixtures.all)
     return replace(plan, beside=beside(recipe, parents, combined, plan.unrounded))
+
+
+class _Numbered:
+    """Different mixtures, numbered in the order in which they come; the order of a known one's parents is kept."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, float]] = []
+        self._numbers: dict[frozenset[tuple[str, float]], int] = {}
+
+    def number(self, mixture: dict[str, float]) -> int:
+        found = self._numbers.setdefault(frozenset(mixture.items()), len(self.all))
+        if found == len(self.all):
+            self.all.append(mixture)
+        return found
+
+
+def _resolved(recipe, cosines, weight, mixture):
+    """{parent: λ} without zeros, of a recipe's {parent: weight}; of sums of differences, the base comes first."""
+    mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+    if recipe.interpolation.by_angle and len(mixture) > 1:
+        (other,) = mixture.keys() - {recipe.base}
+        try:
+            cosine = cosines[other][weight]
+        except (KeyError, TypeError) as error:
+            raise AoeError(
+                f"SLERP needs the angle between {recipe.base} and {other} of {weight}, which is not known."
+            ) from error
+        ours, theirs = on_sphere(mixture[other], cosine)
+        mixture = {recipe.base: ours, other: theirs}
+    if recipe.arithmetic == Arithmetic.DELTAS and mixture != {recipe.base: 1.0}:
+        mixture = {recipe.base: mixture.pop(recipe.base, 0.0), **mixture}
+    return mixture
+
+
+def on_sphere(share: float, cosine: float) -> tuple[float, float]:
+    """Return (the first's, the second's λ) of spherical linear interpolation between two weights.
+
+    share: of the angle that the result is away from the first; cosine: of the angle.  Nearly parallel ones are
+    interpolated linearly.
+    """
+    if abs(cosine) > NEARLY_PARALLEL:
+        return 1 - share, share
+    angle = math.acos(cosine)
+    return math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle)
 
 
 def check_unrounded(base: Checkpoint) -> None:

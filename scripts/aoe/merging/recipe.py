@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from aoe import AoeError, norms
@@ -69,6 +70,22 @@ class Subset:
         return (not self.groups or group in self.groups) and in_layers
 
 
+class Interpolation(StrEnum):
+    """What a recipe's weights are: the λ themselves, or the shares of the angle between two parents (SLERP).
+
+    slerp_fused: with one angle for all that mergekit fuses, see aoe.merging.difference.fused_cosines.
+    """
+
+    LINEAR = "linear"
+    SLERP = "slerp"
+    SLERP_FUSED = "slerp_fused"
+
+    @property
+    def by_angle(self) -> bool:
+        """Whether λ follow from angles between parents."""
+        return self != Interpolation.LINEAR
+
+
 @dataclass(frozen=True)
 class Threshold:
     """δ of equation 1; a tensor is merged only if the largest norm of its differences from the base exceeds it."""
@@ -84,7 +101,7 @@ class Recipe:
     overrides: (Subset, weights) pairs; the first whose subset holds a tensor of S gives its λ.  config_from: the parent
     whose config.json the result has, config: keys of it that have other values; tokenizer_from: the parent whose
     tokenizer it has.  Without them, these are the base's.  arithmetic, rounding: see aoe.numerics.kernels; seed: of the
-    random numbers that a rounding draws.
+    random numbers that a rounding draws.  interpolation: what the weights are, see aoe.merging.plan.on_sphere.
     """
 
     base: str
@@ -100,6 +117,7 @@ class Recipe:
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     seed: int = 0
+    interpolation: Interpolation = Interpolation.LINEAR
 
     @property
     def parents(self) -> list[str]:
@@ -110,6 +128,11 @@ class Recipe:
         return list(dict.fromkeys(names))
 
     @property
+    def needs_differences(self) -> bool:
+        """Whether its plan reads the table of differences: norms for δ, or angles for SLERP."""
+        return self.threshold.delta > 0 or self.interpolation.by_angle
+
+    @property
     def selects_by_names(self) -> bool:
         """Whether S or an override has a pattern on tensor names."""
         return any(subset.names for subset in (self.subset, *(subset for subset, _ in self.overrides)))
@@ -118,6 +141,7 @@ class Recipe:
         """Return the recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
+        weights += ", on the sphere (SLERP)" if self.interpolation.by_angle else ""
         weights += "".join(f"; {how}" for how in self.method())
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
 
@@ -131,6 +155,7 @@ class Recipe:
         seed = f", seed {self.seed}" if self.seed else ""
         words = [f"summed in {self.arithmetic}"] if self.arithmetic == Arithmetic.BFLOAT16 else []
         words += ["summed as stored"] if self.arithmetic == Arithmetic.STORED else []
+        words += ["summed as differences from the base in bfloat16"] if self.arithmetic == Arithmetic.DELTAS else []
         words += ["not rounded"] if self.rounding == Rounding.NONE else []
         return words + ([f"{self.rounding} rounding{seed}"] if self.rounding.by_chance else [])
 
@@ -141,7 +166,7 @@ class Recipe:
         copied = None
         if not self.overrides and weights == ((self.base, 1),):
             copied = self.base
-        elif everything and len(weights) == 1 and weights[0][1] == 1:
+        elif everything and len(weights) == 1 and weights[0][1] == 1 and self.arithmetic != Arithmetic.DELTAS:
             copied = weights[0][0]
         beside = (self.config_from or self.base, self.tokenizer_from or self.base)
         if self.config or beside != (self.base, self.base):
@@ -155,16 +180,17 @@ class Recipe:
         threshold = self.threshold if self.threshold.delta else Threshold()
         shares = [[share for _, share in mixture if share] for mixture in (weights, *(o[1] for o in overrides))]
         copies = all(mixture == [1] for mixture in shares)  # of which nothing is computed
-        method = () if copies else (self.arithmetic, self.rounding, self.seed)
+        copies &= self.arithmetic != Arithmetic.DELTAS
+        method = () if copies else (self.arithmetic, self.rounding, self.seed, self.interpolation)
         return self.base, weights, self.subset, threshold, overrides, *method
 
     def reads(self, parent: str, holds: Mapping[str, Collection[int]]) -> bool:
         """Return whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
 
-        A base is needed whole, and with a threshold every parent is, for its differences; of the others, the tensors
-        of S where their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
+        A base is needed whole, and where differences count, every parent is; of the others, the tensors of S where
+        their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
         """
-        if parent == self.base or self.threshold.delta > 0:
+        if parent == self.base or self.needs_differences:
             return True
         mixtures = [(Subset(), self.weights), *self.overrides]
         return any(
@@ -215,6 +241,7 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         arithmetic=Arithmetic(entry.get("arithmetic", "float32")),
         rounding=Rounding(entry.get("rounding", "nearest")),
         seed=entry.get("seed", 0),
+        interpolation=Interpolation(entry.get("interpolation", "linear")),
     )
     if "seed" in entry and not recipe.rounding.by_chance:
         raise AoeError(f"{where} has a seed, but the rounding {recipe.rounding} draws no random numbers; leave it out.")
@@ -243,6 +270,7 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         total = math.fsum(weights.values())
         if recipe.convex and abs(total - 1) > SUM_TOLERANCE:
             raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")
+        _check_sum(where, recipe, weights, total)
         if recipe.convex and min(weights.values()) < 0:
             raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
     if not 0 <= recipe.threshold.delta < math.inf:
@@ -251,6 +279,26 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         known = ", ".join(norms.names())
         raise AoeError(f"{where} measures δ in the unknown space {recipe.threshold.space!r} ({known}).")
     return recipe
+
+
+def _check_sum(where, recipe, weights, total):
+    """Raises AoeError for weights that SLERP, or sums of differences from the base, give no meaning."""
+    if recipe.interpolation.by_angle:
+        others = [parent for parent in weights if parent != recipe.base]
+        if len(others) > 1:
+            raise AoeError(
+                f"{where} interpolates on the sphere between {recipe.base} and {' and '.join(others)}; SLERP takes the "
+                "base and one other parent."
+            )
+        if abs(total - 1) > SUM_TOLERANCE:
+            raise AoeError(
+                f"{where} has weights that sum to {total:g}; with `interpolation: {recipe.interpolation}` they are "
+                "shares of an angle, and sum to 1."
+            )
+    if recipe.arithmetic == Arithmetic.DELTAS and abs(total - 1) > SUM_TOLERANCE:
+        raise AoeError(
+            f"{where} has weights λ that sum to {total:g}; with `arithmetic: deltas` the base has 1 less the others' λ."
+        )
 
 
 def read_subset(where: str, entry: Mapping[str, Any]) -> Subset:

@@ -18,6 +18,8 @@ WAYS = [
     {"arithmetic": "bfloat16", "rounding": "stochastic", "seed": 16},
     {"arithmetic": "bfloat16", "rounding": "balanced", "seed": 2},
     {"arithmetic": "bfloat16", "rounding": "none"},
+    {"arithmetic": "deltas"},
+    {"arithmetic": "deltas", "rounding": "none"},
 ]
 OF_THREE = {"base": "v3-0324", "weights": {"v3-0324": 0.2, "r1": 0.3, "r1-0528": 0.5}}
 EXPERTS_ONLY = {**FULL, "subset": {"groups": ["routed_experts"]}}
@@ -37,6 +39,8 @@ CASES = [(FULL, way) for way in WAYS]
 CASES += [(OF_THREE, WAYS[i]) for i in (1, 2, 4, 7)]
 CASES += [(EXPERTS_ONLY, WAYS[i]) for i in (0, 3, 5)]
 CASES += [(THREE, WAYS[i]) for i in (1, 3)]
+# of sums of differences from the base, the base counts even where its λ is 0
+CASES += [(entry, WAYS[9]) for entry in (OF_THREE, EXPERTS_ONLY, {**OF_THREE, "weights": {"r1": 0.4, "r1-0528": 0.6}})]
 
 
 @pytest.mark.parametrize(("entry", "way"), CASES, ids=str)

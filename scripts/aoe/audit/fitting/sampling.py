@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from aoe.audit.fitting.bounds import NEIGHBOURS, TIE, Bounds, bounds_of
-from aoe.audit.storage import SlabPart, rebuild
+from aoe.audit.storage import SlabPart, rebuild, summands
 from aoe.checkpoints.formats import BLOCK
 from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
 
@@ -88,6 +88,8 @@ class Sample:
         Of a rounding by chance, only the scales count.
         """
         differing, nearest = 0, Method(method.arithmetic)
+        mixture = summands(dict(zip(chosen, weights, strict=True)), self.base, method.arithmetic)
+        chosen, weights = list(mixture), list(mixture.values())
         for parts, published in self.pieces:
             chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
             made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way, nearest)
