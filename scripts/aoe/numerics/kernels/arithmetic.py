@@ -257,8 +257,7 @@ def _squares(ones, others, our_scale, their_scale):
     """Sums over a row of a block: ours, the codes' differences, the differences, theirs; all but the third in codes."""
     size = change = code_change = other_size = 0.0
     for j in range(ones.size):
-        one = np.float64(_from_e4m3(ones[j]))
-        other = np.float64(_from_e4m3(others[j]))
+        one, other = np.float64(_from_e4m3(ones[j])), np.float64(_from_e4m3(others[j]))
         size += one * one
         other_size += other * other
         code_change += (one - other) * (one - other)
@@ -276,8 +275,7 @@ def _squares_in_f32(ones, others, our_high, our_low, their_high, their_low):
     """
     size = change = code_change = other_size = np.float32(0)
     for j in range(ones.size):
-        one = _from_e4m3(ones[j])
-        other = _from_e4m3(others[j])
+        one, other = _from_e4m3(ones[j]), _from_e4m3(others[j])
         size += one * one
         other_size += other * other
         code_change += (one - other) * (one - other)
