@@ -620,7 +620,8 @@ def test_a_mergekit_configuration_becomes_a_study_as_the_page_says(clone):
     assert plan(clone, "theirs", "audit").items() >= {"diff": 5, "plan": 1, "merge": 5, "audit_verdict": 1}.items()
     clone.snakemake("--config", "study=theirs", "--", "results/theirs/plans/theirs.json")
     log = (clone.folder / "results/theirs/logs/plan/theirs.log").read_text(encoding="utf-8")
-    assert re.search(r"\d+ tensors = \([\d.]+ to [\d.]+\) v3-0324 \+ \([\d.]+ to [\d.]+\) r1", log)
+    assert "10 tensors = 0.7 v3-0324 + 0.3 r1" in log, "nearly parallel weights are summed"
+    assert len(re.findall(r"48 tensors = 0\.6\d+ v3-0324 \+ 0\.40\d+ r1", log)) == 4, "each layer's gates and ups"
     assert "tensors = 1 v3-0324" in log
 
 
