@@ -189,3 +189,16 @@ def test_a_plan_is_saved_with_what_it_converts(tmp_path):
     merge_of(parents).plan.save(tmp_path / "plan.json")
     kinds = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["converted"]
     assert kinds == {"b": {"BF16 to FP8 e4m3 in blocks of 128x128 (scales F32)": 6}}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
+def test_a_gpu_makes_the_processors_bytes_of_every_layout(tmp_path, kinds):
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU that torch can use")
+    parents, _ = parents_of(tmp_path, dict(zip("ab", kinds, strict=True)))
+    plan, everything = merge_of(parents).plan, parents["a"].weights
+    on_gpu, on_cpu = (dict(Merge(plan, parents, engine, 2).tensors(everything)) for engine in ("cuda", "cpu"))
+    for weight, members in on_cpu.items():
+        assert on_gpu[weight].keys() == members.keys()
+        assert [name for name, part in members.items() if not same(on_gpu[weight][name].cpu(), part)] == []
