@@ -51,9 +51,9 @@ def write_checkpoint(folder, tensors, name=None):
 
 
 def write_tensors(folder, tensors):
-    """Shards and index; the scale of the last weight of the first shard lies in the second."""
+    """Shards and index; the other parts of the last weight of the first shard lie in the second."""
     names = list(tensors)
-    cut = names.index("model.layers.1.mlp.experts.0.up_proj.weight") + 1
+    cut = next(place for place, name in enumerate(names, 1) if "layers.1.mlp.experts.0.up_proj.weight" in name)
     weight_map = {}
     for number, part in enumerate((names[:cut], names[cut:]), start=1):
         file = f"model-{number:05}-of-00002.safetensors"

@@ -45,7 +45,7 @@ def loaded(folder, environment=None, **settings):
     variables = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     command = [sys.executable, "-c", LOAD, json.dumps(words, default=str)]
     done = subprocess.run(command, env=variables | (environment or {}), capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr[-5000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-9000:]
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))[6:])
 
 
