@@ -16,7 +16,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import PLAIN
-from aoe.checkpoints.stated import true_config
+from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
 from aoe.merging.forms import Forms, check_compatible, check_equal
@@ -236,8 +236,7 @@ def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], unrounded: bool = 
     if tokenizer != base or recipe.align_embeddings:
         config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
     config = true_config(parents[base], config | recipe.config)
-    if unrounded:
-        config.pop("quantization_config", None)
+    config = unquantized(config) if unrounded else config
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     found |= {"template": template} if template != tokenizer else {}
