@@ -19,7 +19,7 @@ from aoe.checkpoints.layout import PLAIN
 from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
-from aoe.merging.forms import Forms, check_compatible, check_equal
+from aoe.merging.forms import Forms, check_compatible, check_equal, is_stored
 from aoe.merging.recipe import Recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.merging.sphere import resolved
@@ -217,9 +217,9 @@ def check_unrounded(base: Checkpoint) -> None:
     for weight in base.weights:
         layout = base.layout(weight)
         if layout.storage not in (PLAIN, "fp8") or (layout.storage == "fp8" and not layout.combines):
-            said = f"has the dtype {layout.codes.dtype}" if layout.storage == "fp8" else f"is stored as {layout.title}"
             raise AoeError(
-                f"The tensor {weight} of {base.name} {said}, which cannot become BF16; leave `rounding: none` out."
+                f"The tensor {weight} of {base.name} {is_stored(base, weight)}, which cannot become BF16; leave "
+                "`rounding: none` out."
             )
 
 
