@@ -16,6 +16,7 @@ import yaml
 from transformers import DeepseekV3Config
 from aoe import norms
 from aoe.audit.comparison import Tolerance
+from aoe.checkpoints.storage import storages
 from aoe.files.tables import read_table
 from aoe.serving.sampling import DEEPSEEK, SMALL
 from aoe.studies.study import check_schema, read_study
@@ -265,6 +266,11 @@ def test_defaults_of_the_mini_familys_architecture_are_transformers():
         found = default("The mini family", key)
         assert float(found) == getattr(config, key), key
     assert default("The mini family", "rope_theta") == config.rope_parameters["rope_theta"]
+
+
+def test_every_storage_format_is_documented():
+    text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    assert [storage.title for storage in storages() if f"| {storage.title}" not in text] == []
 
 
 def test_every_benchmark_is_documented():

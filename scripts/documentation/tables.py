@@ -5,6 +5,7 @@ is the table of the keys of a part of a schema: here of ``serving`` in config/sc
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from documentation.keys import HEAD, keys
 
 Rows = Iterator[list[str]]
 FAMILIES = Path(__file__).parents[2] / "docs/families.json"
-LEFT_OUT = "left out"
+LEFT_OUT, ANSWERS = "left out", "answers as transformers does"
 EVERYWHERE = ("embeddings", "norms", "lm_head")
 
 
@@ -73,6 +74,14 @@ def _families() -> Rows:
             yield [f"`{name}`", f"`{family['class']}`", groups, said, _cell(family.get("served", ""))]
 
 
+def _outcomes() -> Rows:
+    yield ["outcome", "families", "answer in vLLM as in transformers"]
+    counts = Counter(family["outcome"] for _, family in _recorded())
+    served = Counter(family["outcome"] for _, family in _recorded() if family.get("served") == ANSWERS)
+    for outcome, number in counts.most_common():
+        yield [outcome, str(number), str(served[outcome])]
+
+
 def _left_out() -> Rows:
     yield ["why", "`model_type`"]
     reasons: dict[str, list[str]] = {}
@@ -100,6 +109,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "families left out": _left_out,
     "figures": _figures,
     "norms": _norms,
+    "outcomes": _outcomes,
     "groups": _groups,
     "architectures": _architectures,
     "storage formats": _formats,

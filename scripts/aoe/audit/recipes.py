@@ -7,6 +7,7 @@ from typing import Any
 
 from aoe.audit import Row
 from aoe.audit.mixtures import Allowed, Mixture
+from aoe.merging.subset import as_written
 
 Entry = dict[str, Any]  # a recipe as a study writes it
 
@@ -114,7 +115,7 @@ def _covers(inside, outside):
             merged[frozenset(layers), key[:1] if len(keys) > 1 else ()].add(key[-1] if key else None)
         for (common, group), members in merged.items():
             cover = {"groups": [*group] or sorted(members)} if keys else {}
-            cover |= {"layers": _written_numbers(common)}
+            cover |= {"layers": as_written(common)}
             covers.append(cover | ({"names": _patterns(members, inside)} if group else {}))
     of_experts, left = _covers_of_experts(left, outside)
     return covers + of_experts + ([{"names": sorted(row["tensor"] for row in left)}] if left else [])
@@ -138,8 +139,8 @@ def _covers_of_experts(left, outside):
             layers = {row["layer"] for row in there if row["group"] == group}
             names = {"names": _patterns(kinds, there)} if kinds else {}
             for common, experts in _rectangles(places):
-                limit = {} if common >= layers else {"layers": _written_numbers(common)}
-                covers.append({"groups": [group], **limit, "experts": _written_numbers(experts), **names})
+                limit = {} if common >= layers else {"layers": as_written(common)}
+                covers.append({"groups": [group], **limit, "experts": as_written(experts), **names})
     return covers, left
 
 
@@ -166,17 +167,6 @@ def _patterns(kinds, rows):
 
 def _key(row, keys):
     return tuple(row[key] for key in keys)
-
-
-def _written_numbers(numbers):
-    """[3, 4, 5, 7] as a study writes it: ["3-5", 7]."""
-    runs = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return [first if first == last else f"{first}-{last}" for first, last in runs]
 
 
 def length(entry: Entry) -> int:

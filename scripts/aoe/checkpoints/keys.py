@@ -30,6 +30,11 @@ def text_config(config: Config) -> Config:
     return config
 
 
+def quantization_of(config: Config) -> Any:
+    """Return the ``quantization_config`` of a config.json, which a nested config may have; None without one."""
+    return config.get("quantization_config") or text_config(config).get("quantization_config")
+
+
 def layers_of(config: Config) -> int:
     """Return the number of layers, without those of MTP.
 

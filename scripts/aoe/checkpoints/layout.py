@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from aoe.checkpoints.formats import BLOCK, FORMATS, size_of
+from aoe.checkpoints.keys import quantization_of
 from aoe.checkpoints.shard import StoredTensor
 
 CODES, SCALE, INPUT_SCALE, SHAPE, ORDER = "codes", "scale", "input_scale", "shape", "order"  # roles of members
@@ -97,9 +98,7 @@ class Settings:
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Settings:
         """Return the Settings of a config.json; what it says in another way than expected counts as not said."""
-        text = config.get("text_config")
-        inner = text.get("quantization_config") if isinstance(text, dict) else None
-        quantized = config.get("quantization_config") or inner
+        quantized = quantization_of(config)
         if not isinstance(quantized, dict):
             return cls()
         method, weights = quantized.get("quant_method"), _first_group(quantized)

@@ -9,6 +9,7 @@ from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import STORED, written
 from aoe.checkpoints.formats import FORMATS, SCALED
+from aoe.checkpoints.keys import NESTED, quantization_of
 from aoe.checkpoints.layout import SCALE, Scales
 from aoe.checkpoints.storage.fp8 import are_powers
 
@@ -27,16 +28,29 @@ def true_config(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, 
 
     What is made here is stored as the base's config says, with powers of two for scales if it says so.
     """
-    stated = {key: value for key, value in config.items() if key not in STORED}
-    stated = stated | {key: checkpoint.config[key] for key in STORED if key in checkpoint.config}
+    stated = _with_storage_of(config, checkpoint.config)
     for _, mend in _contradicting(checkpoint):
         stated = mend(stated)
     return stated
 
 
+def unquantized(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config, and the one inside it, without a ``quantization_config``."""
+    inside = {key: unquantized(config[key]) for key in NESTED if isinstance(config.get(key), Mapping)}
+    return {key: value for key, value in config.items() if key != "quantization_config"} | inside
+
+
+def _with_storage_of(config, other):
+    """A config, and the one inside it, with what another says of the storage of weights."""
+    nested = [key for key in NESTED if isinstance(config.get(key), Mapping) and isinstance(other.get(key), Mapping)]
+    kept = {key: value for key, value in config.items() if key not in STORED}
+    stored = {key: other[key] for key in STORED if key in other}
+    return kept | stored | {key: _with_storage_of(config[key], other[key]) for key in nested}
+
+
 def _in_another_layout(checkpoint):
     """Yields sentences on layouts of FP8 weights that config.json denies, or does not state, and nothing mends."""
-    quantized, odd = checkpoint.config.get("quantization_config"), {}
+    quantized, odd = quantization_of(checkpoint.config), {}
     layouts = [layout for layout in map(checkpoint.layout, _scaled(checkpoint)) if layout.codes.elements]
     others = [one for one in layouts if not _in_blocks(one)]
     if others and not quantized:
@@ -88,7 +102,7 @@ def _in_blocks(layout):
 
 def _contradicting(checkpoint):
     """Yields (sentence, what makes a config true: a function of one) of each contradiction."""
-    quantized = checkpoint.config.get("quantization_config")
+    quantized = quantization_of(checkpoint.config)
     dtypes = {weight: checkpoint.stored(weight).dtype for weight in checkpoint.weights}
     layouts = [layout for layout in map(checkpoint.layout, _scaled(checkpoint)) if _in_blocks(layout)]
     scaled = [layout.weight for layout in layouts]
@@ -98,7 +112,7 @@ def _contradicting(checkpoint):
             f"{checkpoint.name}: config.json has a quantization_config ({_method(quantized)}), but its shards hold "
             f"plain weights only ({_kinds(dtypes)}); what is published from them is written without."
         )
-        yield sentence, lambda config: {k: v for k, v in config.items() if k != "quantization_config"}
+        yield sentence, unquantized
     elif scaled and not quantized:
         sentence = (
             f"{checkpoint.name}: config.json has no quantization_config, but its shards hold {len(scaled):,} FP8 "
@@ -113,7 +127,7 @@ def _contradicting(checkpoint):
                 f"{checkpoint.name}: the quantization_config of config.json contradicts the shards: "
                 f"{'; '.join(wrong)}.  What is published from them says what they hold."
             )
-            yield sentence, lambda config: config | {"quantization_config": mended}
+            yield sentence, lambda config: unquantized(config) | {"quantization_config": mended}
     yield from _wrong_dtype(checkpoint, dtypes)
 
 

@@ -113,9 +113,8 @@ def _values_difference(base, other, slab):
             raise AoeError(f"{checkpoint.name}: the tensor {weight} holds NaN or Inf.") from error
     sums = cpu.difference(found, slab.stored.dtype)
     codes = [codes_of(checkpoint, slab) for checkpoint in (base, other)]
-    if (
-        codes[0] is not None and codes[1] is not None
-    ):  # of FP8 with other scales than a block's, codes are compared, too
+    if codes[0] is not None and codes[1] is not None:
+        # of FP8 with other scales than a block's, codes are compared, too
         there = cpu.difference([codes[0], codes[1]], FP8)
         sums = sums._replace(code_change=there.code_change, **{name: getattr(there, name) for name in STEPS})
     return alike(*found), sums

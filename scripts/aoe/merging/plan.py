@@ -16,10 +16,10 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import PLAIN
-from aoe.checkpoints.stated import true_config
+from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
-from aoe.merging.forms import Forms, check_compatible, check_equal
+from aoe.merging.forms import Forms, check_compatible, check_equal, is_stored
 from aoe.merging.recipe import Recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.merging.sphere import resolved
@@ -217,9 +217,9 @@ def check_unrounded(base: Checkpoint) -> None:
     for weight in base.weights:
         layout = base.layout(weight)
         if layout.storage not in (PLAIN, "fp8") or (layout.storage == "fp8" and not layout.combines):
-            said = f"has the dtype {layout.codes.dtype}" if layout.storage == "fp8" else f"is stored as {layout.title}"
             raise AoeError(
-                f"The tensor {weight} of {base.name} {said}, which cannot become BF16; leave `rounding: none` out."
+                f"The tensor {weight} of {base.name} {is_stored(base, weight)}, which cannot become BF16; leave "
+                "`rounding: none` out."
             )
 
 
@@ -236,8 +236,7 @@ def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], unrounded: bool = 
     if tokenizer != base or recipe.align_embeddings:
         config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
     config = true_config(parents[base], config | recipe.config)
-    if unrounded:
-        config.pop("quantization_config", None)
+    config = unquantized(config) if unrounded else config
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     found |= {"template": template} if template != tokenizer else {}

@@ -21,6 +21,12 @@ from aoe.checkpoints.tokens.vocabulary import FILES, GENERATION, SETTINGS
 from aoe.files.replacing import replace_text
 from aoe.numerics.kernels import FP8
 
+CONVERTED = (  # lines of a model card
+    "What is converted was decoded from its parent's format. Alone or in a sum, it was then rounded once to the base's",
+    "format: its bytes are no parent's.",
+    "",
+)
+
 
 def complete_checkpoint(
     base: Checkpoint,
@@ -148,7 +154,7 @@ def model_card(provenance: Mapping[str, Any]) -> str:
             "|---|---|---|",
             *(f"| {_literal(name)} | {weights[name]:g} | `{parent['revision']}` |" for name, parent in parents.items()),
             "",
-            f"* base, whose tensors are kept outside S: {_literal(recipe['base'])}",
+            f"* base, which the storage format and all tensors outside S are from: {_literal(recipe['base'])}",
             f"* S, the tensors that are merged: {_literal(_sentence(recipe.get('subset', {}))) or 'all'}",
             f"* δ, the threshold of their difference: {threshold['delta']:g}"
             + (f", measured as {threshold['space']}" if "space" in threshold else ""),
@@ -168,6 +174,7 @@ def model_card(provenance: Mapping[str, Any]) -> str:
             "",
             *(f"* {_literal(line)}" for line in provenance["plan"]),
             "",
+            *(CONVERTED if any("converted" in line for line in provenance["plan"]) else ()),
             "`recipe.json` has all of this, and the size and SHA-256 of every parent's files: the same recipe on the",
             "same files gives the same bytes.",
             "",

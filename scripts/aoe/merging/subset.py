@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ class Subset:
     def describe(self) -> str:
         """Return the conditions in words: ``routed_experts; layers 3-5, 7; experts 0-127``, or ``all``."""
         numbers = {"layers": self.layers, "experts": self.experts}
-        ranges = [f"{what} {', '.join(_ranges(chosen))}" for what, chosen in numbers.items() if chosen]
+        ranges = [f"{what} {', '.join(map(str, as_written(chosen)))}" for what, chosen in numbers.items() if chosen]
         return "; ".join(filter(None, [", ".join(self.groups), *ranges, ", ".join(self.names)])) or "all"
 
     @property
@@ -98,12 +98,12 @@ def _range(where, what, item):
     return first, last
 
 
-def _ranges(numbers):
-    """[3, 4, 5, 7] -> ["3-5", "7"]."""
-    numbers, found = sorted(set(numbers)), []
-    for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1][1] = number
+def as_written(numbers: Iterable[int]) -> list[int | str]:
+    """Return numbers of layers or experts as a study writes them, in order: {3, 4, 5, 7} -> ["3-5", 7]."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
         else:
-            found.append([number, number])
-    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+            runs.append([number, number])
+    return [first if first == last else f"{first}-{last}" for first, last in runs]

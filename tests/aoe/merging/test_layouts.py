@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.stated import contradictions
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
@@ -88,7 +89,7 @@ def test_what_is_taken_whole_is_copied_or_converted(tmp_path, kinds):
     recipe = {"base": "a", "weights": {"b": 1}}
     facts = {name: {"revision": "x", "files": {}} for name in parents}
     card = model_card({"tool": "t", "variant": "x", "recipe": recipe, "parents": facts, "plan": merge.plan.describe()})
-    assert ("converted" in card) == bool(converted)
+    assert ("are converted" in card) == ("its bytes are no parent's" in card) == bool(converted)
 
 
 @pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
@@ -189,6 +190,25 @@ def test_a_plan_is_saved_with_what_it_converts(tmp_path):
     merge_of(parents).plan.save(tmp_path / "plan.json")
     kinds = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["converted"]
     assert kinds == {"b": {"BF16 to FP8 e4m3 in blocks of 128x128 (scales F32)": 6}}
+
+
+def test_a_config_inside_another_tells_the_bases_storage(tmp_path):
+    """The result has b's config, with what the config inside a's says of the storage."""
+    stated = {"a": KINDS["powers"].config, "b": None}
+    for seed, name in enumerate(stated):
+        folder = model(tmp_path / name, "powers" if name == "a" else "plain bf16", seed, name)[0].directory
+        text = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        text.pop("quantization_config", None)
+        inside = text | ({"quantization_config": stated[name]} if stated[name] else {})
+        config = {"model_type": "wrapped", "who": name, "text_config": inside}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    parents = {name: Checkpoint(tmp_path / name, name) for name in stated}
+    assert contradictions(parents["a"]) == []
+    config = merge_of(parents, config_from="b").plan.beside["config"]
+    assert (config["who"], config["text_config"]["quantization_config"]) == ("b", stated["a"])
+    assert "quantization_config" not in config
+    unrounded = merge_of(parents, config_from="b", rounding="none").plan.beside["config"]
+    assert "quantization_config" not in {**unrounded, **unrounded["text_config"]}
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aoe import AoeError
+from aoe.checkpoints.keys import text_config
 from aoe.checkpoints.tokens.pieces import BYTE, NORMAL, read_pieces
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
@@ -172,7 +173,7 @@ class Vocabulary:
         found: dict[str, Any] = {}
         for file in (CONFIG, GENERATION):
             content = self._optional(file)
-            content = content.get("text_config") or content
+            content = text_config(content)
             for which in SPECIAL:
                 ids = content.get(f"{which}_token_id")
                 if ids is not None:

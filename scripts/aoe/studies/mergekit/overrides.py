@@ -3,8 +3,10 @@
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from aoe.merging.subset import as_written
 
 Mixture = dict[str, float]
 Subset = dict[str, Any]  # as a study writes it
@@ -46,7 +48,7 @@ def _by_layers(condition, mixtures, layers, named=False):
         found = outside if layers[tensor] is None else inside
         found.setdefault((*mixture.items(),), []).append(tensor)
     for mixture, tensors in inside.items():
-        yield condition | {"layers": _ranges({layers[tensor] for tensor in tensors})}, dict(mixture)
+        yield condition | {"layers": as_written({layers[tensor] for tensor in tensors})}, dict(mixture)
     named |= len(outside) > 1
     for mixture, tensors in outside.items():
         yield {"names": sorted(tensors)} if named else condition, dict(mixture)
@@ -68,14 +70,3 @@ def _both(one, other):
     if other in one or one in other:
         return [max(one, other, key=len)]
     return [f"{one}*{other}", f"{other}*{one}"]
-
-
-def _ranges(layers: Collection[int]) -> list[int | str]:
-    """{3, 4, 5, 7} -> ["3-5", 7]."""
-    runs: list[list[int]] = []
-    for layer in sorted(layers):
-        if runs and layer == runs[-1][1] + 1:
-            runs[-1][1] = layer
-        else:
-            runs.append([layer, layer])
-    return [first if first == last else f"{first}-{last}" for first, last in runs]
