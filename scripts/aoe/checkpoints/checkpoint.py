@@ -112,6 +112,10 @@ class Checkpoint:
         """Return bytes of ``tensor`` as stored; see Shard.read."""
         return self.shard_of(tensor).read(tensor, begin, out)
 
+    def prefetch(self, tensor: str, begin: int, end: int) -> None:
+        """Ask the system to read bytes of ``tensor`` ahead."""
+        self.shard_of(tensor).prefetch(tensor, begin, end)
+
     def tensor(self, tensor: str) -> torch.Tensor:
         """Return ``tensor`` as stored, dtype and shape as in the file."""
         return self.shard_of(tensor).tensor(tensor)
@@ -135,6 +139,10 @@ class Checkpoint:
             except ValueError as error:
                 raise AoeError(f"{self.name}: {error}") from error
         return self._layouts[weight]
+
+    def files_of(self, weight: str) -> set[str]:
+        """Return the file names of the shards that hold a weight with all its members."""
+        return {self.files[name] for name in self.layout(weight).names}
 
     def scale(self, weight: str) -> str | None:
         """Return the name of the scale of a weight, or None if it needs none.  Raises AoeError as ``layout`` does."""
