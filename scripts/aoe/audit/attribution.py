@@ -18,6 +18,7 @@ from aoe.audit.methods import UNKNOWN, USUAL, ModelMethod, trying
 from aoe.audit.storage import SAME, Deviation
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.merging.difference import row as difference_row
 from aoe.merging.plan import Plan, check_compatible
 from aoe.numerics import kernels
@@ -44,11 +45,13 @@ class Audit:
         for parent in plan.parents if plan else []:
             if parent not in parents:
                 raise AoeError(f"The claimed recipe reads {parent}, which is none of the audit's parents.")
-        parents = plan.aligned(parents) if plan else parents
+        base = next(iter(parents.values()))
+        parents = plan.seen(parents) if plan else {name: named_as(base, parent) for name, parent in parents.items()}
         self.parents, self.plan, self.tolerance = parents, plan, tolerance
         self.names, (self.base, *others) = list(parents), parents.values()
         check_compatible(self.base, others)
         self.architecture = Architecture(self.base.config)
+        published = named_as(self.base, published, stacks_only=True)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
         self.elsewhere = Elsewhere(parents, self.architecture)
         self.claimed = ModelMethod.of_plan(plan) if plan else USUAL

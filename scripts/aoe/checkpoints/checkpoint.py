@@ -104,6 +104,10 @@ class Checkpoint:
         """Return whether ``read`` gives a tensor's bytes in another order than its file has them in."""
         return False
 
+    def renames(self, weight: str) -> bool:
+        """Return whether a weight is seen here under another name than it has in its file, or in other pieces."""
+        return False
+
     def bytes(self, tensor: str) -> bytes:
         """Return the bytes of ``tensor`` as stored."""
         return self.read(tensor).tobytes()

@@ -152,13 +152,23 @@ class Layout:
     @property
     def values_shape(self) -> tuple[int, ...]:
         """The shape of its numbers as a tensor."""
-        return self.codes.shape if self.storage in (PLAIN, "fp8") else self.shape
+        return self.codes.shape if self.is_tensor else self.shape
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether its numbers or codes are stored one by one, in the shape of the weight."""
+        return self.storage in (PLAIN, "fp8")
+
+    @property
+    def is_packed_by_rows(self) -> bool:
+        """Whether several of its rows share what is read, so that none is decoded without all."""
+        return any(not member.rows and member.stored.elements > 1 for member in self.made.values())
 
     @property
     def values_name(self) -> str:
         """The name of the weight where it is not packed."""
         for end, plain_end in UNPACKED:
-            if self.storage not in (PLAIN, "fp8") and self.weight.endswith(end):
+            if not self.is_tensor and self.weight.endswith(end):
                 return self.weight.removesuffix(end) + plain_end
         return self.weight
 

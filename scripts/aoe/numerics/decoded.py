@@ -67,6 +67,11 @@ def decode(checkpoint: Checkpoint, layout: Layout, begin: int, end: int, out: Fl
     """
     if layout.pieces:
         return _decode_pieces(checkpoint, layout, begin, end, out)
+    if layout.is_packed_by_rows and end - begin < layout.shape[0]:
+        whole = decode(checkpoint, layout, 0, layout.shape[0])
+        out = np.empty((end - begin, layout.shape[1]), np.float32) if out is None else out
+        out[:] = whole[begin:end]
+        return out
     rows = stored_rows(checkpoint, layout, begin, end)
     if layout.storage == "fp8" and comparing.has_nan(rows[CODES]):
         raise NotFiniteError

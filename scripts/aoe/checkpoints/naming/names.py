@@ -18,6 +18,26 @@ AROUND = frozenset({"model", "language_model", "text_model", "llm", "thinker", "
 ENDS = (".weight_packed", ".qweight", ".weight", "_blocks", "_packed", "_weight")
 # Mixtral's words, and those of most models with experts
 SPELLINGS = {"block_sparse_moe": "mlp", "w1": "gate_proj", "w3": "up_proj", "w2": "down_proj", "w13": "gate_up_proj"}
+# what else has other names, by the ends of keys
+RULES = tuple(
+    (re.compile(pattern), name)
+    for pattern, name in (
+        (r"^(?:embed_out|head)$", "lm_head"),
+        (r"(\.\d+)\.share_expert(?=\.)", r"\1.mlp.shared_experts"),
+        (r"\.shared_(?:expert|mlp)(?=\.)", ".shared_experts"),
+        (r"\.moe\.(gate_proj|up_proj|down_proj)$", r".mlp.experts.\1"),
+        (r"\.(?:input_linear|experts\.fc1)$", ".experts.gate_up_proj"),
+        (r"\.(?:output_linear|experts\.fc2)$", ".experts.down_proj"),
+        (r"\.router(?:\.gate|\.layer)?$", ".gate"),
+        (r"\.moe(?=\.)", ".mlp"),
+        (
+            r"(?:\.gate|\.experts)?(?:\.moe_statics)?\.(?:e_score_correction_bias|expert_bias|router_bias)$",
+            ".e_score_correction_bias",
+        ),
+        (r"\.attention_sink_bias$", ".sinks"),
+        (r"\.self_attn\.forget_gate(?=\.)", ".self_attn"),
+    )
+)
 # what is stored in one piece: of all experts, expert by expert, and of other modules; with its parts in order
 GATED = ("gate_proj", "up_proj")
 OF_EXPERTS = {"gate_up_proj": GATED, **{part: (part,) for part in (*GATED, "down_proj")}}
@@ -25,6 +45,7 @@ STACKS = {
     "gate_up_proj": GATED,
     "fused_qkv_a_proj_with_mqa": ("q_a_proj", "kv_a_proj_with_mqa"),
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "conv1d": ("q_conv1d", "k_conv1d", "v_conv1d"),
 }
 # model types whose stacks of experts are transposed or interleaved, where they are not packed
 OF_THEIR_OWN = {"aria", "aria_text", "gpt_oss", "llama4", "llama4_text", "openai_privacy_filter"}
@@ -44,7 +65,17 @@ def key_of(weight: str) -> str:
     words = weight.removesuffix(end).split(".")
     while len(words) > 1 and words[0] in AROUND:
         del words[0]
-    return ".".join(SPELLINGS.get(word, word) for word in words)
+    key = ".".join(SPELLINGS.get(word, word) for word in words)
+    for pattern, name in () if EXPERT.match(key) else RULES:
+        key = pattern.sub(name, key)
+    return key
+
+
+def is_stack(weight: str) -> bool:
+    """Return whether a weight may be a stack of several ones, by its name."""
+    key = key_of(weight)
+    found = STACK_OF_EXPERTS.match(key)
+    return found[2] in OF_EXPERTS if found else key.rpartition(".")[2] in STACKS
 
 
 class Located(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import Layout, Piece
 from aoe.checkpoints.naming.cutting import MEMBER, Cut, Run, joined
-from aoe.checkpoints.naming.names import PACKED_STACK, Names, key_of
+from aoe.checkpoints.naming.names import PACKED_STACK, Names, is_stack, key_of
 from aoe.checkpoints.naming.view import View
 from aoe.checkpoints.shard import Shard, StoredTensor
 from aoe.checkpoints.storage import may_own
@@ -31,6 +31,7 @@ def named_as(base: Checkpoint, other: Checkpoint, stacks_only: bool = False) -> 
             return other
         seen = seen.model
     lacking = base.files.keys() - other.files.keys()
+    lacking = {name for name in lacking if is_stack(name)} if stacks_only else lacking
     if all(any(owner in base.files for owner in may_own(name)) for name in lacking):
         return other  # but for scales and the like
     return RenamedCheckpoint(other, base, stacks_only)
@@ -49,9 +50,8 @@ class RenamedCheckpoint(View):
     def files(self) -> dict[str, str]:
         """The file name of every weight of the base that is found, and of everything that none of these is."""
         found = {weight: self.model.files[self._first(weight)] for weight in self._found}
-        return found | {
-            name: file for name, file in self.model.files.items() if self.model.weight(name) in self._unused
-        }
+        files = self.model.files.items()
+        return found | {name: file for name, file in files if self.model.weight(name) in self._unused}
 
     @property
     def weights(self) -> list[str]:
@@ -156,6 +156,10 @@ class RenamedCheckpoint(View):
         self.stored(tensor)
         return tensor in self._runs
 
+    def renames(self, weight: str) -> bool:
+        """Return whether a weight has another name in its file, or lies there in other pieces."""
+        return bool(self.pieces(weight))
+
     def shard_of(self, tensor: str) -> Shard:
         """Return the Shard that holds ``tensor``, or its first bytes."""
         return self.model.shard_of(self._first(tensor.partition(MEMBER)[0]))
@@ -190,7 +194,7 @@ class RenamedCheckpoint(View):
             self.model.prefetch(name, first, first + size)
 
     def _spans(self, tensor, begin, end):
-        """Yield (tensor of the parent, its first byte, where this is in the view's tensor, size) of a range of bytes."""
+        """Yield (tensor of the parent, its first byte, that byte's place in the view's tensor, size)."""
         top = 0
         for name, first, size in self._runs[tensor][1]:
             start, stop = max(begin, top), min(end, top + size)

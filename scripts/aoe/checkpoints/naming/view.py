@@ -58,6 +58,10 @@ class View(Checkpoint):
         """Return whether ``read`` gives a tensor's bytes in another order than its file has them in."""
         return self.model.rearranges(tensor)
 
+    def renames(self, weight: str) -> bool:
+        """Return whether a weight is seen here under another name than it has in its file, or in other pieces."""
+        return self.model.renames(weight)
+
     def files_of(self, weight: str) -> set[str]:
         """Return the file names of the shards that hold a weight with all its members."""
         return self.model.files_of(weight)

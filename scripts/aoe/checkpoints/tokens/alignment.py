@@ -18,6 +18,7 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import SCALED
 from aoe.checkpoints.layout import Layout, plain
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.naming.view import View
 from aoe.checkpoints.parts import TensorGroup
 from aoe.checkpoints.shard import StoredTensor
@@ -81,9 +82,10 @@ class Alignment:
 
     def aligned(self, base: Checkpoint, models: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
         """Return {name: Checkpoint} where those whose rows move are seen with their rows in the base's order."""
+        seen = {name: named_as(base, model) for name, model in models.items()}
         return {
             name: AlignedCheckpoint(model, base, self.tensors, self.runs[name]) if name in self.runs else model
-            for name, model in models.items()
+            for name, model in seen.items()
         }
 
     def describe(self) -> list[str]:
@@ -106,7 +108,7 @@ def align(base: Checkpoint, others: Iterable[Checkpoint]) -> Alignment | None:
     tensors = tensors_of_tokens(base, 1 + max(ours.texts or [0]))
     rows = base.stored(tensors[0]).shape[0]
     runs = {}
-    for other in others:
+    for other in [named_as(base, other) for other in others]:
         theirs = _vocabulary(other)
         for tensor in tensors:
             _check_rows(base, other, tensor)
