@@ -78,13 +78,21 @@ def is_stack(weight: str) -> bool:
     return found[2] in OF_EXPERTS if found else key.rpartition(".")[2] in STACKS
 
 
+def expert_of(key: str, number: int) -> str:
+    """Return the key of the same part of another expert."""
+    return EXPERT.sub(rf"\g<1>.{number}.\g<3>", key)
+
+
 class Located(NamedTuple):
-    """A part of a stack: the name of the stack, its place there, and of how many; a stack of 1 is the weight itself."""
+    """A part of a stack: the stack, the place there, of how many parts, and of how many experts if it is of these.
+
+    A stack of one part is the weight itself.
+    """
 
     weight: str
     place: int = 0
     parts: int = 1
-    of_experts: bool = False
+    experts: int = 0
 
 
 class Names:
@@ -125,9 +133,10 @@ class Names:
             head, _, part = key.rpartition(".")
         for end, parts in stacks.items():
             if part in parts and (stack := self.find(f"{head}.{end}")):
-                experts = self._experts(stack) if found else 1
+                experts = self._experts(stack) if found else 0
                 place = number * len(parts) + parts.index(part)
-                return Located(stack, place, experts * len(parts), bool(found)) if number < experts else None
+                known = not found or number < experts
+                return Located(stack, place, max(experts, 1) * len(parts), experts) if known else None
         return None
 
     def _experts(self, stack):

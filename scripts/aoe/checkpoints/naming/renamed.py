@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import Layout, Piece
 from aoe.checkpoints.naming.cutting import MEMBER, Cut, Run, joined
-from aoe.checkpoints.naming.names import PACKED_STACK, Names, is_stack, key_of
+from aoe.checkpoints.naming.names import PACKED_STACK, Names, expert_of, is_stack, key_of
 from aoe.checkpoints.naming.view import View
 from aoe.checkpoints.shard import Shard, StoredTensor
 from aoe.checkpoints.storage import may_own
@@ -82,19 +82,22 @@ class RenamedCheckpoint(View):
         return self._pieces[weight]
 
     def _find(self, weight):
-        ours, theirs = self._names
+        (ours, theirs), key = self._names, key_of(weight)
+        if ours.find(key) != weight:
+            return ()  # another weight of the base may be meant
         own = ours.stacks_differ or theirs.stacks_differ
-        if not self._stacks_only and (found := theirs.find(key_of(weight))):
+        found = None if self._stacks_only else theirs.find(key)
+        if found is not None and found not in self.base:
             transposed = own and found.endswith(PACKED_STACK) != weight.endswith(PACKED_STACK)
             layout = self.model.layout(found)
             return () if transposed else (Piece(layout, 0, layout.shape[0]),)
         parts = ours.parts(weight)
         if own or not parts or (self._stacks_only and len(parts) < 2):
             return ()
-        found = [self._piece(part) for part in parts]
-        if None in found or len({piece.layout.shape[1] for piece in found}) > 1:
+        pieces = [self._piece(part) for part in parts]
+        if None in pieces or len({piece.layout.shape[1] for piece in pieces}) > 1:
             return ()
-        return joined(found)
+        return joined(pieces)
 
     @cached_property
     def _names(self):
@@ -103,18 +106,18 @@ class RenamedCheckpoint(View):
     def _piece(self, part):
         """The Piece that is a part of one of the base's weights; None if it is not found."""
         ours, theirs = self._names
-        if (place := theirs.locate(part)) is None:
+        place = theirs.locate(part)
+        if place is None or place.weight in self.base:
             return None
-        layout, sizes = self.model.layout(place.weight), None
+        layout = self.model.layout(place.weight)
         rows = layout.shape[0]
-        if place.parts == 1:
-            return Piece(layout, 0, rows)
-        siblings = theirs.parts(place.weight)
-        if place.of_experts:
-            sizes = [rows // place.parts] * place.parts if ours.locate(siblings[-1]) else None
-        elif None not in (names := [ours.find(sibling) for sibling in siblings]):
-            sizes = [self.base.layout(name).shape[0] for name in names]
-        if sizes is None or sum(sizes) != rows:
+        if place.experts:
+            size, left = divmod(rows, place.parts)
+            fits = not left and ours.locate(expert_of(part, place.experts - 1))
+            return Piece(layout, place.place * size, (place.place + 1) * size) if fits else None
+        names = [ours.find(sibling) for sibling in theirs.parts(place.weight)] if place.parts > 1 else []
+        sizes = [rows] if not names else [self.base.layout(name).shape[0] for name in names if name is not None]
+        if len(sizes) != place.parts or sum(sizes) != rows:
             return None
         begin = sum(sizes[: place.place])
         return Piece(layout, begin, begin + sizes[place.place])
@@ -162,7 +165,8 @@ class RenamedCheckpoint(View):
 
     def shard_of(self, tensor: str) -> Shard:
         """Return the Shard that holds ``tensor``, or its first bytes."""
-        return self.model.shard_of(self._first(tensor.partition(MEMBER)[0]))
+        known = tensor in self.model
+        return self.model.shard_of(tensor if known else self._first(tensor.partition(MEMBER)[0]))
 
     def files_of(self, weight: str) -> set[str]:
         """Return the file names of the shards that hold a weight with all its members."""
