@@ -7,7 +7,8 @@ import pytest
 from support.families import PARENTS
 from support.family_flow import Flow
 
-FAMILIES = [  # experts; experts and prefixes; Mixtral's words; a router's and stacks' names; convolutions; prefixes alone
+# experts; these and prefixes; Mixtral's words; names of routers and of stacks; convolutions; prefixes alone
+FAMILIES = [
     "qwen3_moe",
     "qwen3_5_moe",
     "mixtral",
