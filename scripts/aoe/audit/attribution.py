@@ -143,6 +143,10 @@ class _Weight(Comparison):
         native = all(parent.layout(self.name).native for parent in self.parents.values())
         if (self.part.problem or self.by_values or not native) and (copies := self.copies()):
             return self._copied(copies)  # bytes need no values
+        unreadable = self.part.problem or (not self.by_values and not native)
+        if unreadable and (elsewhere := self.audit.elsewhere.find_bytes(self)):
+            parent, other = elsewhere
+            return self.empty_row("moved", f"{parent}'s {other}") | {"grade": BYTES}
         if self.part.problem:
             found = "unreadable" if self.part.elements == self.ours.elements else "reshaped"
             return self.empty_row(found, f"{self.part.tensor} {self.part.problem}")
