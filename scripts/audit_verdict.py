@@ -29,7 +29,7 @@ with logged(snakemake.log[0]):
     names, output = settings["parents"], snakemake.output
     parents: Mapping[str, Checkpoint] = {parent: Checkpoint(checkpoints[parent], parent) for parent in names}
     plan = Plan.load(snakemake.input.plan) if "claim" in settings else None
-    parents = plan.aligned(parents) if plan else parents
+    parents = plan.seen(parents) if plan else parents
     audit = Audit(Checkpoint(checkpoints[settings["model"]], settings["model"]), parents)
     tables = [read_table(path) for path in snakemake.input.shards]
     rows = [row for table in tables if len(table) for row in to_rows(table)] + audit.missing()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.files.tables import write_table
 from aoe.merging.rounding.prediction import (
     CODES,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     base, other = (Checkpoint(folder, name) for name, folder in snakemake.params.checkpoints.items())
     wanted = selections(snakemake.params.sweeps, base.name, other.name)
-    pair = Pair(base, other, snakemake.params.files)
+    pair = Pair(base, named_as(base, other), snakemake.params.files)
     realized, codes = shard_prediction(pair, snakemake.params.file, wanted, snakemake.threads)
     for rows, columns, sums, path in (
         (realized, REALIZED, REALIZED_SUMS, snakemake.output.realized),

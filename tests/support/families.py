@@ -104,8 +104,11 @@ def tiny_model(model_type, sizes=()):
     return auto.from_config(tiny_config(model_type, sizes), dtype=torch.bfloat16).eval()
 
 
-def write_parents(model_type, folder, sizes=()):
-    """Write two tiny models of a family that differ in every number; return {name: folder} and their class."""
+def write_parents(model_type, folder, sizes=(), own=()):
+    """Write two tiny models of a family that differ in every number; return {name: folder} and their class.
+
+    own: the names of those that are written with transformers' own names and stacks, and not with the Hub's.
+    """
     model = tiny_model(model_type, sizes)
     begun = copy.deepcopy(model.state_dict())
     for seed, name in enumerate(PARENTS):
@@ -113,5 +116,5 @@ def write_parents(model_type, folder, sizes=()):
         for key, tensor in model.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(begun[key] + 0.05 * torch.randn(tensor.shape, generator=random))
-        model.save_pretrained(folder / name, max_shard_size=SHARD)
+        model.save_pretrained(folder / name, max_shard_size=SHARD, save_original_format=name not in own)
     return {name: folder / name for name in PARENTS}, type(model)

@@ -31,11 +31,14 @@ MOST_TIES = 1e-2  # of all numbers; of λ with one decimal, many sums are nearly
 
 
 class Flow:
-    """One family's two parents in a folder, and what is done with them.  Raises what building them raises."""
+    """One family's two parents in a folder, and what is done with them.  Raises what building them raises.
 
-    def __init__(self, model_type, folder):
+    own: the names of the parents that are written with transformers' own names and stacks, and not with the Hub's.
+    """
+
+    def __init__(self, model_type, folder, own=()):
         self.folder, self._reads_images = folder, reads_images(model_type)
-        self.folders, self.model = write_parents(model_type, folder)
+        self.folders, self.model = write_parents(model_type, folder, own=own)
         self.parents = {name: Checkpoint(path, name) for name, path in self.folders.items()}
 
     def run(self):

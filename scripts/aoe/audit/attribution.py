@@ -18,6 +18,7 @@ from aoe.audit.methods import UNKNOWN, USUAL, ModelMethod, trying
 from aoe.audit.storage import SAME, Deviation
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.merging.difference import row as difference_row
 from aoe.merging.plan import Plan, check_compatible
 from aoe.numerics import kernels
@@ -44,11 +45,13 @@ class Audit:
         for parent in plan.parents if plan else []:
             if parent not in parents:
                 raise AoeError(f"The claimed recipe reads {parent}, which is none of the audit's parents.")
-        parents = plan.aligned(parents) if plan else parents
+        base = next(iter(parents.values()))
+        parents = plan.seen(parents) if plan else {name: named_as(base, parent) for name, parent in parents.items()}
         self.parents, self.plan, self.tolerance = parents, plan, tolerance
         self.names, (self.base, *others) = list(parents), parents.values()
         check_compatible(self.base, others)
         self.architecture = Architecture(self.base.config)
+        published = named_as(self.base, published, stacks_only=True)
         self.published = Published(published, {weight: self.base.stored(weight).shape for weight in self.base.weights})
         self.elsewhere = Elsewhere(parents, self.architecture)
         self.claimed = ModelMethod.of_plan(plan) if plan else USUAL
@@ -140,6 +143,10 @@ class _Weight(Comparison):
         native = all(parent.layout(self.name).native for parent in self.parents.values())
         if (self.part.problem or self.by_values or not native) and (copies := self.copies()):
             return self._copied(copies)  # bytes need no values
+        unreadable = self.part.problem or (not self.by_values and not native)
+        if unreadable and (elsewhere := self.audit.elsewhere.find_bytes(self)):
+            parent, other = elsewhere
+            return self.empty_row("moved", f"{parent}'s {other}") | {"grade": BYTES}
         if self.part.problem:
             found = "unreadable" if self.part.elements == self.ours.elements else "reshaped"
             return self.empty_row(found, f"{self.part.tensor} {self.part.problem}")

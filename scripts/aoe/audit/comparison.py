@@ -108,6 +108,15 @@ class Comparison:
         published, tensor = self.published.checkpoint, self.part.tensor
         return [name for name, parent in self.parents.items() if agree(parent, published, self.name, tensor)]
 
+    def stored_of(self, other: str) -> tuple[str, tuple[int, ...]] | None:
+        """Return (dtype, shape) that another weight of the parents is compared in; None if its values are not known."""
+        if not self.by_values:
+            return self.base.stored(other).dtype, self.base.stored(other).shape
+        if not all(parent.layout(other).decodes for parent in self.parents.values()):
+            return None
+        stored = self.by_values.sources[self.names[0]].stored(other)
+        return stored.dtype, stored.shape
+
     def alike_in_bytes(self) -> list[list[str]]:
         """Return lists of the parents that store the weight in the same bytes."""
         pairs = {

@@ -15,28 +15,14 @@ from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, COMBINABLE, FORMATS, SCALED, scale_of, scale_shape, weight_of
 from aoe.checkpoints.layout import SCALE, Layout
+from aoe.checkpoints.naming.names import GATED, OF_EXPERTS, SPELLINGS, STACKS, spelled
 from aoe.checkpoints.shard import StoredTensor
 
 Shape = tuple[int, ...]
 
 # what is stored in one piece by other programs: the end of the name, and the ends of the names of its parts in order
-PARTS_OF_EXPERTS = {
-    "experts.gate_up_proj": ["gate_proj", "up_proj"],
-    "experts.w13_weight": ["gate_proj", "up_proj"],
-    "experts.w2_weight": ["down_proj"],
-    "experts.gate_proj": ["gate_proj"],
-    "experts.up_proj": ["up_proj"],
-    "experts.down_proj": ["down_proj"],
-}
-PARTS = {
-    "gate_up_proj": ["gate_proj", "up_proj"],
-    "fused_qkv_a_proj_with_mqa": ["q_a_proj", "kv_a_proj_with_mqa"],
-    "qkv_proj": ["q_proj", "k_proj", "v_proj"],
-}
-
-
-# words of names that other programs write for one another: Mixtral's, and those of most models with experts
-SPELLINGS = {"mlp": "block_sparse_moe", "gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+PARTS_OF_EXPERTS = {f"experts.{stack}": parts for stack, parts in OF_EXPERTS.items()}
+PARTS_OF_EXPERTS |= {"experts.w13_weight": GATED, "experts.w2_weight": ("down_proj",)}
 BOTH_WAYS = (SPELLINGS, {other: word for word, other in SPELLINGS.items()})
 
 
@@ -120,8 +106,7 @@ def _known_as(name, shapes):
     """The name as the parents spell it, if they have a weight of it."""
     if name in shapes:
         return name
-    spelled = (".".join(spelling.get(word, word) for word in name.split(".")) for spelling in BOTH_WAYS)
-    return next((other for other in spelled if other in shapes), name)
+    return next((other for spelling in BOTH_WAYS if (other := spelled(name, spelling)) in shapes), name)
 
 
 def _names_of_parts(tensor, shape, shapes):
@@ -137,7 +122,7 @@ def _names_of_parts(tensor, shape, shapes):
                 places = [(expert, part) for expert in range(shape[0]) for part in parts]
                 return {f"{prefix}.{e}.{part}.weight": (i * rows, rows) for i, (e, part) in enumerate(places)}
     if len(shape) == 2:
-        for end, parts in PARTS.items():
+        for end, parts in STACKS.items():
             names = [f"{plain.removesuffix(end)}{part}.weight" for part in parts]
             if plain.endswith(f".{end}") and all(name in shapes for name in names):
                 rows = [shapes[name][0] for name in names]
@@ -153,7 +138,8 @@ def _part(checkpoint, stored, row, shape):
     if stored.dtype in COMBINABLE and stored.dtype not in SCALED:
         return Part(stored.name, begin, shape, stored.dtype, layout=layout)
     if layout and not layout.native:
-        problem = None if layout.decodes else f"is stored as {layout.words()}"
+        known = layout.decodes and not layout.pieces
+        problem = None if known else f"is stored as {layout.words()}"
         return Part(stored.name, begin, shape, stored.dtype, problem=problem, layout=layout)
     if stored.dtype not in COMBINABLE:
         return Part(stored.name, begin, shape, stored.dtype, problem=f"is stored as {stored.dtype}")

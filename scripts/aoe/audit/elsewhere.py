@@ -8,6 +8,8 @@ from aoe.audit.comparison import Comparison
 from aoe.audit.storage import SlabPart
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.layout import Layout
+from aoe.merging.forms import agree
 from aoe.merging.merge import alike
 
 KEY_BYTES = 4096  # of a weight, by which it is looked for
@@ -35,13 +37,35 @@ class Elsewhere:
                 return parent, other
         return None
 
+    def find_bytes(self, weight: Comparison) -> tuple[str, str] | None:
+        """Return (parent, name) of the weight whose stored bytes a published weight has; None if there is none."""
+        part, published, key = weight.part, weight.published.checkpoint, (self._kind(weight.name), "bytes")
+        if not part or not part.layout:
+            return None
+        with self.lock:
+            if key not in self.heads:
+                self.heads[key] = self._stored_heads(key[0])
+        for parent, other in self.heads[key].get(_stored_head(published, part.layout), []):
+            if other != weight.name and agree(self.parents[parent], published, other, part.tensor):
+                return parent, other
+        return None
+
+    def _stored_heads(self, kind):
+        """{first stored bytes: [(parent, name)]} of what a weight may be confused with."""
+        found = {}
+        for name in self._names(kind):
+            for parent, checkpoint in self.parents.items():
+                found.setdefault(_stored_head(checkpoint, checkpoint.layout(name)), []).append((parent, name))
+        return found
+
     def _heads(self, weight):
         """{beginning: [(parent, name)]} of what a weight may be confused with."""
-        key = self._kind(weight.name), weight.ours.dtype, weight.ours.shape, weight.theirs.dtype
+        kind, compared = self._kind(weight.name), (weight.ours.dtype, weight.ours.shape)
+        key = kind, *compared, weight.theirs.dtype, bool(weight.by_values)
         if key not in self.heads:
             self.heads[key] = {}
-            for name in self._names(key[0]):
-                if (self.base.stored(name).dtype, self.base.stored(name).shape) == key[1:3]:
+            for name in self._names(kind):
+                if weight.stored_of(name) == compared:
                     for parent in self.parents:
                         _, made = next(weight.copies_of(parent, name))
                         if made is not None:
@@ -62,3 +86,8 @@ class Elsewhere:
 
 def _head(part: SlabPart) -> bytes:
     return part[0].reshape(-1).view(np.uint8)[:KEY_BYTES].tobytes()
+
+
+def _stored_head(checkpoint: Checkpoint, layout: Layout) -> bytes:
+    codes = layout.codes
+    return checkpoint.read(codes.name, 0, np.empty(min(KEY_BYTES, codes.size), np.uint8)).tobytes()

@@ -104,6 +104,10 @@ class Checkpoint:
         """Return whether ``read`` gives a tensor's bytes in another order than its file has them in."""
         return False
 
+    def renames(self, weight: str) -> bool:
+        """Return whether a weight is seen here under another name than it has in its file, or in other pieces."""
+        return False
+
     def bytes(self, tensor: str) -> bytes:
         """Return the bytes of ``tensor`` as stored."""
         return self.read(tensor).tobytes()
@@ -111,6 +115,10 @@ class Checkpoint:
     def read(self, tensor: str, begin: int = 0, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return bytes of ``tensor`` as stored; see Shard.read."""
         return self.shard_of(tensor).read(tensor, begin, out)
+
+    def prefetch(self, tensor: str, begin: int, end: int) -> None:
+        """Ask the system to read bytes of ``tensor`` ahead."""
+        self.shard_of(tensor).prefetch(tensor, begin, end)
 
     def tensor(self, tensor: str) -> torch.Tensor:
         """Return ``tensor`` as stored, dtype and shape as in the file."""
@@ -135,6 +143,10 @@ class Checkpoint:
             except ValueError as error:
                 raise AoeError(f"{self.name}: {error}") from error
         return self._layouts[weight]
+
+    def files_of(self, weight: str) -> set[str]:
+        """Return the file names of the shards that hold a weight with all its members."""
+        return {self.files[name] for name in self.layout(weight).names}
 
     def scale(self, weight: str) -> str | None:
         """Return the name of the scale of a weight, or None if it needs none.  Raises AoeError as ``layout`` does."""

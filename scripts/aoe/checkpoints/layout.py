@@ -19,6 +19,7 @@ from aoe.checkpoints.shard import StoredTensor
 CODES, SCALE, INPUT_SCALE, SHAPE, ORDER = "codes", "scale", "input_scale", "shape", "order"  # roles of members
 KEPT = (INPUT_SCALE, SHAPE, ORDER)  # roles that no arithmetic makes: they stay the base's
 PLAIN = "plain"  # the name of the storage of numbers that need no other tensor
+PIECES = "pieces"  # and of what has values only, put together out of other weights
 
 UNPACKED = ((".weight_packed", ".weight"), (".qweight", ".weight"), ("_blocks", ""))  # ends of names
 
@@ -126,7 +127,8 @@ class Layout:
 
     weight: its name; storage: the format's name; shape: of its numbers, as a matrix (rows, columns); members: role ->
     Member; title: in words; block: rows and columns that share a scale; scales: what new ones are rounded to; combines,
-    decodes: see Storage; other: what else a format's arithmetic needs.
+    decodes: see Storage; other: what else a format's arithmetic needs; pieces: what a weight of values only is
+    decoded from.
     """
 
     weight: str
@@ -139,6 +141,7 @@ class Layout:
     combines: bool = False
     decodes: bool = True
     other: dict[str, Any] = field(default_factory=dict)
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def codes(self) -> StoredTensor:
@@ -148,13 +151,23 @@ class Layout:
     @property
     def values_shape(self) -> tuple[int, ...]:
         """The shape of its numbers as a tensor."""
-        return self.codes.shape if self.storage in (PLAIN, "fp8") else self.shape
+        return self.codes.shape if self.is_tensor else self.shape
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether its numbers or codes are stored one by one, in the shape of the weight."""
+        return self.storage in (PLAIN, "fp8")
+
+    @property
+    def is_packed_by_rows(self) -> bool:
+        """Whether several of its rows share what is read, so that none is decoded without all."""
+        return any(not member.rows and member.stored.elements > 1 for member in self.made.values())
 
     @property
     def values_name(self) -> str:
         """The name of the weight where it is not packed."""
         for end, plain_end in UNPACKED:
-            if self.storage not in (PLAIN, "fp8") and self.weight.endswith(end):
+            if not self.is_tensor and self.weight.endswith(end):
                 return self.weight.removesuffix(end) + plain_end
         return self.weight
 
@@ -194,13 +207,26 @@ class Layout:
     def is_stored_as(self, other: Layout) -> bool:
         """Return whether a copy of the other layout's bytes is a weight of this one."""
         ours, theirs = ({r: (m.stored.dtype, m.stored.shape) for r, m in one.made.items()} for one in (self, other))
-        same = (self.storage, self.shape, self.block) == (other.storage, other.shape, other.block)
+        same = not self.pieces and (self.storage, self.shape, self.block) == (other.storage, other.shape, other.block)
         return same and ours == theirs and (self.scales != Scales.POWERS or other.scales == Scales.POWERS)
 
     def words(self) -> str:
         """Return the format in words."""
         dtype = self.codes.dtype
         return dtype if self.storage == PLAIN else self.title
+
+
+class Piece(NamedTuple):
+    """Rows ``begin`` to ``end`` of a weight, by its Layout."""
+
+    layout: Layout
+    begin: int
+    end: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows."""
+        return (self.begin, self.end) == (0, self.layout.shape[0])
 
 
 def plain(stored: StoredTensor) -> Layout:

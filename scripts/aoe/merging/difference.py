@@ -13,6 +13,7 @@ from aoe.checkpoints.architecture import Architecture, Place
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import scale_shape
 from aoe.checkpoints.layout import CODES
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.forms import is_stored
 from aoe.merging.merge import alike, check_finite
@@ -45,11 +46,12 @@ def shard_differences(
 ) -> list[dict[str, Any]]:
     """Return one row a weight of the base's shard ``file``: a list of dicts, ready for a data frame.
 
-    base, other: Checkpoints that share names and shapes; of weights that they store in different formats, the values
-    are compared, and steps are float32's.  threads: how many slabs are in work at a time;
-    device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing counterpart.
+    base, other: Checkpoints of the same weights, under names that are known for each other; of weights that they store
+    in different formats, the values are compared, and steps are float32's.  threads: how many slabs are in work at a
+    time; device: "cpu" or "cuda", None for the GPU if there is one.  Raises AoeError for NaN, Inf and a missing
+    counterpart.
     """
-    architecture, engine = Architecture(base.config), kernels.for_device(device)
+    architecture, engine, other = Architecture(base.config), kernels.for_device(device), named_as(base, other)
     weights = [weight for weight in base.shard(file).tensors if not base.is_scale(weight)]
     for weight in weights:
         check_counterpart(base, other, weight)

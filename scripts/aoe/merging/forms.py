@@ -11,6 +11,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import INPUT_SCALE, PLAIN, Scales
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.merging.recipe import Recipe
 from aoe.numerics.decoded import roundings
 from aoe.numerics.kernels import Arithmetic, cpu
@@ -22,12 +23,13 @@ class Forms:
     """Counts, weight by weight of a plan, what is converted, and refuses what cannot be made.
 
     recipe: of the plan; parents: model name -> Checkpoint.  ``converted``: {parent: {how: number}}; ``static_scales``:
-    how many combined weights have scales of activations.
+    how many combined weights have scales of activations; ``renamed``: {parent: number} of weights under other names.
     """
 
     def __init__(self, recipe: Recipe, parents: Mapping[str, Checkpoint]) -> None:
         self.recipe, self.parents, self.base = recipe, parents, parents[recipe.base]
         self.converted: dict[str, dict[str, int]] = {}
+        self.renamed: dict[str, int] = {}
         self.static_scales = 0
 
     def add(self, weight: str, mixture: Mapping[str, float]) -> None:
@@ -36,6 +38,8 @@ class Forms:
         native = {ours.native}
         for parent in mixture:
             theirs = self.parents[parent].layout(weight)
+            if self.parents[parent].renames(weight):
+                self.renamed[parent] = self.renamed.get(parent, 0) + 1
             native.add(theirs.native)
             if not ours.is_stored_as(theirs):
                 makes = True
@@ -73,7 +77,8 @@ def check_formats(who: str, recipe: Recipe, parents: Mapping[str, Checkpoint]) -
 
     who: the recipe's name in a sentence; parents: model name -> Checkpoint.
     """
-    base, forms = parents[recipe.base], Forms(recipe, parents)
+    base = parents[recipe.base]
+    forms = Forms(recipe, {name: named_as(base, parent) for name, parent in parents.items()})
     layouts = [layout for layout in map(base.layout, base.weights) if not layout.native or layout.scales != Scales.F32]
     architecture = Architecture(base.config)
     for layout in layouts:
@@ -132,26 +137,32 @@ def _same(one, other, ours, theirs, begin, size):
 def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:
     """Raise AoeError unless all checkpoints hold the same weights in the same shapes, and scales that fit them.
 
-    Weights may be stored differently if their formats can be converted.
+    Weights may be stored differently if their formats can be converted, and have other names that are known.
     """
     base.check_scales()
     weights = set(base.weights)
-    for other in others:
+    for other in [named_as(base, other) for other in others]:
         theirs = set(other.weights)
-        for kind, missing in (("lacks", sorted(weights - theirs)), ("has the additional", sorted(theirs - weights))):
-            if missing:
-                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                raise AoeError(f"{other.name} {kind} tensor {missing[0]}{more}, compared with {base.name}.")
+        missing, additional = sorted(weights - theirs), sorted(theirs - weights)
+        instead = f", and has {_first_of(additional)} instead" if missing and additional else ""
+        for kind, tensors in (("lacks", missing), ("has the additional", additional)):
+            if tensors:
+                raise AoeError(f"{other.name} {kind} tensor {_first_of(tensors)}, compared with {base.name}{instead}.")
         other.check_scales()
         for weight in base.weights:
             check_convertible(base, other, weight)
+
+
+def _first_of(tensors):
+    return tensors[0] + (f" and {len(tensors) - 1} more" if len(tensors) > 1 else "")
 
 
 def check_convertible(base: Checkpoint, other: Checkpoint, weight: str) -> None:
     """Raise AoeError unless a weight has the same shape in two checkpoints, and a format that can be converted."""
     ours, theirs = base.layout(weight), other.layout(weight)
     alike = ours.is_stored_as(theirs) and theirs.is_stored_as(ours)
-    if ours.shape != theirs.shape or len(ours.values_shape) != len(theirs.values_shape):
+    tensors = {len(layout.values_shape) for layout in (ours, theirs) if layout.is_tensor}
+    if ours.shape != theirs.shape or len(tensors) > 1:
         raise AoeError(
             f"The tensor {weight} is {ours.codes.dtype} {list(ours.codes.shape)} in {base.name}, "
             f"but {theirs.codes.dtype} {list(theirs.codes.shape)} in {other.name}: they cannot be merged."

@@ -52,7 +52,7 @@ class Merge:
             if parent not in checkpoints:
                 raise AoeError(f"The plan reads the parent {parent!r}, whose checkpoint was not given.")
         self.plan = plan
-        self.checkpoints = plan.aligned(checkpoints)
+        self.checkpoints = plan.seen(checkpoints)
         self.base = checkpoints[plan.base]
         self.threads = threads
         self._device = device

@@ -16,6 +16,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import PLAIN
+from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
@@ -35,7 +36,8 @@ class Plan:
     ``beside``: what the result has beside its weights that is not the base's (see ``beside``); ``arithmetic``,
     ``rounding`` and ``seed``: the recipe's; ``alignment``: of embeddings whose rows are in the order of the base's
     tokens, or None; ``converted``: {parent: {how: number}} of weights that the parent stores in another format than the
-    base; ``static_scales``: how many combined weights have activation scales, which stay the base's."""
+    base; ``static_scales``: how many combined weights have activation scales, which stay the base's; ``renamed``:
+    {parent: number} of weights that have other names there, or are stacked otherwise."""
 
     base: str
     mixtures: tuple[dict[str, float], ...]
@@ -47,6 +49,7 @@ class Plan:
     alignment: Alignment | None = None
     converted: dict[str, dict[str, int]] = field(default_factory=dict)
     static_scales: int = 0
+    renamed: dict[str, int] = field(default_factory=dict)
 
     @property
     def parents(self) -> list[str]:
@@ -89,15 +92,19 @@ class Plan:
         Further lines say what is converted, and what is kept.
         """
         lines = self._describe_ranges() if len(self.mixtures) > MOST_DESCRIBED else self._describe_mixtures()
+        for parent, number in self.renamed.items():
+            lines.append(f"{number} weights of {parent} have other names there, or are stacked otherwise")
         for parent, kinds in self.converted.items():
             lines += [f"{number} weights of {parent} are converted: {how}" for how, number in kinds.items()]
         if self.static_scales:
             lines.append(f"{self.static_scales} combined weights keep the activation scales of {self.base}")
         return lines + (self.alignment.describe() if self.alignment else [])
 
-    def aligned(self, models: Mapping[str, Checkpoint]) -> Mapping[str, Checkpoint]:
-        """Return {name: Checkpoint} of the models that the plan reads, with embeddings as the plan combines them."""
-        return self.alignment.aligned(models[self.base], models) if self.alignment else models
+    def seen(self, models: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+        """Return {name: Checkpoint} of models under the base's names, with embeddings as the plan combines them."""
+        base = models[self.base]
+        named = {name: named_as(base, model) for name, model in models.items()}
+        return self.alignment.aligned(base, named) if self.alignment else named
 
     def _describe_mixtures(self):
         counts, lines = Counter(self.tensors.values()), []
@@ -124,6 +131,7 @@ class Plan:
         content |= {"beside": self.beside} if self.beside else {}
         content |= {"converted": self.converted} if self.converted else {}
         content |= {"static_scales": self.static_scales} if self.static_scales else {}
+        content |= {"renamed": self.renamed} if self.renamed else {}
         if self.combines and Method(self.arithmetic, self.rounding) != Method():
             content |= {"arithmetic": self.arithmetic, "rounding": self.rounding, "seed": self.seed}
         content |= {"alignment": asdict(self.alignment)} if self.alignment else {}
@@ -145,6 +153,7 @@ class Plan:
                 Alignment(**content["alignment"]) if "alignment" in content else None,
                 content.get("converted", {}),
                 content.get("static_scales", 0),
+                content.get("renamed", {}),
             )
             if not all(plan.mixtures) or not set(plan.tensors.values()) <= set(range(len(plan.mixtures))):
                 raise ValueError("a tensor without a mixture")
@@ -172,6 +181,7 @@ def make_plan(
     cannot be combined or converted as the recipe wants it, or if a norm or an angle is missing.
     """
     base = parents[recipe.base]
+    parents = {name: named_as(base, parent) for name, parent in parents.items()}
     alignment = align(base, [parents[name] for name in recipe.parents[1:]]) if recipe.align_embeddings else None
     parents = alignment.aligned(base, parents) if alignment else parents
     check_compatible(base, [parents[name] for name in recipe.parents])
@@ -192,7 +202,8 @@ def make_plan(
             forms.add(weight, mixture)
         tensors[tensor] = mixtures.number(mixture)
     method = (recipe.arithmetic, recipe.rounding, recipe.seed)
-    plan = Plan(recipe.base, tuple(mixtures.all), tensors, {}, *method, alignment, forms.converted, forms.static_scales)
+    counted = (forms.converted, forms.static_scales, forms.renamed)
+    plan = Plan(recipe.base, tuple(mixtures.all), tensors, {}, *method, alignment, *counted)
     if plan.unrounded:
         check_unrounded(base)
     return replace(plan, beside=beside(recipe, parents, plan.unrounded))

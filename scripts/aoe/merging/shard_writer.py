@@ -92,13 +92,13 @@ def _tasks(merge, shard, out, begins):
         stored, weight = shard.tensors[tensor], merge.base.weight(tensor)
         if merge.source(weight) is not None or tensor in merge.kept(weight):
             checkpoint, name = merge.member(tensor)
-            origin = checkpoint.shard_of(name)
-            start = origin.tensors[name].begin
             for copied in range(0, stored.size, COPIED_BYTES):
                 length = min(COPIED_BYTES, stored.size - copied)
                 if checkpoint.rearranges(name):
                     yield partial(_write_rearranged, checkpoint, name, copied, length, out, begins[tensor])
                     continue
+                origin = checkpoint.shard_of(name)
+                start = origin.tensors[name].begin
                 yield partial(copy_range, origin.file, start + copied, out, begins[tensor] + copied, length)
         elif weight not in done:
             done.add(weight)

@@ -65,10 +65,31 @@ def decode(checkpoint: Checkpoint, layout: Layout, begin: int, end: int, out: Fl
 
     layout: that decodes.  Raises NotFiniteError for FP8 codes that are NaN.
     """
+    if layout.pieces:
+        return _decode_pieces(checkpoint, layout, begin, end, out)
+    if layout.is_packed_by_rows and end - begin < layout.shape[0]:
+        whole = decode(checkpoint, layout, 0, layout.shape[0])
+        out = np.empty((end - begin, layout.shape[1]), np.float32) if out is None else out
+        out[:] = whole[begin:end]
+        return out
     rows = stored_rows(checkpoint, layout, begin, end)
     if layout.storage == "fp8" and comparing.has_nan(rows[CODES]):
         raise NotFiniteError
     return values_of(layout, rows, begin, end, out)
+
+
+def _decode_pieces(checkpoint, layout, begin, end, out):
+    """What decode returns, of a weight that is put together out of rows of others."""
+    out = np.empty((end - begin, layout.shape[1]), np.float32) if out is None else out
+    top = 0
+    for theirs, first, last in layout.pieces:
+        bottom = top + last - first
+        above, below = max(begin, top), min(end, bottom)
+        if above < below:
+            shift = first - top
+            decode(checkpoint, theirs, above + shift, below + shift, out[above - begin : below - begin])
+        top = bottom
+    return out
 
 
 def stored_rows(checkpoint: Checkpoint, layout: Layout, begin: int, end: int) -> Rows:

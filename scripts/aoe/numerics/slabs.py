@@ -77,7 +77,7 @@ class Slab:
 
     def prefetch(self, checkpoint: Checkpoint) -> None:
         """Ask the system to read a parent's part of the slab ahead."""
-        checkpoint.shard_of(self.stored.name).prefetch(self.stored.name, *self.bytes)
+        checkpoint.prefetch(self.stored.name, *self.bytes)
 
 
 def slabs(stored: StoredTensor, engine: Engine = cpu, rows: int = 0) -> list[Slab]:

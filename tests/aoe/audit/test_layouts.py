@@ -116,3 +116,45 @@ def test_what_is_no_copy_and_has_no_values_is_unreadable(tmp_path):
     rows = rows_of(packed(tmp_path / "published", "published", 7), parents)
     unknown = rows["model.layers.1.mlp.experts.0.down_proj.unknown"]
     assert (unknown["found"], unknown["note"].endswith("is stored as I64")) == ("unreadable", True)
+
+
+def swapped(parent, folder, **names):
+    """A parent's tensors, with those of two weights exchanged, by ends of their names."""
+    folder.mkdir()
+    tensors = {name: parent.tensor(name) for name in parent.files}
+    one, other = names["one"], names["other"]
+    exchanged = {name: name.replace(one, other) if one in name else name.replace(other, one) for name in tensors}
+    save_file({exchanged[name]: tensor for name, tensor in tensors.items()}, folder / SHARD)
+    shutil.copy(parent.directory / "config.json", folder)
+    return Checkpoint(folder, "published")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_swapped_experts_are_found_where_they_are_in_every_layout(tmp_path, kind):
+    parents = parents_of(tmp_path, {"a": kind, "b": kind})
+    one, other = (f"layers.1.mlp.experts.{number}.up_proj" for number in (0, 1))
+    rows = rows_of(swapped(parents["b"], tmp_path / "published", one=one, other=other), parents)
+    moved = {row["tensor"]: row["note"] for row in rows.values() if row["found"] == "moved"}
+    assert moved == {
+        f"model.{one}.weight": f"b's model.{other}.weight",
+        f"model.{other}.weight": f"b's model.{one}.weight",
+    }
+
+
+@pytest.mark.parametrize("kind", ["int4", "awq", "mxfp4 of DeepSeek-V4"])
+@pytest.mark.parametrize("known", [True, False])
+def test_swapped_packed_experts_are_found_where_they_are(tmp_path, kind, known):
+    """Their bytes tell, even where their values are not known."""
+    parents = {}
+    for seed, name in enumerate("ab"):
+        tensors = {}
+        for number in (0, 1):
+            expert = f"model.layers.1.mlp.experts.{number}.up_proj"
+            for key, tensor in packed_of(2 * seed + number)[kind].items():
+                cut = tensor if known or tensor.dim() < 2 or "scale" not in key else tensor[:-1]
+                tensors[key.replace("model.layers.0.mlp.up_proj", expert)] = cut
+        parents[name] = written(tmp_path / name, tensors, name)
+    one, other = (f"experts.{number}.up_proj" for number in (0, 1))
+    rows = rows_of(swapped(parents["a"], tmp_path / "published", one=one, other=other), parents)
+    assert {row["found"] for row in rows.values()} == {"moved"} and len(rows) == 2
+    assert {row["note"].split(".experts.")[0] for row in rows.values()} == {"a's model.layers.1.mlp"}

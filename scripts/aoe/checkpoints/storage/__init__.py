@@ -36,6 +36,11 @@ def layout_of(weight: str, files: Container[str], stored: Stored, settings: Sett
     return plain(stored(weight))
 
 
+def may_own(tensor: str) -> list[str]:
+    """Return the names of the weights that a tensor may be a member of, by its name alone."""
+    return [weight for storage in storages() for weight in storage.owners(tensor) if weight != tensor]
+
+
 def owner_of(tensor: str, files: Container[str], stored: Stored) -> str | None:
     """Return the weight that a tensor is a member of, or None for one that is a weight itself."""
     for storage in storages():

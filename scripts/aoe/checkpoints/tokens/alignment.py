@@ -10,21 +10,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.formats import FORMATS, SCALED
+from aoe.checkpoints.formats import SCALED
+from aoe.checkpoints.layout import Layout, plain
+from aoe.checkpoints.naming.renamed import named_as
+from aoe.checkpoints.naming.view import View
 from aoe.checkpoints.parts import TensorGroup
 from aoe.checkpoints.shard import StoredTensor
 from aoe.checkpoints.tokens.comparison import comparable
 from aoe.checkpoints.tokens.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    import torch
 
 Run = list[int]  # [first row of the base, number of rows, first row of the other model]
 OF_MTP = ("embed_tokens.weight", "shared_head.head.weight", "lm_head.weight")  # ends of names in layers of this group
@@ -83,9 +82,10 @@ class Alignment:
 
     def aligned(self, base: Checkpoint, models: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
         """Return {name: Checkpoint} where those whose rows move are seen with their rows in the base's order."""
+        seen = {name: named_as(base, model) for name, model in models.items()}
         return {
             name: AlignedCheckpoint(model, base, self.tensors, self.runs[name]) if name in self.runs else model
-            for name, model in models.items()
+            for name, model in seen.items()
         }
 
     def describe(self) -> list[str]:
@@ -108,7 +108,7 @@ def align(base: Checkpoint, others: Iterable[Checkpoint]) -> Alignment | None:
     tensors = tensors_of_tokens(base, 1 + max(ours.texts or [0]))
     rows = base.stored(tensors[0]).shape[0]
     runs = {}
-    for other in others:
+    for other in [named_as(base, other) for other in others]:
         theirs = _vocabulary(other)
         for tensor in tensors:
             _check_rows(base, other, tensor)
@@ -158,34 +158,37 @@ def _check_rows(base, other, tensor):
         )
 
 
-class AlignedCheckpoint(Checkpoint):
+class AlignedCheckpoint(View):
     """A Checkpoint whose embeddings have the base's rows in number and order; all else is as it was.
 
-    checkpoint: the one that is seen so, and that files are read through; tensors, runs: of an Alignment.
+    model: the one that is seen so; tensors, runs: of an Alignment.
     """
 
-    def __init__(self, checkpoint: Checkpoint, base: Checkpoint, tensors: Iterable[str], runs: list[Run]) -> None:
-        self.__dict__.update(checkpoint.__dict__)  # it shares the other's open shards, and what is counted of them
+    def __init__(self, model: Checkpoint, base: Checkpoint, tensors: Iterable[str], runs: list[Run]) -> None:
+        super().__init__(model)
         self._base, self._aligned, self._runs = base, frozenset(tensors), runs
-        self._layouts = {}  # with other shapes than the other's
         self._ends = [first + count for first, count, _ in runs]
 
     def rearranges(self, tensor: str) -> bool:
         """Return whether the rows of a tensor are not as they lie in its file."""
-        return tensor in self._aligned
+        return tensor in self._aligned or self.model.rearranges(tensor)
+
+    def layout(self, weight: str) -> Layout:
+        """Return how a weight is stored, which aligned ones are with the base's number of rows."""
+        return plain(self.stored(weight)) if weight in self._aligned else self.model.layout(weight)
 
     def stored(self, tensor: str) -> StoredTensor:
         """Return how a tensor is stored; the byte range of aligned ones has their size, and else no meaning."""
-        own = super().stored(tensor)
+        own = self.model.stored(tensor)
         if tensor not in self._aligned:
             return own
-        shape = self._base.stored(tensor).shape
-        return own._replace(shape=shape, end=own.begin + self._base.stored(tensor).size)
+        ours = self._base.stored(tensor)
+        return own._replace(name=tensor, shape=ours.shape, end=own.begin + ours.size)
 
     def read(self, tensor: str, begin: int = 0, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Fill ``out`` with bytes of a tensor from ``begin`` on, as if its rows lay in the base's order."""
         if tensor not in self._aligned:
-            return super().read(tensor, begin, out)
+            return self.model.read(tensor, begin, out)
         stored = self.stored(tensor)
         out = np.empty(stored.size - begin, np.uint8) if out is None else out
         width, end = stored.size // stored.shape[0], begin + len(out)
@@ -197,18 +200,8 @@ class AlignedCheckpoint(Checkpoint):
                 break
             if start > done:
                 self._base.read(tensor, done, out[done - begin : start - begin])
-            super().read(tensor, start + (theirs - first) * width, out[start - begin : stop - begin])
+            self.model.read(tensor, start + (theirs - first) * width, out[start - begin : stop - begin])
             done = stop
         if done < end:
             self._base.read(tensor, done, out[done - begin :])
         return out
-
-    def tensor(self, tensor: str) -> torch.Tensor:
-        """Return a tensor as stored, its rows in the base's order."""
-        if tensor not in self._aligned:
-            return super().tensor(tensor)
-        import torch
-
-        stored = self.stored(tensor)
-        dtype = getattr(torch, FORMATS[stored.dtype].torch)
-        return torch.from_numpy(self.read(tensor)).view(dtype).reshape(stored.shape)

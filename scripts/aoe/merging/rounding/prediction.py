@@ -108,8 +108,7 @@ class Pair:
     def _has(self, parent: Checkpoint, weight: str) -> bool:
         if weight not in parent:
             return False
-        names = filter(None, (weight, parent.scale(weight)))
-        return all(parent.files[name] in self.files[parent.name] for name in names)
+        return parent.files_of(weight) <= {*self.files[parent.name]}
 
 
 def shard_prediction(
