@@ -13,9 +13,9 @@ from typing import Any
 from aoe.checkpoints import patterns
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import weight_of
-from aoe.checkpoints.keys import layers_of, linear_layers, text_config
+from aoe.checkpoints.keys import is_dense, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
-from aoe.checkpoints.patterns import EXPERT, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
+from aoe.checkpoints.patterns import EXPERT, GATE, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
 
 NAMED = 3  # names of tensors without a known place that a sentence has
 
@@ -42,6 +42,7 @@ class Architecture:
         self.model_type = config.get("model_type")
         self.layers, self.linear = layers_of(config), linear_layers(config)
         self.is_inside = text_config(config) is not config  # the language model, inside another one
+        self.is_dense = is_dense(config)
         known = definitions().get(self.model_type) if isinstance(self.model_type, str) else None
         self.patterns = [
             (re.compile(pattern), group) for pattern, group in (*(known.patterns if known else ()), *patterns.PATTERNS)
@@ -81,7 +82,9 @@ class Architecture:
         return group, layer
 
     def _match(self, name):
-        return next((group for pattern, group in self.patterns if pattern.search(name)), TensorGroup.OTHER)
+        group = next((group for pattern, group in self.patterns if pattern.search(name)), TensorGroup.OTHER)
+        is_mlp = group == TensorGroup.ROUTER_GATE and self.is_dense and re.search(GATE, name)
+        return TensorGroup.DENSE_MLP if is_mlp else group
 
 
 def _kind(name):
