@@ -49,7 +49,8 @@ def check_subset(what: str, subset: Subset, tensors: Tensors, model: str) -> Ten
     if fused := _in_one_piece(subset, tensors):
         raise AoeError(
             f"{what} ({subset.describe()}) that selects experts by their numbers, but {model} has all experts of a "
-            f"layer in one tensor ({fused}), which is merged as a whole; leave `experts` out."
+            f"layer in one tensor ({fused}), which is merged as a whole; leave `experts` out, or select other groups "
+            "or layers."
         )
     if not selected:
         raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_there_is(subset, tensors)}.")
