@@ -19,6 +19,7 @@ from support.family_serving import served
 
 RECORD = Path(__file__).parents[2] / "docs/families.json"
 WORKS, REFUSED, WRONG, LEFT_OUT = "works", "refused", "wrong", "left out"
+NOT_OF_TEXT = "not tried: it reads more than text"
 LONGEST = 200  # characters of another program's error
 
 
@@ -61,6 +62,7 @@ def run(families, say=print):
             if flow and flow.is_text:
                 served_ones[model_type] = flow
             else:
+                found[model_type] |= {"served": NOT_OF_TEXT} if flow else {}
                 shutil.rmtree(place, ignore_errors=True)
         for model_type, said in served(served_ones, Path(folder)):
             found[model_type]["served"] = said
