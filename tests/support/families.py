@@ -60,6 +60,9 @@ def small(defaults, sizes=SIZES):
             settings[key] = 100 + len([name for name in settings if "token_i" in name])
     if "kv_lora_rank" in settings:  # latent attention: every head has its keys
         settings["num_key_value_heads"] = sizes["num_attention_heads"]
+        settings |= (
+            {"head_dim": settings["qk_rope_head_dim"]} if settings.keys() >= {"head_dim", "qk_rope_head_dim"} else {}
+        )
     return settings | _layers(defaults)
 
 
@@ -80,11 +83,11 @@ def _layers(defaults):
     return {stated: len(kept)} | {key: [value[index] for index in kept] for key, value in lists.items()}
 
 
-def tiny_config(model_type, sizes=()):
-    """The config of a tiny model; sizes: {key: other size}."""
+def tiny_config(model_type, sizes=(), more=()):
+    """The config of a tiny model.  sizes: {key: other size}; more: settings beside the family's own."""
     made = CONFIG_MAPPING[model_type]
     settings = _merged(small(made().to_dict(), SIZES | dict(sizes)), DATA["own"].get(model_type, {}))
-    return made(**settings)
+    return made(**_merged(settings, dict(more)))
 
 
 def _merged(settings, own):
@@ -94,19 +97,19 @@ def _merged(settings, own):
     return settings
 
 
-def tiny_model(model_type, sizes=()):
+def tiny_model(model_type, sizes=(), more=()):
     """A tiny model in BF16: with its image tower, if it has one, as checkpoints on the Hub have it.
 
-    sizes: as for tiny_config.
+    sizes, more: as for tiny_config.
     """
     auto = AutoModelForImageTextToText if reads_images(model_type) else AutoModelForCausalLM
     torch.manual_seed(0)
-    return auto.from_config(tiny_config(model_type, sizes), dtype=torch.bfloat16).eval()
+    return auto.from_config(tiny_config(model_type, sizes, more), dtype=torch.bfloat16).eval()
 
 
-def write_parents(model_type, folder, sizes=()):
+def write_parents(model_type, folder, sizes=(), more=()):
     """Write two tiny models of a family that differ in every number; return {name: folder} and their class."""
-    model = tiny_model(model_type, sizes)
+    model = tiny_model(model_type, sizes, more)
     begun = copy.deepcopy(model.state_dict())
     for seed, name in enumerate(PARENTS):
         random = torch.Generator().manual_seed(seed)
