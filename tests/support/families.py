@@ -15,6 +15,7 @@ from transformers.models.auto import modeling_auto
 DATA = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text(encoding="utf-8"))
 SIZES = {key: size for size, keys in DATA["sizes"].items() for key in keys.split()}
 EXPERTS, WIDTH = SIZES["num_experts"], SIZES["intermediate_size"]
+EXPERT_WIDTH = SIZES["moe_intermediate_size"]
 UNSTATED = DATA["unstated"].split()
 OTHERS = {name: reason for reason, names in DATA["others"].items() for name in names.split()}
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")

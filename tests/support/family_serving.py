@@ -12,15 +12,17 @@ from pathlib import Path
 import torch
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import Merge
-from support.families import DATA, PARENTS, write_parents
+from support.families import DATA, EXPERT_WIDTH, PARENTS, SIZES, WIDTH, write_parents
 from support.family_flow import FULL, PROMPT
 from support.published import plan_of
 from support.served import SCRIPTS, write
 
-HEADS = {  # of sizes that vLLM's attention on processors has
+FITTING = {  # sizes that vLLM's kernels on processors have: multiples of 32
     **dict.fromkeys(
         ("head_dim", "v_head_dim", "swa_head_dim", "kv_channels", "attention_head_dim", "qk_nope_head_dim"), 32
     ),
+    **{key: -(-size // 32) * 32 for key, size in SIZES.items() if size in (WIDTH, EXPERT_WIDTH)},
+    **dict.fromkeys(("linear_head_dim", "linear_key_head_dim", "linear_value_head_dim"), 32),
     "kv_lora_rank": 512,  # of latent attention, as the next two
     "qk_rope_head_dim": 64,
     "index_head_dim": 128,
@@ -52,7 +54,7 @@ ENVIRONMENT = {
 }
 NOT_KNOWN = "vLLM has no class for it"  # as below
 SERVE = """
-import json, os, sys
+import json, os, sys, traceback
 from vllm import LLM, SamplingParams
 from vllm.model_executor.models import ModelRegistry
 
@@ -67,7 +69,8 @@ def answer(architecture, prompt, settings):
     except BaseException as error:
         while error.__cause__ or error.__context__:
             error = error.__cause__ or error.__context__
-        return {"error": f"{type(error).__name__}: {error}"}
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return {"error": f"{type(error).__name__}: {str(error) or where.line}"}
 
 
 for line in sys.stdin:
@@ -85,7 +88,7 @@ for line in sys.stdin:
 def prepared(model_type, folder):
     """(the merged model's folder, its architecture, what vLLM needs to merge it while loading) of two tiny parents."""
     said = SERVED.get(model_type, {})
-    folders, _ = write_parents(model_type, folder, HEADS, said.get("config", {}))
+    folders, _ = write_parents(model_type, folder, FITTING, said.get("config", {}))
     parents = {name: Checkpoint(path, name) for name, path in folders.items()}
     plan = plan_of(FULL, parents)
     plan.save(folder / "plan.json")
