@@ -6,7 +6,7 @@ single architectures, which come first.  Every tensor of a multi-token-predictio
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,27 @@ def unplaced(model: str, architecture: Architecture, tensors: Iterable[str]) -> 
     found = sorted(tensor for tensor in tensors if architecture.place(tensor).group == TensorGroup.OTHER)
     if not found:
         return []
-    names = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+    names = _named(found)
     have, belong = (f"{len(found):,} tensors have", "belong") if len(found) > 1 else ("a tensor has", "belongs")
     where = f"the architecture {architecture.model_type}" if architecture.model_type else "its architecture"
     return [f"{model}: {have} no known place in {where}, and {belong} to the group `other`: {names}."]
+
+
+def stacked(model: str, architecture: Architecture, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return a sentence on stacks of matrices in the group ``dense_mlp``, which may be routed experts.
+
+    shapes: {tensor: its shape}.
+    """
+    stacks = (tensor for tensor, shape in shapes.items() if len(shape) == 3 and min(shape) > 1)
+    found = sorted(tensor for tensor in stacks if architecture.place(tensor).group == TensorGroup.DENSE_MLP)
+    if not found:
+        return []
+    return [
+        f"{model}: the group `dense_mlp` has stacks of matrices, which may be all experts of a layer: {_named(found)}. "
+        "If they are, docs/how-to/add-an-architecture.md says how to correct their group."
+    ]
+
+
+def _named(tensors):
+    more = f" and {len(tensors) - NAMED} more" if len(tensors) > NAMED else ""
+    return ", ".join(tensors[:NAMED]) + more

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture, Place, unplaced
+from aoe.checkpoints.architecture import Architecture, Place, stacked, unplaced
 from aoe.checkpoints.keys import experts_of, experts_per_token, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
 
@@ -176,6 +176,22 @@ def test_of_many_tensors_without_a_place_some_are_named():
     (sentence,) = unplaced("mine", architecture, [f"odd.{number}" for number in range(1200)])
     assert sentence.startswith("mine: 1,200 tensors have no known place in its architecture, and belong to the group")
     assert sentence.endswith("`other`: odd.0, odd.1, odd.10 and 1197 more.")
+
+
+def test_stacks_of_matrices_that_are_no_experts_by_their_names_are_told():
+    architecture = Architecture({"num_hidden_layers": MOST})
+    shapes = {
+        "model.layers.0.mlp.up_proj.weight": (6, 48, 64),
+        "model.layers.1.mlp.up_proj.weight": (48, 64),
+        "model.layers.2.feed_forward.time_mix_key": (1, 1, 64),
+        "model.layers.3.mlp.experts.up_proj": (6, 48, 64),
+    }
+    (sentence,) = stacked("mine", architecture, shapes)
+    assert sentence.startswith(
+        "mine: the group `dense_mlp` has stacks of matrices, which may be all experts of a layer: "
+        "model.layers.0.mlp.up_proj.weight. If"
+    )
+    assert stacked("mine", architecture, {"model.layers.1.mlp.up_proj.weight": (48, 64)}) == []
 
 
 @pytest.mark.parametrize(
