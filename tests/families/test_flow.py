@@ -6,6 +6,7 @@
 import json
 
 import pytest
+import torch
 import transformers
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.architectures import definitions
@@ -25,9 +26,12 @@ SAMPLE = [
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
+def _small_models():
     transformers.utils.logging.disable_progress_bar()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other, where a machine has other work
     yield
+    torch.set_num_threads(threads)
     transformers.utils.logging.enable_progress_bar()
 
 

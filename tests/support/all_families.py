@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import transformers
 from aoe import AoeError
 from aoe.checkpoints.parts import TensorGroup
@@ -70,6 +71,7 @@ def run(families, say=print):
 
 
 def main(families):
+    torch.set_num_threads(1)  # several wait for each other, where a machine has other work
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     record = json.loads(RECORD.read_text(encoding="utf-8"))["families"] if families and RECORD.exists() else {}
