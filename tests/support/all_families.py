@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import transformers
 from aoe import AoeError
 from aoe.checkpoints.parts import TensorGroup
@@ -19,6 +20,7 @@ from support.family_serving import served
 
 RECORD = Path(__file__).parents[2] / "docs/families.json"
 WORKS, REFUSED, WRONG, LEFT_OUT = "works", "refused", "wrong", "left out"
+NOT_OF_TEXT = "not tried: it reads more than text"
 LONGEST = 200  # characters of another program's error
 
 
@@ -61,6 +63,7 @@ def run(families, say=print):
             if flow and flow.is_text:
                 served_ones[model_type] = flow
             else:
+                found[model_type] |= {"served": NOT_OF_TEXT} if flow else {}
                 shutil.rmtree(place, ignore_errors=True)
         for model_type, said in served(served_ones, Path(folder)):
             found[model_type]["served"] = said
@@ -68,6 +71,7 @@ def run(families, say=print):
 
 
 def main(families):
+    torch.set_num_threads(1)  # several wait for each other, where a machine has other work
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     record = json.loads(RECORD.read_text(encoding="utf-8"))["families"] if families and RECORD.exists() else {}

@@ -15,6 +15,7 @@ from transformers.models.auto import modeling_auto
 DATA = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text(encoding="utf-8"))
 SIZES = {key: size for size, keys in DATA["sizes"].items() for key in keys.split()}
 EXPERTS, WIDTH = SIZES["num_experts"], SIZES["intermediate_size"]
+EXPERT_WIDTH = SIZES["moe_intermediate_size"]
 UNSTATED = DATA["unstated"].split()
 OTHERS = {name: reason for reason, names in DATA["others"].items() for name in names.split()}
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -60,6 +61,9 @@ def small(defaults, sizes=SIZES):
             settings[key] = 100 + len([name for name in settings if "token_i" in name])
     if "kv_lora_rank" in settings:  # latent attention: every head has its keys
         settings["num_key_value_heads"] = sizes["num_attention_heads"]
+        settings |= (
+            {"head_dim": settings["qk_rope_head_dim"]} if settings.keys() >= {"head_dim", "qk_rope_head_dim"} else {}
+        )
     return settings | _layers(defaults)
 
 
@@ -80,11 +84,11 @@ def _layers(defaults):
     return {stated: len(kept)} | {key: [value[index] for index in kept] for key, value in lists.items()}
 
 
-def tiny_config(model_type, sizes=()):
-    """The config of a tiny model; sizes: {key: other size}."""
+def tiny_config(model_type, sizes=(), more=()):
+    """The config of a tiny model.  sizes: {key: other size}; more: settings beside the family's own."""
     made = CONFIG_MAPPING[model_type]
     settings = _merged(small(made().to_dict(), SIZES | dict(sizes)), DATA["own"].get(model_type, {}))
-    return made(**settings)
+    return made(**_merged(settings, dict(more)))
 
 
 def _merged(settings, own):
@@ -94,22 +98,22 @@ def _merged(settings, own):
     return settings
 
 
-def tiny_model(model_type, sizes=()):
+def tiny_model(model_type, sizes=(), more=()):
     """A tiny model in BF16: with its image tower, if it has one, as checkpoints on the Hub have it.
 
-    sizes: as for tiny_config.
+    sizes, more: as for tiny_config.
     """
     auto = AutoModelForImageTextToText if reads_images(model_type) else AutoModelForCausalLM
     torch.manual_seed(0)
-    return auto.from_config(tiny_config(model_type, sizes), dtype=torch.bfloat16).eval()
+    return auto.from_config(tiny_config(model_type, sizes, more), dtype=torch.bfloat16).eval()
 
 
-def write_parents(model_type, folder, sizes=(), own=()):
+def write_parents(model_type, folder, sizes=(), more=(), own=()):
     """Write two tiny models of a family that differ in every number; return {name: folder} and their class.
 
     own: the names of those that are written with transformers' own names and stacks, and not with the Hub's.
     """
-    model = tiny_model(model_type, sizes)
+    model = tiny_model(model_type, sizes, more)
     begun = copy.deepcopy(model.state_dict())
     for seed, name in enumerate(PARENTS):
         random = torch.Generator().manual_seed(seed)

@@ -17,6 +17,7 @@ from aoe.audit import VERIFIED
 from aoe.audit.verdict import overall
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
+from aoe.checkpoints.formats import COMBINABLE
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from support.families import EXPERTS, PARENTS, SIZES, WIDTH, reads_images, write_parents
@@ -73,7 +74,8 @@ class Flow:
         base, other = self.parents.values()
         rows = [row for file in base.shard_names for row in shard_differences(base, other, file, device="cpu")]
         assert {row["tensor"] for row in rows} == base.files.keys()
-        same = [row["tensor"] for row in rows if row["identical"] and row["elements"] > 1]
+        numbers = [row for row in rows if row["dtype"] in COMBINABLE and row["elements"] > 1]  # not indices
+        same = [row["tensor"] for row in numbers if row["identical"]]
         assert not same, f"{same} are the same in both parents"
 
     def known_to_transformers(self):
@@ -177,11 +179,12 @@ class Flow:
 
     @cached_property
     def _experts(self):
-        """The parameters of routed experts: of a module that has as many of them as there are experts, or a list."""
+        """The parameters of routed experts: of modules with as many matrices or rows as there are experts; lists."""
         found = set()
         for name, module in self._modules.items():
             shapes = [tuple(parameter.shape) for parameter in module.parameters(recurse=False)]
-            if any((len(shape) == 3 and shape[0] == EXPERTS) or EXPERTS * WIDTH in shape for shape in shapes):
+            rows = isinstance(module, torch.nn.Embedding) and module.num_embeddings == EXPERTS
+            if rows or any((len(shape) == 3 and shape[0] == EXPERTS) or EXPERTS * WIDTH in shape for shape in shapes):
                 found |= _own(name, module)
             elif isinstance(module, torch.nn.ModuleList) and len(module) == EXPERTS:
                 found |= {f"{name}.{key}" for key in module.state_dict()}

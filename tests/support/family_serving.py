@@ -12,22 +12,27 @@ from pathlib import Path
 import torch
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import Merge
-from support.families import PARENTS, write_parents
+from support.families import DATA, EXPERT_WIDTH, PARENTS, SIZES, WIDTH, write_parents
 from support.family_flow import FULL, PROMPT
 from support.published import plan_of
 from support.served import SCRIPTS, write
 
-HEADS = {  # of sizes that vLLM's attention on processors has
+FITTING = {  # sizes that vLLM's kernels on processors have: multiples of 32
     **dict.fromkeys(
-        ("head_dim", "v_head_dim", "swa_head_dim", "kv_channels", "attention_head_dim", "qk_rope_head_dim"), 32
+        ("head_dim", "v_head_dim", "swa_head_dim", "kv_channels", "attention_head_dim", "qk_nope_head_dim"), 32
     ),
+    **{key: -(-size // 32) * 32 for key, size in SIZES.items() if size in (WIDTH, EXPERT_WIDTH)},
+    **dict.fromkeys(("linear_head_dim", "linear_key_head_dim", "linear_value_head_dim"), 32),
+    "kv_lora_rank": 512,  # of latent attention, as the next two
+    "qk_rope_head_dim": 64,
+    "index_head_dim": 128,
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 2),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
 }
+SERVED = DATA["served"]
 TOKENS = 12  # of an answer
-CLOSE = 1e-3  # difference of two logits, below which either program may take either token
+CLOSE = {"float32": 1e-3, "bfloat16": 5e-2}  # difference of two logits, below which either token may be taken
 SETTINGS = {
-    "dtype": "float32",
     "enforce_eager": True,
     "skip_tokenizer_init": True,
     "max_model_len": 64,
@@ -49,7 +54,7 @@ ENVIRONMENT = {
 }
 NOT_KNOWN = "vLLM has no class for it"  # as below
 SERVE = """
-import json, os, sys
+import json, os, sys, traceback
 from vllm import LLM, SamplingParams
 from vllm.model_executor.models import ModelRegistry
 
@@ -64,7 +69,8 @@ def answer(architecture, prompt, settings):
     except BaseException as error:
         while error.__cause__ or error.__context__:
             error = error.__cause__ or error.__context__
-        return {"error": f"{type(error).__name__}: {error}"}
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return {"error": f"{type(error).__name__}: {str(error) or where.line}"}
 
 
 for line in sys.stdin:
@@ -81,13 +87,15 @@ for line in sys.stdin:
 
 def prepared(model_type, folder):
     """(the merged model's folder, its architecture, what vLLM needs to merge it while loading) of two tiny parents."""
-    folders, _ = write_parents(model_type, folder, HEADS)
+    said = SERVED.get(model_type, {})
+    folders, _ = write_parents(model_type, folder, FITTING, said.get("config", {}))
     parents = {name: Checkpoint(path, name) for name, path in folders.items()}
     plan = plan_of(FULL, parents)
     plan.save(folder / "plan.json")
     merged = write(Merge(plan, parents, "cpu"), folder / "merged")
     extra = {"plan": str(folder / "plan.json"), "checkpoints": {name: str(path) for name, path in folders.items()}}
-    settings = SETTINGS | {"model": str(folders[PARENTS[0]]), "load_format": "aoe", "model_loader_extra_config": extra}
+    settings = SETTINGS | {"dtype": said.get("dtype", "float32"), "hf_overrides": said.get("stated", {})}
+    settings |= {"model": str(folders[PARENTS[0]]), "load_format": "aoe", "model_loader_extra_config": extra}
     return merged, parents[PARENTS[0]].config["architectures"][0], settings
 
 
@@ -97,14 +105,11 @@ def served(flows, folder):
     for model_type in flows:
         try:
             merged[model_type], *request = prepared(model_type, folder / f"{model_type}-served")
-            expected[model_type] = _expected(flows[model_type].model, merged[model_type])
+            expected[model_type] = _expected(flows[model_type].model, merged[model_type], request[1]["dtype"])
             waiting[model_type] = [model_type, request[0], PROMPT[0].tolist(), request[1]]
         except Exception as error:  # of any kind: these heads may not fit a family
             yield model_type, f"not tried: {str(error).splitlines()[0]}"
-    own = {
-        name: [name, request[1], request[2], SETTINGS | {"model": str(merged[name]), "load_format": "safetensors"}]
-        for name, request in waiting.items()
-    }
+    own = {name: [*request, settings | _files(merged[name])] for name, (*request, settings) in waiting.items()}
     answers = _answers(waiting, folder)
     wrong = {name: own[name] for name, found in answers.items() if found.get("error") != NOT_KNOWN}
     wrong = {name: own[name] for name in wrong if not _same(answers[name], expected[name])}
@@ -121,6 +126,11 @@ def served(flows, folder):
             yield name, f"differs from the merged files: {json.dumps(found)[:160]}"
 
 
+def _files(folder):
+    """The settings of vLLM's own loader."""
+    return {"model": str(folder), "load_format": "safetensors", "model_loader_extra_config": {}}
+
+
 def _answers(waiting, folder):
     """{name: {"tokens"} or {"error"}} of vLLM."""
     path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
@@ -134,14 +144,14 @@ def _answers(waiting, folder):
 
 
 @torch.no_grad()
-def _expected(cls, folder):
+def _expected(cls, folder, dtype):
     """transformers' greedy answer: [(tokens that are as good, the token taken)]."""
-    model = cls.from_pretrained(folder, dtype=torch.float32).eval()
+    model = cls.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     ids, steps = PROMPT, []
     for _ in range(TOKENS):
-        logits = model(input_ids=ids, use_cache=False).logits[0, -1]
+        logits = model(input_ids=ids, use_cache=False).logits[0, -1].float()
         best = int(logits.argmax())
-        steps.append(({int(token) for token in torch.nonzero(logits > logits.max() - CLOSE)[:, 0]}, best))
+        steps.append(({int(token) for token in torch.nonzero(logits > logits.max() - CLOSE[dtype])[:, 0]}, best))
         ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
     return steps
 

@@ -6,16 +6,16 @@ single architectures, which come first.  Every tensor of a multi-token-predictio
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aoe.checkpoints import patterns
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import weight_of
-from aoe.checkpoints.keys import layers_of, linear_layers, text_config
+from aoe.checkpoints.keys import is_dense, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
-from aoe.checkpoints.patterns import EXPERT, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
+from aoe.checkpoints.patterns import EXPERT, GATE, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
 
 NAMED = 3  # names of tensors without a known place that a sentence has
 
@@ -42,6 +42,7 @@ class Architecture:
         self.model_type = config.get("model_type")
         self.layers, self.linear = layers_of(config), linear_layers(config)
         self.is_inside = text_config(config) is not config  # the language model, inside another one
+        self.is_dense = is_dense(config)
         known = definitions().get(self.model_type) if isinstance(self.model_type, str) else None
         self.patterns = [
             (re.compile(pattern), group) for pattern, group in (*(known.patterns if known else ()), *patterns.PATTERNS)
@@ -81,7 +82,9 @@ class Architecture:
         return group, layer
 
     def _match(self, name):
-        return next((group for pattern, group in self.patterns if pattern.search(name)), TensorGroup.OTHER)
+        group = next((group for pattern, group in self.patterns if pattern.search(name)), TensorGroup.OTHER)
+        is_mlp = group == TensorGroup.ROUTER_GATE and self.is_dense and re.search(GATE, name)
+        return TensorGroup.DENSE_MLP if is_mlp else group
 
 
 def _kind(name):
@@ -95,7 +98,27 @@ def unplaced(model: str, architecture: Architecture, tensors: Iterable[str]) -> 
     found = sorted(tensor for tensor in tensors if architecture.place(tensor).group == TensorGroup.OTHER)
     if not found:
         return []
-    names = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+    names = _named(found)
     have, belong = (f"{len(found):,} tensors have", "belong") if len(found) > 1 else ("a tensor has", "belongs")
     where = f"the architecture {architecture.model_type}" if architecture.model_type else "its architecture"
     return [f"{model}: {have} no known place in {where}, and {belong} to the group `other`: {names}."]
+
+
+def stacked(model: str, architecture: Architecture, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return a sentence on stacks of matrices in the group ``dense_mlp``, which may be routed experts.
+
+    shapes: {tensor: its shape}.
+    """
+    stacks = (tensor for tensor, shape in shapes.items() if len(shape) == 3 and min(shape) > 1)
+    found = sorted(tensor for tensor in stacks if architecture.place(tensor).group == TensorGroup.DENSE_MLP)
+    if not found:
+        return []
+    return [
+        f"{model}: the group `dense_mlp` has stacks of matrices, which may be all experts of a layer: {_named(found)}. "
+        "If they are, docs/how-to/add-an-architecture.md says how to correct their group."
+    ]
+
+
+def _named(tensors):
+    more = f" and {len(tensors) - NAMED} more" if len(tensors) > NAMED else ""
+    return ", ".join(tensors[:NAMED]) + more

@@ -1,5 +1,6 @@
 """What a config.json says of a model's size, whatever its keys are called and wherever they are nested."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ EXPERTS_PER_TOKEN = (
     *("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "num_selected_experts"),
     *("top_k_experts", "experts_per_token"),
 )
+WIDTHS = ("intermediate_size", "ffn_hidden_size", "ffn_dim", "mlp_dim", "n_inner", "d_inner", "d_ff")  # of MLPs
+OF_EXPERTS = re.compile("moe|expert")  # in a key
 # an item, or a letter, for every layer
 KINDS = ("layers_block_type", "layer_types", "hybrid_override_pattern")
 # kinds of layers as ``layer_types`` names them, and the number that stands for them in ``attn_type_list``
@@ -57,6 +60,17 @@ def experts_of(config: Config) -> int | None:
     return _number(config, EXPERTS)
 
 
+def is_dense(config: Config) -> bool:
+    """Return whether a config has the width of MLPs, and nothing in it is of experts."""
+    text = text_config(config)
+    return any(type(text.get(key)) is int for key in WIDTHS) and not _has_experts(text)
+
+
+def _has_experts(config):
+    inside = [value for value in config.values() if isinstance(value, Mapping)]
+    return any(OF_EXPERTS.search(key) and config[key] for key in config) or any(map(_has_experts, inside))
+
+
 def experts_per_token(config: Config) -> int | None:
     """Return the number of routed experts that a token meets in a layer; None where the config does not say."""
     return _number(config, EXPERTS_PER_TOKEN)
@@ -64,8 +78,9 @@ def experts_per_token(config: Config) -> int | None:
 
 def _number(config, keys):
     text = text_config(config)
+    mlps = text.get("ffn_config")  # of DBRX
     for key in keys:
-        value = text.get(key)
+        value = text.get(key, mlps.get(key) if isinstance(mlps, Mapping) else None)
         numbers = value if isinstance(value, list) else [value]  # some configs have one for every layer
         if found := [number for number in numbers if type(number) is int and number > 0]:
             return max(found)

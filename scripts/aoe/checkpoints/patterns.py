@@ -11,6 +11,7 @@ from aoe.checkpoints.parts import Patterns, TensorGroup
 
 WORDS = r"^(?:[^\W\d]\w*\.)*"  # modules before any number: of names outside of the layers
 BLOCK = r"\.(?:mlp|mlps\.\d+|mlp_block|moe|block_sparse_moe|feed_forward|ffn|ffns\.\d+|ff|mixer|residual_mlp)"
+GATE = rf"{BLOCK}\.gate(?:\.|$)"  # of a router; in a model without experts, of an MLP
 ATTENTION = r"\.(?:\w+_)?att(?:n|entions?)?(?:\.|$)"
 MATRIX_OF_MLP = (
     r"(?:(?:gate|up|down|gate_up|c)_proj\w*|proj_(?:up|down|up_gate)|fc\d?|fc_(?:in|out)|c_fc|w\d|dense\w*|lin\d|linear_\w+"
@@ -18,8 +19,9 @@ MATRIX_OF_MLP = (
 )
 MODALITIES = (
     r"(?:visual\w*|\w*vision\w*|vit\w*|image\w*|img\w*|\w*audio\w*|sound\w*|speech\w*|video\w*|multi_?modal\w*|mm_\w+"
-    r"|mlp1|perceiver\w*|resampler\w*|aligner|connector|projector\w*|merger\w*|patch_merge\w*|deepstack\w*|vqmodel"
-    r"|sam_model|talker|code2wav|token2wav)"
+    r"|mlp1|mlp_AR|perceiver\w*|resampler\w*|aligner|connector|projector\w*|merger\w*|patch_merge\w*|patch_embed"
+    r"|deepstack\w*|vqmodel|sam_model|view_sep[ae]rator|talker|code2wav|token2wav"
+    r"|gen(?:eration)?_(?:vision_model|embed\w*|aligner|head))"  # which make images
 )
 
 # the number of a layer, after the word for layers
@@ -57,13 +59,15 @@ PATTERNS: Patterns = (
     (r"\.(?:mixer|temporal_block)\.[qkvo]_proj\.", TensorGroup.ATTENTION),
     (r"\.shared?_(?:experts?|mlp|expert_gate)(?:\.|$)", TensorGroup.SHARED_EXPERTS),
     (r"\.(?:\w*correction_bias|expert_bias|router_bias|moe_statics|balancing_biases)(?:\.|$)", TensorGroup.ROUTER_GATE),
-    (rf"{BLOCK}\.gate(?:\.|$)|\.router(?:\.|$)", TensorGroup.ROUTER_GATE),
+    (rf"{GATE}|{BLOCK}\.router_gate\.|\.router(?:\.|$)", TensorGroup.ROUTER_GATE),
     (r"\.experts(?:\.|$)|\.(?:block_sparse_moe|moe|mlp)\.(?:input|output)_linear\.", TensorGroup.ROUTED_EXPERTS),
+    # all experts of a layer in one tensor, or as the rows of one
+    (rf"\.moe\.{MATRIX_OF_MLP}(?:\.|$)|\.mlp\.(?:up|down)_embed\.", TensorGroup.ROUTED_EXPERTS),
     (rf"{BLOCK}\.{MATRIX_OF_MLP}(?:\.|$)", TensorGroup.DENSE_MLP),
     (r"\.\d+\.(?:fc[12]|(?:intermediate|output)\.dense)\.", TensorGroup.DENSE_MLP),
     (r"(?:^|\.)per_layer_\w+", TensorGroup.EMBEDDINGS),
     (
-        rf"{WORDS}(?:embed_tokens\w*|embed_(?:in|positions)|\w*embeddings?|embed|w[tp]e|\w+_embed)(?:\.|$)",
+        rf"{WORDS}(?:embed_tokens\w*|embed_(?:in|positions)|\w*embeddings?|embed|w[tp]e|\w+_embed|(?:segment|mask)_emb)(?:\.|$)",
         TensorGroup.EMBEDDINGS,
     ),
     (rf"{WORDS}(?:\w*lm_head|head|embed_out|unembed|output_projection|proj_out)(?:\.|$)", TensorGroup.LM_HEAD),

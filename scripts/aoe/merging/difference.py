@@ -15,7 +15,7 @@ from aoe.checkpoints.formats import scale_shape
 from aoe.checkpoints.layout import CODES
 from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.shard import StoredTensor
-from aoe.merging.forms import is_stored
+from aoe.merging.forms import agree, is_stored
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
 from aoe.numerics.decoded import Decoded, stored_rows
@@ -65,8 +65,13 @@ def shard_differences(
 
 
 def pieces_of(base: Checkpoint, other: Checkpoint, weight: str, engine: Engine = cpu) -> list[Slab]:
-    """Return the Slabs in which a weight of two checkpoints is compared: of numbers as stored, or of float32 values."""
+    """Return the Slabs in which a weight of two checkpoints is compared: of numbers as stored, or of float32 values.
+
+    There are none of a weight whose values are not known: check_counterpart has found its bytes equal.
+    """
     layouts = [checkpoint.layout(weight) for checkpoint in (base, other)]
+    if not all(layout.decodes for layout in layouts):
+        return []
     if layouts[0].native and layouts[0].native == layouts[1].native:
         return slabs(base.stored(weight), engine)
     return slabs(Decoded(base).stored(weight), cpu, rows=1)
@@ -78,16 +83,17 @@ def measured_as(base: Checkpoint, weight: str) -> StoredTensor:
 
 
 def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
-    """Raise AoeError unless ``other`` has the weight in the same shape, and the values of both can be known."""
+    """Raise AoeError unless ``other`` has the weight in the same shape, and in known values or the same bytes."""
     ours = base.layout(weight)
     theirs = other.layout(weight) if weight in other else None
     if theirs is None or theirs.shape != ours.shape:
         raise AoeError(f"The tensor {weight} of {base.name} has no counterpart of its shape and dtype in {other.name}.")
-    for checkpoint, layout in ((base, ours), (other, theirs)):
-        if not layout.decodes:
-            raise AoeError(
-                f"The tensor {weight} {is_stored(checkpoint, weight)}, whose differences cannot be measured."
-            )
+    unknown = [one for one, layout in ((base, ours), (other, theirs)) if not layout.decodes]
+    if unknown and not agree(base, other, weight):
+        raise AoeError(
+            f"The tensor {weight} {is_stored(unknown[0], weight)}, whose differences cannot be measured, and "
+            f"differs between {base.name} and {other.name}."
+        )
 
 
 def slab_difference(engine: Engine, base: Checkpoint, other: Checkpoint, slab: Slab) -> tuple[bool, Sums]:
@@ -134,9 +140,14 @@ def codes_of(checkpoint: Checkpoint, slab: Slab) -> Part | None:
 
 
 def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) -> dict[str, Any]:
-    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, norms, counts of steps."""
-    columns = zip(*(sums for _, sums in found), strict=True) if found else [()] * len(Sums._fields)  # an empty tensor
-    sums = Sums(*map(math.fsum, columns))
+    """Return the row of one weight: its place, shape, dtype, whether all bytes are equal, norms, counts of steps.
+
+    found: of its slabs; nothing of an empty tensor, and of one whose bytes are equal and whose values are not known,
+    whose own norm counts as 0.
+    """
+    sums = Sums(0, 0, 0, steps_0=stored.elements)
+    if found:
+        sums = Sums(*map(math.fsum, zip(*(sums for _, sums in found), strict=True)))
     return {
         "tensor": stored.name,
         "group": str(place.group),

@@ -5,6 +5,7 @@ A part that selects nothing is a mistake: the study means a layer, an expert or 
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,17 @@ def check_recipe(where: str, recipe: Recipe, tensors: Tensors) -> None:
 
 
 def check_subset(what: str, subset: Subset, tensors: Tensors, model: str) -> Tensors:
-    """Return the tensors that a subset selects.  Raises AoeError for a part that selects none."""
+    """Return the tensors that a subset selects.  Raises AoeError for a part that selects none.
+
+    Experts that a layer has in one tensor cannot be selected by their numbers: a plan mixes whole tensors.
+    """
     selected = _selected(subset, tensors)
+    if fused := _in_one_piece(subset, tensors):
+        raise AoeError(
+            f"{what} ({subset.describe()}) that selects experts by their numbers, but {model} has all experts of a "
+            f"layer in one tensor ({fused}), which is merged as a whole; leave `experts` out, or select other groups "
+            "or layers."
+        )
     if not selected:
         raise AoeError(f"{what} ({subset.describe()}) that selects no tensor of {model}{_there_is(subset, tensors)}.")
     for part, alone in subset.parts():
@@ -68,9 +78,23 @@ def _there_is(subset, tensors):
     text = f", which has the layers {min(layers)}-{max(layers)}" if subset.layers and layers else ""
     if subset.experts and experts:
         text += f"{' and' if text else ', which has'} the experts {min(experts)}-{max(experts)}"
-    elif subset.experts and any(place.group == TensorGroup.ROUTED_EXPERTS for _, place in tensors):
-        text += ", which has the experts of a layer in one piece" if _are_named(tensors) else ""
     return text
+
+
+def _in_one_piece(subset, tensors):
+    """The first tensor that has all experts of a layer which a subset selects some experts of by their numbers."""
+    if not subset.experts:
+        return None
+    anyway = _selected(replace(subset, experts=()), tensors)
+    numbered = {place.layer for _, place in anyway if place.expert is not None}
+    fused = (name for name, place in anyway if name and place.layer not in numbered and _has_all_experts(name, place))
+    return next(fused, None)
+
+
+def _has_all_experts(name, place):
+    """Whether a tensor has all routed experts of a layer; those of MTP are known by their names."""
+    of_mtp = place.group == TensorGroup.MTP and ".experts." in f"{name}."
+    return (place.group == TensorGroup.ROUTED_EXPERTS or of_mtp) and place.expert is None
 
 
 def _are_named(tensors):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture, Place, unplaced
+from aoe.checkpoints.architecture import Architecture, Place, stacked, unplaced
 from aoe.checkpoints.keys import experts_of, experts_per_token, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
 
@@ -79,6 +79,22 @@ def test_every_tensor_of_a_family_has_its_place(family):
         ("nemotron_h", "backbone.layers.2.mixer.in_proj.weight", ("linear_attention", 2, None, "in_proj")),
         ("step3p7", "model.layers.2.share_expert.up_proj.weight", ("shared_experts", 2, None, "up_proj")),
         ("step3p7", "model.layers.2.moe.router_bias", ("router_gate", 2, None, "router_bias")),
+        ("step3p7", "model.layers.2.moe.gate_proj.weight", ("routed_experts", 2, None, "gate_proj")),
+        ("step3p7", "model.layers.2.moe.gate.weight", ("router_gate", 2, None, "gate")),
+        ("doge", "model.layers.2.mlp.down_embed.weight", ("routed_experts", 2, None, "down_embed")),
+        ("doge", "model.layers.2.mlp.router_gate.weight", ("router_gate", 2, None, "router_gate")),
+        ("cosmos3_omni", "blocks.1.mlp.linear_fc1.weight", ("vision", None, None, "linear_fc1")),
+        ("cosmos3_omni", "pos_embed.weight", ("vision", None, None, "pos_embed")),
+        ("paddleocr_vl", "mlp_AR.pre_norm.weight", ("vision", None, None, "pre_norm")),
+        (
+            "deepseek_ocr2",
+            "model.qwen2_model.model.model.layers.1.mlp.up_proj.weight",
+            ("vision", None, None, "up_proj"),
+        ),
+        ("deepseek_ocr2", "model.view_seperator", ("vision", None, None, "view_seperator")),
+        ("janus", "model.generation_embeddings.weight", ("vision", None, None, "generation_embeddings")),
+        ("janus", "model.generation_head.proj_out.weight", ("vision", None, None, "proj_out")),
+        ("janus", "gen_vision_model.decoder.conv_in.weight", ("vision", None, None, "conv_in")),
         ("gemma3n_text", "model.layers.2.laurel.linear_left.weight", ("norms", 2, None, "linear_left")),
         ("opt", "model.decoder.layers.2.fc1.weight", ("dense_mlp", 2, None, "fc1")),
         ("dbrx", "transformer.blocks.1.norm_attn_norm.attn.Wqkv.weight", ("attention", 1, None, "Wqkv")),
@@ -88,6 +104,24 @@ def test_places(family, tensor, place):
     config = config_of(family) if family in FAMILIES else {"model_type": family, "num_hidden_layers": MOST}
     group, *rest = place
     assert Architecture(config).place(tensor) == Place(TensorGroup(group), *rest)
+
+
+@pytest.mark.parametrize(
+    ("config", "group"),
+    [
+        ({"intermediate_size": 64}, "dense_mlp"),
+        ({"intermediate_size": 64, "num_experts": None, "is_moe": False, "moe_layers": []}, "dense_mlp"),
+        ({"text_config": {"num_hidden_layers": 3, "ffn_dim": 64}}, "dense_mlp"),
+        ({"intermediate_size": 64, "num_experts": 8}, "router_gate"),
+        ({"intermediate_size": 64, "ffn_config": {"moe_top_k": 2}}, "router_gate"),
+        ({}, "router_gate"),  # nothing says that the model is dense
+    ],
+)
+def test_a_gate_is_a_routers_only_where_experts_may_be(config, group):
+    architecture = Architecture({"num_hidden_layers": 3, **config})
+    assert architecture.place("model.layers.1.mlp.gate.weight").group == group
+    assert architecture.place("model.layers.1.mlp.gate_proj.weight").group == "dense_mlp"
+    assert architecture.place("model.visual.blocks.1.mlp.gate.weight").group == "vision"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +178,22 @@ def test_of_many_tensors_without_a_place_some_are_named():
     assert sentence.endswith("`other`: odd.0, odd.1, odd.10 and 1197 more.")
 
 
+def test_stacks_of_matrices_that_are_no_experts_by_their_names_are_told():
+    architecture = Architecture({"num_hidden_layers": MOST})
+    shapes = {
+        "model.layers.0.mlp.up_proj.weight": (6, 48, 64),
+        "model.layers.1.mlp.up_proj.weight": (48, 64),
+        "model.layers.2.feed_forward.time_mix_key": (1, 1, 64),
+        "model.layers.3.mlp.experts.up_proj": (6, 48, 64),
+    }
+    (sentence,) = stacked("mine", architecture, shapes)
+    assert sentence.startswith(
+        "mine: the group `dense_mlp` has stacks of matrices, which may be all experts of a layer: "
+        "model.layers.0.mlp.up_proj.weight. If"
+    )
+    assert stacked("mine", architecture, {"model.layers.1.mlp.up_proj.weight": (48, 64)}) == []
+
+
 @pytest.mark.parametrize(
     ("config", "layers"),
     [
@@ -185,6 +235,7 @@ def test_without_a_number_of_layers_there_are_no_places(config, message):
         ({"num_experts": [16, 16, 16], "moe_topk": [1, 1, 1]}, 16, 1),
         ({"text_config": {"num_hidden_layers": 1, "num_experts": 4, "num_experts_per_token": 2}}, 4, 2),
         ({"num_hidden_layers": 1, "num_experts": 0}, None, None),
+        ({"ffn_config": {"moe_num_experts": 16, "moe_top_k": 4}}, 16, 4),
         ({"hidden_size": 64}, None, None),
     ],
 )

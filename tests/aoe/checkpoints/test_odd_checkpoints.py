@@ -68,6 +68,8 @@ def test_weights_that_cannot_be_combined_are_compared_with_the_base_and_with_the
     counts = pair(tmp_path, *([{WEIGHT: torch.full((2, 2), value)}] for value in (1, 7, 7)))
     with pytest.raises(AoeError, match="cannot be combined, and differs between a and b"):
         make_plan(Recipe("a", {"b": 0.5, "c": 0.5}), counts)
+    assert merged(tmp_path, Recipe("a", {"b": 1}), counts).tensor(WEIGHT).tolist() == [[7, 7], [7, 7]]
+    assert make_plan(Recipe("b", {"b": 0.5, "c": 0.5}), counts).weights(WEIGHT) == {"b": 1}
     (tmp_path / "e5m2").mkdir()
     codes = torch.ones(4, 4).to(torch.float8_e5m2)
     parents = pair(tmp_path / "e5m2", *([{WEIGHT: codes, SCALE: torch.full((1, 1), s)}] for s in (2.0, 4.0)))

@@ -105,6 +105,15 @@ def test_slabs_and_threads_make_no_difference(family, monkeypatch):
             assert one[key] == pytest.approx(other[key], rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float64])
+def test_equal_bytes_are_no_difference_whatever_they_are(tmp_path, dtype):
+    tensors = stored(weights(1)) | {"model.layers.0.mlp.table": torch.arange(6).reshape(2, 3).to(dtype)}
+    family = {name: write_checkpoint(tmp_path / name, tensors, name) for name in ("v3", "r1")}
+    row = row_of(family, "model.layers.0.mlp.table")
+    assert row["identical"] and (row["elements"], row["steps_0"], row["steps_more"]) == (6, 6, 0)
+    assert {row[space] for space in ("norm", "normalized", "frobenius", "codes", "relative")} == {0}
+
+
 @pytest.mark.parametrize("change", ["nan", "shape", "integers", "missing"])
 def test_what_cannot_be_compared_is_named(tmp_path, family, change):
     values = weights(1)
@@ -116,11 +125,17 @@ def test_what_cannot_be_compared_is_named(tmp_path, family, change):
         del values["lm_head.weight"]
     tensors = stored(values)
     if change == "integers":
-        for name in ("v3", "r1"):
-            tensors["lm_head.weight"] = torch.ones(32, 160, dtype=torch.int32)
+        for number, name in enumerate(("v3", "r1")):
+            tensors["lm_head.weight"] = torch.full((32, 160), number, dtype=torch.int32)
             family[name] = write_checkpoint(tmp_path / f"int-{name}", tensors, name)
     else:
         family["r1"] = write_checkpoint(tmp_path / "odd", tensors, "r1")
-    message = "holds NaN" if change == "nan" else "cannot be measured" if change == "integers" else "no counterpart"
+    message = (
+        "holds NaN"
+        if change == "nan"
+        else "cannot be measured, and differs between v3 and r1"
+        if change == "integers"
+        else "no counterpart"
+    )
     with pytest.raises(AoeError, match=rf"lm_head\.weight.* {message}"):
         row_of(family, "lm_head.weight")

@@ -1,11 +1,13 @@
 """Every part of a subset selects a tensor, or the recipe is refused while it is planned."""
 
 import json
+import re
 
 import pytest
 from aoe import AoeError
 from aoe.acquiring.lock import read_lock
 from aoe.checkpoints.architecture import Architecture
+from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_selections, check_subset, places
@@ -13,6 +15,7 @@ from aoe.merging.subset import read_subset
 from aoe.studies.study import read_study
 from launcher.schemas import read_schema
 from support.clones import ROOT
+from support.families import write_parents
 
 SCHEMA = read_schema("study")
 STUDIES = ROOT / "config/studies"
@@ -138,8 +141,45 @@ def test_a_plan_selects_something_with_every_part(family, subset, fine):
             make_plan(recipe, family)
 
 
-def test_experts_in_one_piece_cannot_be_selected():
-    names = ["model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.self_attn.q_proj.weight"]
-    there = places(Architecture({"model_type": "gpt_oss", "num_hidden_layers": 1}), names)
-    with pytest.raises(AoeError, match="selects no tensor of oss, which has the experts of a layer in one piece"):
-        check_subset("The variant m has a subset", read_subset("m", {"experts": [0]}), there, "oss")
+FUSED = {
+    "gpt_oss": "model.layers.{}.mlp.experts.gate_up_proj",
+    "llama4": "language_model.model.layers.{}.feed_forward.experts.down_proj",
+    "granitemoe": "model.layers.{}.block_sparse_moe.input_linear.weight",
+    "step3p7": "model.layers.{}.moe.up_proj.weight",
+    "dbrx": "transformer.blocks.{}.ffn.experts.mlp.w1",
+    "qwen3_next": "mtp.layers.{}.mlp.experts.gate_up_proj",
+}
+NUMBERED = "model.layers.{}.mlp.experts.{}.up_proj.weight"
+
+
+def places_of(model_type, *names):
+    return places(Architecture({"model_type": model_type, "num_hidden_layers": 3}), names)
+
+
+@pytest.mark.parametrize("model_type", FUSED)
+@pytest.mark.parametrize("subset", [{"experts": [0]}, {"experts": ["0-3"], "names": ["*"]}])
+def test_experts_in_one_tensor_cannot_be_selected_by_number(model_type, subset):
+    fused = FUSED[model_type].format(2)
+    there = places_of(model_type, NUMBERED.format(0, 0), fused, "model.layers.0.self_attn.q_proj.weight")
+    sentence = (
+        r"^The variant m has a subset \(experts 0.*\) that selects experts by their numbers, but it has all experts of "
+        rf"a layer in one tensor \({re.escape(fused)}\), which is merged as a whole; leave `experts` out, or"
+    )
+    with pytest.raises(AoeError, match=sentence):
+        check_subset("The variant m has a subset", read_subset("m", subset), there, "it")
+
+
+def test_layers_whose_experts_are_in_one_tensor_may_be_beside_those_that_are_selected():
+    fused = FUSED["gpt_oss"].format(2)
+    there = places_of("gpt_oss", NUMBERED.format(0, 0), NUMBERED.format(0, 1), fused, "model.layers.0.mlp.bias")
+    for subset in ({"experts": [1], "layers": [0]}, {"experts": [1], "names": ["*.up_proj.weight"]}):
+        selected = check_subset("m", read_subset("m", subset), there, "it")
+        assert [name for name, _ in selected] == [NUMBERED.format(0, 1)]
+
+
+def test_a_plan_of_experts_in_one_tensor_is_refused(tmp_path):
+    folders, _ = write_parents("gpt_oss", tmp_path)
+    parents = {name: Checkpoint(folder, name) for name, folder in folders.items()}
+    recipe = read_recipe("m", {"base": "base", "weights": {"other": 1}, "subset": {"experts": [0]}}, parents)
+    with pytest.raises(AoeError, match=r"^The recipe has a subset .*in one tensor \(model\.layers\.0\.mlp\.experts\."):
+        make_plan(recipe, parents)

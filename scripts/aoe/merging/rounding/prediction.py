@@ -17,13 +17,13 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.checkpoints.layout import Scales
 from aoe.checkpoints.shard import StoredTensor
-from aoe.merging.difference import STEPS, check_counterpart, row, slab_difference
+from aoe.merging.difference import STEPS, check_counterpart, pieces_of, row, slab_difference
 from aoe.merging.plan import Plan
 from aoe.merging.recipe import Recipe, read_recipe
 from aoe.merging.rounding.measuring import Origin
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, Arithmetic, Part, Rounding, cpu
-from aoe.numerics.slabs import Slab, slabs
+from aoe.numerics.slabs import Slab
 
 NEAREST = "nearest"
 WAYS = {  # in words, as families of sweeps are called -> how mixtures are summed and rounded
@@ -159,7 +159,8 @@ def _rows(sums: Mapping[tuple[Any, ...], Sums], columns: Iterable[str]) -> list[
 def _weight(pair: Pair, weight: str, place: Place, wanted: Sequence[Selection]) -> tuple[Row, dict[Point, Sums]]:
     """One weight's differences, with CODES_SUMS, and the REALIZED_SUMS of its mixtures; none if it does not differ."""
     stored, scales = pair.base.stored(weight), pair.base.layout(weight).scales
-    difference = row(stored, place, [slab_difference(cpu, pair.base, pair.other, slab) for slab in slabs(stored)])
+    compared = pieces_of(pair.base, pair.other, weight)
+    difference = row(stored, place, [slab_difference(cpu, pair.base, pair.other, slab) for slab in compared])
     difference |= {"compared": 1, "squared_codes": difference["codes"] ** 2 * stored.elements}
     lambdas = {lambda2 for chosen in wanted if chosen.has(weight, place, difference) for lambda2 in chosen.lambdas}
     points: dict[Point, Sums] = {}
