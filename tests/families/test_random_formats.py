@@ -76,15 +76,15 @@ class Family:
         self.choice, self.folder = choice, folder
         self.names = [f"p{number}" for number in range(choice.choice([2, 2, 3, 4]))]
         self.of_experts = choice.choice([*MAKERS])
-        self.experts, self.layers = choice.randint(1, 4), choice.randint(1, 3)
+        self.experts, self.layers = choice.randint(1, 3), choice.randint(1, 2)
         self.shapes = self._shapes()
         self.kinds, self.tensors, self.values = {}, {}, {}
         for name in self.names:
             self._make(name)
         self.parents = {name: self._write(name) for name in self.names}
 
-    def _side(self, large=300):
-        return self.choice.choice([32, 64, 128, 160, 256]) if self.aligned else self.choice.randint(2, large)
+    def _side(self):
+        return self.choice.choice([32, 64, 128, 160]) if self.aligned else self.choice.randint(2, 200)
 
     def _shapes(self):
         """{name where nothing is packed: shape}."""
@@ -98,7 +98,7 @@ class Family:
             found[f"{prefix}input_layernorm.weight"] = (hidden,)
             experts = f"{prefix}mlp.experts."
             if self.of_experts in ("blocks", "stacked"):
-                rows = self.choice.choice([128, 256])
+                rows = self.choice.choice([128, 128, 256])
                 found[f"{experts}gate_up_proj"] = (self.experts, rows, hidden)
             else:
                 found |= {f"{experts}{expert}.up_proj.weight": (width, hidden) for expert in range(self.experts)}

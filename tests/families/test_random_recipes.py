@@ -10,7 +10,7 @@ from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.merge import Merge
 from support.families import PARENTS, write_parents
-from support.family_flow import BASE, FLOAT32_ERROR, OTHER, _rounded
+from support.family_flow import BASE, FLOAT32_ERROR, _rounded
 from support.published import plan_of
 from support.random_recipes import entry, is_meant, mixture
 

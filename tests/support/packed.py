@@ -24,6 +24,12 @@ def scheme_of(**settings):
     return args, QuantizationScheme(targets=["Linear"], weights=args)
 
 
+def signed(codes, value):
+    """Packed e2m1 codes in which zeros have the sign of their values, which the library drops, and the formats have."""
+    negative = ((value == 0) & value.signbit()).unflatten(-1, (-1, 2)) * torch.tensor([8, 128])
+    return codes | negative.sum(-1).to(torch.uint8)
+
+
 class Int4:
     """compressed-tensors' ``pack-quantized``: symmetric scales let the largest magnitude be the largest code."""
 
@@ -41,11 +47,12 @@ class Int4:
     def encode(self, value):
         parts, groups = {"weight": value}, value.unflatten(-1, (-1, self.group))
         if self.symmetric:
-            scale = (groups.abs().amax(-1) / (2 ** (self.bits - 1) - 1)).to(self.dtype)
-            scale = torch.where(scale == 0, torch.finfo(self.dtype).eps, scale).to(self.dtype)
+            scale = groups.abs().amax(-1) / (2 ** (self.bits - 1) - 1)
         else:
             scale, parts["weight_zero_point"] = calculate_qparams(groups.amin(-1), groups.amax(-1), self.args)
-            scale = scale.to(self.dtype)
+            scale = torch.where(groups.any(-1), scale, 0)
+        scale = scale.to(self.dtype)
+        scale = torch.where(scale == 0, torch.finfo(self.dtype).eps, scale)
         stored = PackedQuantizationCompressor.compress(parts | {"weight_scale": scale}, self.scheme)
         stored = {key.removeprefix("weight"): part for key, part in stored.items()}
         return {end: stored[end] for end in (*self.ends, *(() if self.symmetric else ("_zero_point",)))}
@@ -84,12 +91,15 @@ class Mxfp4:
             scale, _ = compute_dynamic_scales_and_zp(flat, self.args, torch.nn.Linear(1, 1))
         else:
             largest = flat.unflatten(-1, (-1, GROUP)).abs().amax(-1)
-            exponent = (torch.frexp(largest).exponent - 3).clamp(min=-126)  # frexp's mantissas are below 1; 6 is 1.5 * 4
+            exponent = (torch.frexp(largest).exponent - 3).clamp(
+                min=-126
+            )  # frexp's mantissas are below 1; 6 is 1.5 * 4
             scale = torch.ldexp(torch.ones_like(largest), torch.where(largest > 0, exponent, -127))
         parts = {"weight": flat, "weight_scale": scale}
         found = MXFP4PackedCompressor.compress(parts, self.scheme)
         lines = value.shape[:-1]
-        codes, scale = (found[key].reshape(*lines, -1) for key in ("weight_packed", "weight_scale"))
+        packed = {"weight_packed": signed(found["weight_packed"], flat), "weight_scale": found["weight_scale"]}
+        codes, scale = (part.reshape(*lines, -1) for part in packed.values())
         codes = codes.unflatten(-1, (-1, GROUP // 2)) if self.blocks else codes
         return dict(zip(self.ends, (codes, scale.view(self.stored)), strict=True))
 
@@ -126,7 +136,8 @@ class Nvfp4:
         scale, _ = compute_dynamic_scales_and_zp(value, self.args, torch.nn.Linear(1, 1), factor)
         parts = {"weight": value, "weight_scale": scale, "weight_global_scale": factor}
         found = NVFP4PackedCompressor.compress(parts, self.scheme)
-        return {end: found[f"weight{end}"].reshape(found[f"weight{end}"].shape) for end in self.ends}
+        found["weight_packed"] = signed(found["weight_packed"], value)
+        return {end: found[f"weight{end}"] for end in self.ends}
 
     def decode(self, tensors):
         values = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
@@ -154,7 +165,9 @@ class Stacked:
 
     def decode(self, tensors):
         ends = [*tensors]
-        return torch.stack([self.kind.decode(dict(zip(ends, one, strict=True))) for one in zip(*tensors.values())])
+        return torch.stack(
+            [self.kind.decode(dict(zip(ends, one, strict=True))) for one in zip(*tensors.values(), strict=True)]
+        )
 
     def name(self, weight, end):
         return self.kind.name(weight, end)

@@ -152,6 +152,19 @@ class Layout:
         return self.codes.shape if self.storage in (PLAIN, "fp8") else self.shape
 
     @property
+    def served_shape(self) -> tuple[int, ...]:
+        """The shape of its numbers as a server computes with them that knows no packed formats.
+
+        gpt-oss' plain experts are the transposes of its packed ones.
+        """
+        return (self.codes.shape[0], self.shape[1], self.codes.shape[1]) if self.is_transposed else self.values_shape
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether its matrices have rows and columns the other way round where they are not packed."""
+        return self.storage == "mxfp4" and self.decodes and len(self.codes.shape) == 4
+
+    @property
     def values_name(self) -> str:
         """The name of the weight where it is not packed."""
         for end, plain_end in UNPACKED:
