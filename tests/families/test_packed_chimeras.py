@@ -278,6 +278,6 @@ def test_the_plan_and_the_card_name_formats_that_are_converted(tmp_path):
     facts = {name: {"revision": "x", "files": {}} for name in parents}
     recipe = {"base": "a", "weights": {"b": 1}}
     card = model_card({"tool": "t", "variant": "x", "recipe": recipe, "parents": facts, "plan": plan.describe()})
-    said = "1 weights of b are converted: packed INT4 in groups of 64 to packed INT4 in groups of 32"
-    assert said in plan.describe()
-    assert said in card
+    formats = "packed INT4 in groups of 64 (scales F16) to packed INT4 in groups of 32 (scales BF16)"
+    assert plan.describe() == ["3 tensors = 1 b", f"1 weight of b is converted: {formats}"]
+    assert f"* 1 weight of b is converted: {formats}\n" in card

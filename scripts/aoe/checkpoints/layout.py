@@ -209,6 +209,7 @@ class Layout:
         """Return whether a copy of the other layout's bytes is a weight of this one."""
         ours, theirs = ({r: (m.stored.dtype, m.stored.shape) for r, m in one.made.items()} for one in (self, other))
         same = (self.storage, self.shape, self.block) == (other.storage, other.shape, other.block)
+        same = same and self.other == other.other
         return same and ours == theirs and (self.scales != Scales.POWERS or other.scales == Scales.POWERS)
 
     def words(self) -> str:

@@ -90,7 +90,9 @@ class Plan:
         """
         lines = self._describe_ranges() if len(self.mixtures) > MOST_DESCRIBED else self._describe_mixtures()
         for parent, kinds in self.converted.items():
-            lines += [f"{number} weights of {parent} are converted: {how}" for how, number in kinds.items()]
+            for how, number in kinds.items():
+                what = f"1 weight of {parent} is" if number == 1 else f"{number} weights of {parent} are"
+                lines.append(f"{what} converted: {how}")
         if self.static_scales:
             lines.append(f"{self.static_scales} combined weights keep the activation scales of {self.base}")
         return lines + (self.alignment.describe() if self.alignment else [])
