@@ -165,7 +165,7 @@ class _Weight(Comparison):
         if not row["sources"] and claimed and claimed.grade:
             row |= {"found": "claimed", **self._explained(claimed)}
         elif not row["sources"]:
-            self._explain(row)
+            self._explain(row, claimed)
         if self.audit.tolerance:
             row["close"] = self.close(self.audit.tolerance)
         return row
@@ -245,8 +245,8 @@ class _Weight(Comparison):
             **found,
         }
 
-    def _explain(self, row):
-        """Look for what explains a weight that is no parent's, and nothing that was claimed."""
+    def _explain(self, row, claimed):
+        """Look for what explains a weight that is no parent's, and nothing that was claimed: the Match, or None."""
         if self.ours.elements and (elsewhere := self.audit.elsewhere.find(self)):
             parent, other = elsewhere
             row |= {"found": "moved", "grade": BYTES if self.ways == (SAME,) else VALUES}
@@ -258,6 +258,7 @@ class _Weight(Comparison):
             return
         # what is it nearest to?
         matches += [self.match({kin[0]: 1}, way) for kin in row["alike"] for way in self.ways[:1]]
+        matches += [claimed] if claimed else []
         row |= self._explained(min(matches, key=lambda match: (match.deviation.differing, match.deviation.rms)))
 
     def _fitted(self, row):

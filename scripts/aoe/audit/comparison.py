@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,8 +255,10 @@ class Comparison:
             def unrounded(parts=parts):
                 return mixture(parts, ours_dtype, shares), np.float32(share) * largest(parts, ours_dtype)
 
-            bounded = made.is_usual and not self.by_values  # the steps of values are no format's
-            found.add(published, expected, dtype, unrounded if bounded else None, within)
+            if values := self.by_values:
+                found.add(published, expected, dtype, steps=partial(values.steps, theirs, published))
+            else:
+                found.add(published, expected, dtype, unrounded if made.is_usual else None, within)
         copied = len(weights) == 1 and shares[0] == 1
         if found.stored or not found.differing:
             grade = BYTES if found.stored and self.ways == (SAME,) and not self.by_values else VALUES
@@ -298,6 +301,8 @@ class Comparison:
 
     def _made(self, parts, shares, published, way, made, slab):
         method, shape = made.of(self.name)._replace(scales=self.scales), published[0].shape
+        if self.by_values and shares == [1] and self.stored_alike:
+            return parts[0]  # copied, where encoding the values anew may give others
         if self.by_values:
             return self.by_values.made(parts, shares, method, slab)
         return rebuild(parts, self.ours.dtype, shares, self.theirs.dtype, shape, way, method, slab.begin)

@@ -205,11 +205,13 @@ class Deviation:
         dtype: str,
         unrounded: Callable[[], tuple[Floats, Floats]] | None = None,
         within: float = 0.0,
+        steps: Callable[[], Floats] | None = None,
     ) -> None:
         """Compare a slab with what is expected of it, numbers and scale in the same dtype and shape.
 
         unrounded: a function that gives the float32 values before they were rounded, and how far each may have been off
-        then; within: how many steps rounding may have taken them.
+        then; within: how many steps rounding may have taken them; steps: a function that gives the distances to the
+        next numbers, of values that are stored in another format.
         """
         self.elements += published[0].size
         if alike(published, expected):
@@ -217,7 +219,8 @@ class Deviation:
         self.stored = False
         if dtype == FP8:
             self.scales += int((_bits(published[1]) != _bits(expected[1])).sum())
-        differing, largest, squares, _ = _measure(published, dtype, cpu.values(expected, dtype))
+        own = steps() if steps else None
+        differing, largest, squares, _ = _measure(published, dtype, cpu.values(expected, dtype), steps=own)
         self.differing += differing
         self.largest = max(self.largest, largest)
         self.squares += squares
@@ -226,10 +229,13 @@ class Deviation:
             self.outside += _measure(published, dtype, values, slack, within)[3]
 
 
-def _measure(published, dtype, expected, slack=None, within=1.0):
+def _measure(published, dtype, expected, slack=None, within=1.0, steps=None):
     """cpu.deviation in steps; or, with ``slack``, in what rounding ``within`` so many steps and slack allow."""
     values, expected = cpu.values(published, dtype).reshape(-1), expected.reshape(-1)
-    steps = cpu.steps(published, dtype, np.fmax(np.abs(values), np.abs(expected)).reshape(published[0].shape))
+    if steps is None:
+        steps = cpu.steps(published, dtype, np.fmax(np.abs(values), np.abs(expected)).reshape(published[0].shape))
+    else:  # a group of zeros has none; what is not 0 there counts as one
+        steps = np.where(steps.reshape(-1) > 0, steps.reshape(-1), np.abs(values - expected))
     steps = steps.reshape(-1)
     return cpu.deviation(values, expected, steps if slack is None else within * steps + slack.reshape(-1), 1.0)
 

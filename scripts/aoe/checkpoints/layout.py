@@ -164,6 +164,19 @@ class Layout:
         return any(not member.rows and member.stored.elements > 1 for member in self.made.values())
 
     @property
+    def served_shape(self) -> tuple[int, ...]:
+        """The shape of its numbers as a server computes with them that knows no packed formats.
+
+        gpt-oss' plain experts are the transposes of its packed ones.
+        """
+        return (self.codes.shape[0], self.shape[1], self.codes.shape[1]) if self.is_transposed else self.values_shape
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether its matrices have rows and columns the other way round where they are not packed."""
+        return self.storage == "mxfp4" and self.decodes and len(self.codes.shape) == 4
+
+    @property
     def values_name(self) -> str:
         """The name of the weight where it is not packed."""
         for end, plain_end in UNPACKED:
@@ -207,7 +220,8 @@ class Layout:
     def is_stored_as(self, other: Layout) -> bool:
         """Return whether a copy of the other layout's bytes is a weight of this one."""
         ours, theirs = ({r: (m.stored.dtype, m.stored.shape) for r, m in one.made.items()} for one in (self, other))
-        same = not self.pieces and (self.storage, self.shape, self.block) == (other.storage, other.shape, other.block)
+        forms = [(one.storage, one.shape, one.block, one.other) for one in (self, other)]
+        same = not self.pieces and forms[0] == forms[1]
         return same and ours == theirs and (self.scales != Scales.POWERS or other.scales == Scales.POWERS)
 
     def words(self) -> str:

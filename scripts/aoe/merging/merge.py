@@ -28,7 +28,7 @@ from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.forms import agree
 from aoe.merging.plan import Plan
 from aoe.numerics import decoded, kernels
-from aoe.numerics.kernels import FP8, Array, Engine, Method, Part, cpu
+from aoe.numerics.kernels import FP8, Arithmetic, Array, Engine, Method, Part, cpu
 from aoe.numerics.slabs import Slab, slabs
 from aoe.numerics.stored_scales import narrowed
 
@@ -134,7 +134,9 @@ class Merge:
 
     def method(self, weight: str) -> Method:
         """Return how a weight is combined, and what its new scales are rounded to."""
-        return self.plan.method(weight)._replace(scales=self.base.layout(weight).scales)
+        found = self.plan.method(weight)._replace(scales=self.base.layout(weight).scales)
+        # what is taken whole is no sum: its values are converted as they are
+        return found._replace(arithmetic=Arithmetic.FLOAT32) if self._origin(weight) else found
 
     def _summands(self, weight):
         """(parents, their λ) of what is not copied: several, or the one that is converted."""
@@ -277,7 +279,10 @@ class Merge:
         out = np.empty(layout.shape, np.float32)
         pieces = self._pieces(weight)
         futures = [pool.submit(self._dequantize, weight, piece, out) for piece in pieces]
-        return futures, lambda: _tensor(out).reshape(layout.values_shape)
+        served = layout.served_shape
+        if layout.is_transposed:
+            return futures, lambda: _tensor(out).reshape(served[0], served[2], served[1]).transpose(1, 2).contiguous()
+        return futures, lambda: _tensor(out).reshape(served)
 
     def _pieces(self, weight):
         """The ranges of rows that a weight's values are computed in."""

@@ -95,7 +95,9 @@ class Plan:
         for parent, number in self.renamed.items():
             lines.append(f"{number} weights of {parent} have other names there, or are stacked otherwise")
         for parent, kinds in self.converted.items():
-            lines += [f"{number} weights of {parent} are converted: {how}" for how, number in kinds.items()]
+            for how, number in kinds.items():
+                what = f"1 weight of {parent} is" if number == 1 else f"{number} weights of {parent} are"
+                lines.append(f"{what} converted: {how}")
         if self.static_scales:
             lines.append(f"{self.static_scales} combined weights keep the activation scales of {self.base}")
         return lines + (self.alignment.describe() if self.alignment else [])

@@ -168,7 +168,7 @@ def empty_tensors(merge: Merge, weight: str, dequantized: bool) -> dict[str, tor
     """Return room for tensors that another worker makes: {name: tensor}, in the order of Merge.tensors."""
     layout, device = merge.layout(weight), current_platform.device_type
     if dequantized and layout.storage != PLAIN:
-        return {layout.values_name: torch.empty(layout.values_shape, dtype=torch.float32, device=device)}
+        return {layout.values_name: torch.empty(layout.served_shape, dtype=torch.float32, device=device)}
     members = [member.stored for member in layout.members.values()]
     dtypes = [getattr(torch, FORMATS[stored.dtype].torch) for stored in members]
     return {s.name: torch.empty(s.shape, dtype=d, device=device) for s, d in zip(members, dtypes, strict=True)}

@@ -103,7 +103,7 @@ def test_int4_as_compressed_tensors_packs_it(tmp_path):
     model = checkpoint(tmp_path, stored)
     assert model.weights == [f"{WEIGHT}_packed"]
     assert values(model, f"{WEIGHT}_packed").equal(decoded.float())
-    assert model.layout(f"{WEIGHT}_packed").title == "packed INT4 in groups of 32"
+    assert model.layout(f"{WEIGHT}_packed").title == "packed INT4 in groups of 32 (scales F32)"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.uint8])
@@ -196,6 +196,18 @@ def test_packed_weights_of_an_unknown_form_are_copied(tmp_path):
         make_plan(mixed, parents)
     with pytest.raises(AoeError, match=r"The variant x combines .*_packed, which a stores as packed INT4 of unknown"):
         check_formats("The variant x", mixed, parents)
+
+
+def test_zero_points_of_two_kinds_are_not_copied_into_each_other(tmp_path):
+    """GPTQ stores zero points less 1, and its second format does not: in the same tensors."""
+    parents = {
+        name: checkpoint(tmp_path / name, packed_of(seed)["gptq"], name, quant_method="gptq", checkpoint_format=stated)
+        for seed, (name, stated) in enumerate({"a": "gptq", "b": "gptq_v2", "c": "gptq_v2"}.items())
+    }
+    sentence = r"qweight is GPTQ in a, but GPTQ \(checkpoint_format gptq_v2\) in b; GPTQ cannot be converted"
+    with pytest.raises(AoeError, match=sentence):
+        make_plan(Recipe("a", {"b": 1}), parents)
+    assert make_plan(Recipe("b", {"c": 1}), parents).describe() == ["4 tensors = 1 c"]
 
 
 def test_what_a_format_cannot_hold_is_told_from_headers(tmp_path):

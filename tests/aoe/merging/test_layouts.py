@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.stated import contradictions
 from aoe.merging.difference import shard_differences
@@ -115,6 +116,43 @@ def test_powers_of_two_in_every_scale(tmp_path):
         assert all(torch.frexp(scale).mantissa.eq(0.5).all() for scale in scales)
         config = merge.plan.beside.get("config", parents["a"].config)
         assert config["quantization_config"]["scale_fmt"] == "ue8m0"
+
+
+PUBLISHED = {
+    "V3.1 x R1": ("powers", "f32"),
+    "R1 x V3.1": ("f32", "powers"),
+    "Qwen3-32B x its like": ("bf16", "bf16"),
+    "Qwen3-4B-2507 x its like": ("f16", "f16"),
+    "Qwen3 x R1": ("bf16", "f32"),
+}
+
+
+@pytest.mark.parametrize("kinds", PUBLISHED.values(), ids=PUBLISHED)
+def test_published_layouts_stay_what_their_configs_state_and_transformers_reads(tmp_path, kinds):
+    """Every scale is a power of two where the base's config says so; values are those that transformers dequantizes."""
+    names, parents = ["model.layers.0.self_attn.o_proj.weight", "model.layers.1.mlp.experts.0.up_proj.weight"], {}
+    for seed, (name, kind) in enumerate(zip("ab", kinds, strict=True)):
+        torch.manual_seed(seed)
+        parts = {weight: KINDS[kind].encode(torch.randn(256, 384) * 0.02) for weight in names}
+        tensors = {weight + end: part for weight, some in parts.items() for end, part in some.items()}
+        parents[name] = write(tmp_path / name, tensors, name, KINDS[kind].config)
+        assert contradictions(parents[name]) == []
+    whole = [{"subset": {"groups": ["attention"]}, "weights": {"b": 1}}]
+    merge = merge_of(parents, overrides=whole)
+    write_shard(merge, SHARD, tmp_path / SHARD)
+    written, values = load_file(tmp_path / SHARD), dict(merge.values(names))
+    for weight in names:
+        scale = written[f"{weight}_scale_inv"]
+        assert scale.dtype == KINDS[kinds[0]].stored
+        copied = merge.source(weight) is not None
+        assert torch.frexp(scale.float()).mantissa.eq(0.5).all() == (
+            kinds[0] == "powers" or (copied and "powers" in kinds)
+        )
+        assert values[weight].equal(Fp8Dequantize(None)._dequantize_one(written[weight], scale, torch.float32))
+    config = merge.plan.beside.get("config", parents["a"].config)
+    assert config["quantization_config"] == parents["a"].config["quantization_config"]
+    published = write(tmp_path / "published", written, "published", config["quantization_config"])
+    assert contradictions(published) == []
 
 
 def test_a_model_whose_config_is_not_true_of_all_its_scales(tmp_path):

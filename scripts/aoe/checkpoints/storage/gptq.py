@@ -32,9 +32,11 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
         return unknown(members, "gptq", STORAGE.title)
     found = {role: Member(stored, 0) for role, stored in members.items()}
     block = (1, columns // scale.shape[0])
-    name = "gptq" if gptq else "awq"
+    if not gptq:
+        return Layout(codes.name, "awq", "AWQ", (rows, columns), found, block, Scales.F16, other={"bits": bits})
+    title = "GPTQ" if settings.less_one else "GPTQ (checkpoint_format gptq_v2)"
     other = {"bits": bits, "less_one": settings.less_one}
-    return Layout(codes.name, name, name.upper(), (rows, columns), found, block, Scales.F16, other=other)
+    return Layout(codes.name, "gptq", title, (rows, columns), found, block, Scales.F16, other=other)
 
 
 STORAGE = Storage(

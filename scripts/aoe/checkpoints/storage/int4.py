@@ -27,7 +27,8 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     found |= {role: Member(members[role], 0) for role in (ZERO, SHAPE, ORDER) if role in members}
     rule = ROUNDED_TO.get(scale.dtype, Scales.F32)
     block = (1, columns // scale.shape[1])
-    title, makes = f"packed INT{bits} in groups of {block[1]}", ORDER not in members
+    zeros = ", zero points" if ZERO in members else ""
+    title, makes = f"packed INT{bits} in groups of {block[1]} (scales {scale.dtype}{zeros})", ORDER not in members
     return Layout(codes.name, "int4", title, (rows, columns), found, block, rule, makes, other={"bits": bits})
 
 

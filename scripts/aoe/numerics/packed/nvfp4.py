@@ -60,7 +60,8 @@ def global_scale_of(largest: float, convention: GlobalScale) -> np.float32:
     with np.errstate(all="ignore"):
         found = np.float32(largest) / product
         if convention == GlobalScale.DIVIDES:
-            found = product / np.maximum(np.float32(largest), np.finfo(np.float32).tiny)
+            # as torch divides a number by a tensor: rounded twice
+            found = product * (np.float32(1) / np.maximum(np.float32(largest), np.finfo(np.float32).tiny))
     return np.float32(found if np.isfinite(found) and found >= np.finfo(np.float32).tiny else 1)
 
 

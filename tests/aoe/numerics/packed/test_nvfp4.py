@@ -60,6 +60,14 @@ def test_encoding_is_compressed_tensors():
     assert torch.equal(torch.from_numpy(values).bfloat16(), decoded)
 
 
+def test_scales_of_weights_are_compressed_tensors():
+    """The library divides by multiplying with a reciprocal, so that about every fourth quotient is another."""
+    largest = torch.rand(200, generator=torch.Generator().manual_seed(1)) * 10
+    theirs = [generate_gparam(-one.reshape(1), one.reshape(1)).item() for one in largest]
+    assert [nvfp4.global_scale_of(one.item(), GlobalScale.DIVIDES) for one in largest] == theirs
+    assert theirs != (2688 / largest.double()).float().tolist()
+
+
 def test_a_scale_is_divided_before_it_is_multiplied():
     """In the other order both of these magnitudes get the next smaller scale: the quotient is next to a tie."""
     weight, global_scale = torch.tensor([[0.7387605905532837] * 16, [1.4775211811065674] * 16]), torch.tensor([1234.5])
