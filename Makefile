@@ -19,7 +19,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/caches
 endif
 SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) $(RESOURCES) --quiet host reason $(SDM) --config study=$(STUDY)
 
-.PHONY: run fetch gpu scores test lint unit docs families pins rehearsal bench clean
+.PHONY: run fetch gpu scores test lint unit convert docs families pins rehearsal bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -55,6 +55,10 @@ lint: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+# mergekit's configuration MERGEKIT as config/studies/STUDY.yaml.
+convert: $(VENV)/installed
+	@PYTHONPATH=scripts $(BIN)/python -m aoe.studies.mergekit "$(MERGEKIT)" "$(STUDY)"
 
 # The tables of the documentation that come from schemas and registries.
 docs: $(VENV)/installed

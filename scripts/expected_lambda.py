@@ -7,10 +7,10 @@ import pandas as pd
 from aoe import AoeWarning
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table
-from aoe.merging.measuring import sampled_rows
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan
-from aoe.merging.realized import COLUMNS, warning
+from aoe.merging.rounding.measuring import sampled_rows
+from aoe.merging.rounding.realized import COLUMNS, warning
 from job.logging import logged
 
 if TYPE_CHECKING:

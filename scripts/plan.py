@@ -6,7 +6,7 @@ from aoe.acquiring.together import check
 from aoe.checkpoints.architecture import Architecture, unplaced
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import read_recipe, said_of
+from aoe.merging.recipe import Interpolation, read_recipe, said_of
 from job.code import record_code
 from job.logging import logged
 
@@ -20,14 +20,21 @@ with logged(snakemake.log[0]):
     union = {"who": f"The variant {snakemake.wildcards.variant}", "models": recipe.parents, "mixed": True}
     for sentence in check([union | said_of(recipe)], snakemake.params.checkpoints):
         print(sentence)
-    norms = None
-    if recipe.threshold.delta > 0:
-        from aoe.files.tables import read_table  # pandas takes its time, and most plans have no threshold
+    norms = cosines = None
+    if recipe.needs_differences:
+        # pandas takes its time, and most plans need no differences
+        from aoe.files.tables import read_table
+        from aoe.merging.sphere import fused_cosines
 
         rows = read_table(snakemake.input.differences)
-        rows = rows[rows.base == recipe.base].set_index(["other", "tensor"])[recipe.threshold.space]
-        norms = {parent: rows[parent].to_dict() for parent in recipe.parents if parent != recipe.base}
-    plan = make_plan(recipe, parents, norms)
+        rows = rows[rows.base == recipe.base]
+        norms, cosines = {}, {}
+        for parent in (name for name in recipe.parents if name != recipe.base):
+            of_parent = rows[rows.other == parent].set_index("tensor", drop=False)
+            norms[parent], cosines[parent] = of_parent[recipe.threshold.space].to_dict(), of_parent.cosine.to_dict()
+            if recipe.interpolation == Interpolation.SLERP_FUSED:
+                cosines[parent] = fused_cosines(of_parent.astype({"expert": "float64"}).to_dict("records"))
+    plan = make_plan(recipe, parents, norms, cosines)
     plan.save(snakemake.output[0])
     base = parents[recipe.base]
     print("\n".join([*plan.describe(), *unplaced(base.name, Architecture(base.config), base.files)]))

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table
-from aoe.merging.prediction import CODES, CODES_SUMS, REALIZED, REALIZED_SUMS, Pair, selections, shard_prediction
+from aoe.merging.rounding.prediction import (
+    CODES,
+    CODES_SUMS,
+    REALIZED,
+    REALIZED_SUMS,
+    Pair,
+    selections,
+    shard_prediction,
+)
 from job.logging import logged
 
 if TYPE_CHECKING:

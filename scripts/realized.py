@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import write_table
-from aoe.merging.measuring import shard_projections
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan
-from aoe.merging.realized import SUMS
+from aoe.merging.rounding.measuring import shard_projections
+from aoe.merging.rounding.realized import SUMS
 from job.logging import logged
 
 if TYPE_CHECKING:

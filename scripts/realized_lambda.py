@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from aoe.files.tables import read_table, write_parts
-from aoe.merging.realized import COLUMNS, Totals, warning
+from aoe.merging.rounding.realized import COLUMNS, Totals, warning
 from job.logging import logged
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aoe.files.tables import write_table
-from aoe.merging.simulation import simulate
+from aoe.merging.rounding.simulation import simulate
 from job.logging import logged
 
 if TYPE_CHECKING:

@@ -56,6 +56,8 @@ MADE = {
     "config/studies/quiz.lock.json",
     "config/studies/olmoe.yaml",
     "config/studies/olmoe.lock.json",
+    "config/studies/theirs.yaml",
+    "config/studies/theirs.lock.json",
     "config/studies/NAME.lock.json",
     "scripts/aoe/checkpoints/architectures/olmoe.py",
     "tests/aoe/checkpoints/architectures/test_olmoe.py",
@@ -604,6 +606,23 @@ def test_a_benchmark_with_a_judge_is_added_as_the_page_says(clone, monkeypatch):
     assert scores["1"] == 0.8 and pd.isna(scores["2"])
     judged = pd.read_csv(results / "judge.csv")
     assert judged.without_verdict.tolist() == [1, 1, 1] and "benchmark" not in judged
+
+
+@pytest.mark.workflow
+def test_a_mergekit_configuration_becomes_a_study_as_the_page_says(clone):
+    """The study on the page is the one that is written; its plan has a λ for every tensor out of its angle."""
+    (theirs,), (study,) = (blocks(page("from-mergekit"), language) for language in ("text", "yaml"))
+    (clone.folder / "their.yaml").write_text(theirs, encoding="utf-8")
+    clone.run("make", "convert", f"VENV={sys.prefix}", "MERGEKIT=their.yaml", "STUDY=theirs")
+    written = (clone.folder / "config/studies/theirs.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written) == yaml.safe_load(study)
+    lock(clone, "theirs")
+    assert plan(clone, "theirs", "audit").items() >= {"diff": 5, "plan": 1, "merge": 5, "audit_verdict": 1}.items()
+    clone.snakemake("--config", "study=theirs", "--", "results/theirs/plans/theirs.json")
+    log = (clone.folder / "results/theirs/logs/plan/theirs.log").read_text(encoding="utf-8")
+    assert "10 tensors = 0.7 v3-0324 + 0.3 r1" in log, "nearly parallel weights are summed"
+    assert len(re.findall(r"48 tensors = 0\.6\d+ v3-0324 \+ 0\.40\d+ r1", log)) == 4, "each layer's gates and ups"
+    assert "tensors = 1 v3-0324" in log
 
 
 @pytest.mark.workflow

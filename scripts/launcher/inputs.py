@@ -31,7 +31,7 @@ class Inputs:
         recipes = self.study.variants
         self.mixed = Mixed(self, lambda places: [v for v in self.study.mixed if recipes[v].base == places.base])
         # those whose plans need not wait for the differences of the parents
-        self.early = Mixed(self, lambda places: [v for v in self.study.mixed if not recipes[v].threshold.delta])
+        self.early = Mixed(self, lambda places: [v for v in self.study.mixed if not recipes[v].needs_differences])
 
     # what is common to several stages
 
@@ -216,12 +216,12 @@ class Inputs:
         return self.study.entries[wildcards.variant]
 
     def differences_for_delta(self, wildcards: Wildcards) -> Any:
-        """The table of differences, for a recipe with a threshold δ.
+        """The table of differences, for a recipe with a threshold δ, or with SLERP.
 
         It is `ancient`: a plan has the same revisions in its params, and answers are not asked again because the code
         that measures differences has changed, unless the user says so (launcher.code.watch).
         """
-        needed = self.study.variants[wildcards.variant].threshold.delta > 0
+        needed = self.study.variants[wildcards.variant].needs_differences
         return ancient(self.results.differences()) if needed else []
 
     # realized λ

@@ -16,8 +16,9 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import Recipe, Subset, read_recipe
+from aoe.merging.recipe import Recipe, read_recipe
 from aoe.merging.shard_writer import write_shard
+from aoe.merging.subset import Subset
 from aoe.numerics.kernels import FP8, cpu
 from performance.measure import peak_memory
 

@@ -14,7 +14,8 @@ from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.merging.difference import shard_differences
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import read_recipe
+from aoe.merging.recipe import Interpolation, read_recipe
+from aoe.merging.sphere import fused_cosines
 from aoe.numerics import fp8
 from support.clones import ROOT
 
@@ -32,6 +33,8 @@ WAYS = [  # of combining parents, other than in float32, rounded to nearest
     {"arithmetic": "bfloat16", "rounding": "stochastic", "seed": 16},
     {"arithmetic": "bfloat16", "rounding": "balanced", "seed": 2},
     {"arithmetic": "bfloat16", "rounding": "none"},
+    {"arithmetic": "deltas"},
+    {"arithmetic": "deltas", "rounding": "none"},
 ]
 THREE = {
     "base": "v3-0324",
@@ -54,15 +57,17 @@ def plan_of(entry, family):
     """The Plan of a recipe as a study writes it."""
     recipe = read_recipe("claimed", entry, family)
     needed = {name: family[name] for name in recipe.parents}
-    norms = None
-    if recipe.threshold.delta:
+    norms, cosines = {}, {}
+    if recipe.needs_differences:
         base, others = family[recipe.base], [name for name in recipe.parents if name != recipe.base]
-        norms = {other: {} for other in others}
         for other in others:
-            for file in base.shard_names:
-                rows = shard_differences(base, family[other], file, device="cpu")
-                norms[other] |= {row["tensor"]: row[recipe.threshold.space] for row in rows}
-    return make_plan(recipe, needed, norms)
+            files = (shard_differences(base, family[other], file, device="cpu") for file in base.shard_names)
+            rows = [row for file in files for row in file]
+            norms[other] = {row["tensor"]: row[recipe.threshold.space] for row in rows}
+            cosines[other] = {row["tensor"]: row["cosine"] for row in rows}
+            if recipe.interpolation == Interpolation.SLERP_FUSED:
+                cosines[other] = fused_cosines(rows)
+    return make_plan(recipe, needed, norms, cosines)
 
 
 def assembled(entry, family):

@@ -24,6 +24,7 @@ from aoe.audit.storage import (
     mixture,
     ranges,
     rebuild,
+    summands,
     ways,
 )
 from aoe.checkpoints.checkpoint import Checkpoint
@@ -229,6 +230,7 @@ class Comparison:
         share: of the largest parent's magnitude, that the arithmetic may have lost; made: the method, of which only the
         usual one is matched by rounding as well.
         """
+        weights = summands(weights, self.names[0], made.arithmetic)
         found, shares, ours_dtype, dtype = Deviation(), list(weights.values()), self.ours.dtype, self.theirs.dtype
         within = ULPS if dtype == "F32" else TIE
         named = UNROUNDED if made.is_usual and way == DIRECT and ours_dtype == FP8 else made
@@ -276,6 +278,7 @@ class Comparison:
 
     def _deviation(self, ours, theirs, weights, way, made):
         """The Deviation of a slab from a mixture; None if that is not finite."""
+        weights = summands(weights, self.names[0], made.arithmetic)
         parts, published = [self.read(parent, ours) for parent in weights], self.read_published(theirs)
         found = Deviation()
         try:

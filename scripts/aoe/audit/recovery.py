@@ -21,7 +21,7 @@ from aoe.audit.recipes import Entry, length, shortest_recipe
 from aoe.checkpoints.architecture import Place, TensorGroup
 from aoe.merging.recipe import read_recipe
 from aoe.norms import in_audit_order
-from aoe.numerics.kernels import FP8
+from aoe.numerics.kernels import FP8, Arithmetic
 
 MIXED = ("mixed", "claimed")
 EXPLAINED = ("copied", "equal", *MIXED)
@@ -63,6 +63,7 @@ def recover(rows: Sequence[Row], names: Sequence[str], reproduces: ReproducesBy)
         [_as_made(row, made, row["tensor"] in foreign) for row in rows],
         names,
         lambda weight, weights: reproduces(weight, weights, made),
+        names[:1] if made.arithmetic == Arithmetic.DELTAS else names,  # the differences are from the base
     )
     entry = found.entry and {**found.entry, **made.entry()}
     # what is not FP8 may have been summed otherwise all through a model: no recipe says so, but nothing was altered
@@ -104,7 +105,7 @@ def _is_made_so(row, made, reproduces):
     return reproduces(row["tensor"], {name: row[f"lambda_{name}"] for name in row["order"]}, made)
 
 
-def _recover(rows, names, reproduces):
+def _recover(rows, names, reproduces, bases):
     readable = [row for row in rows if row["found"] in (*EXPLAINED, "unexplained")]
     undecidable = [row["tensor"] for row in readable if is_undecidable(row) and row["found"] in EXPLAINED]
     decided = [row for row in readable if not is_undecidable(row)]
@@ -115,7 +116,7 @@ def _recover(rows, names, reproduces):
         return Recovered(None, {}, len(undecidable), {}, exact)
     # of several recipes of one length, the one whose base gave the most
     kept = {name: sum(row["elements"] for row in decided if ((name, 1.0),) in allowed[row["tensor"]]) for name in names}
-    entries = [shortest_recipe(decided, allowed, base) for base in sorted(names, key=lambda name: -kept[name])]
+    entries = [shortest_recipe(decided, allowed, base) for base in sorted(bases, key=lambda name: -kept[name])]
     limited = list(_with_thresholds(decided, allowed, names))
     entry = min([*entries, *(entry for entry, _ in limited)], key=lambda entry: (length(entry), _has_idle_base(entry)))
     # other norms may tell the weights that were left alone from the others as shortly

@@ -8,6 +8,7 @@ same both ways, unless they are quantized.  FP8 is quantized as aoe.numerics.fp8
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from aoe.numerics.slabs import Slab, slabs
 
 SlabPart = tuple[np.ndarray, np.ndarray | None]  # (numbers as stored, scales of FP8's blocks), of one slab
 Floats = NDArray[np.float32]
+Parent = TypeVar("Parent")
 
 FIRST = 65_536  # numbers of another dtype than FP8 that are looked at first
 SAME, CONVERTED, DIRECT = "", "merged, then converted", "converted while merging"
@@ -123,6 +125,17 @@ def mixture(parts: Sequence[SlabPart], dtype: str, weights: Sequence[float]) -> 
     return total
 
 
+def summands(mixture: Mapping[Parent, float], origin: Parent, arithmetic: Arithmetic) -> dict[Parent, float]:
+    """Return a mixture {parent: λ} as an arithmetic sums it.
+
+    Of ``deltas``, ``origin`` comes first and has what the others' λ leave of 1, even if that is 0.
+    """
+    others = {parent: share for parent, share in mixture.items() if parent != origin}
+    if arithmetic != Arithmetic.DELTAS or not others:
+        return dict(mixture)
+    return {origin: round(1 - math.fsum(others.values()), 12)} | others
+
+
 def largest(parts: Sequence[SlabPart], dtype: str) -> Floats:
     """Return the largest magnitude that any parent has in each place, float32, in the shape of the numbers."""
     return np.maximum.reduce([np.abs(cpu.values(part, dtype)) for part in parts])
@@ -147,7 +160,7 @@ def rebuild(
     copied = len(weights) == 1 and weights[0] == 1
     if copied and dtype == published_dtype:
         return parts[0]
-    if way == DIRECT and dtype == FP8 and method.arithmetic == Arithmetic.BFLOAT16 and not copied:
+    if way == DIRECT and dtype == FP8 and method.in_bf16 and not copied:
         unrounded = cpu.empty(parts[0][0].shape, "BF16")
         cpu.combine(parts, dtype, weights, unrounded, None, method, begin)
         return cpu.rounded(cpu.values((unrounded, None), "BF16").reshape(shape), published_dtype, method.scales)

@@ -15,7 +15,7 @@ from aoe.claims import NOT_RUN
 from aoe.document.figures import FIGURES, ResultTables, Settings
 from aoe.document.findings import counted, fixed, interval, listed, number, step_seen
 from aoe.files.tables import read_table
-from aoe.merging.realized import groups_in_words
+from aoe.merging.rounding.realized import groups_in_words
 from aoe.nodes.machine import in_words
 from aoe.norms import norm
 from aoe.serving.sampling import NEUTRAL

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from aoe.document import drawing
 from aoe.document.findings import fixed, listed, number, plural
-from aoe.merging.realized import MAIN
+from aoe.merging.rounding.realized import MAIN
 from aoe.scores.predicted import ALL, HALF, HIGH, LOW, SHARES, groups_in, one_sweep
 
 Tables = Mapping[str, pd.DataFrame]

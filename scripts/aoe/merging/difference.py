@@ -33,6 +33,8 @@ COLUMNS = {  # of a table of rows: pandas' dtypes
     "elements": "int64",
     "identical": "bool",
     "norm": "float64",
+    "other_norm": "float64",
+    "cosine": "float64",
     **dict.fromkeys(norms.names(), "float64"),
     **dict.fromkeys(STEPS, "int64"),
 }
@@ -145,6 +147,17 @@ def row(stored: StoredTensor, place: Place, found: Sequence[tuple[bool, Sums]]) 
         "elements": stored.elements,
         "identical": all(alike for alike, _ in found),
         "norm": math.sqrt(sums.size),
+        "other_norm": math.sqrt(sums.other_size),
+        "cosine": cosine(sums),
         **norms.measured(sums, stored.elements),
         **{name: int(getattr(sums, name)) for name in STEPS},
     }
+
+
+def cosine(sums: Sums) -> float:
+    """Return the cosine of the angle between two weights, as vectors of all their numbers; 0 where one is zero."""
+    lengths = math.sqrt(sums.size) * math.sqrt(sums.other_size)
+    if lengths == 0:
+        return 0.0
+    # what they differ by tells small angles better than their product does
+    return max(-1.0, min(1.0, (sums.size + sums.other_size - sums.change) / 2 / lengths))

@@ -6,7 +6,7 @@ says how sums are computed and rounded.
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,9 +20,13 @@ from aoe.checkpoints.stated import true_config
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
 from aoe.merging.forms import Forms, check_compatible, check_equal
-from aoe.merging.recipe import Recipe, Subset
+from aoe.merging.recipe import Recipe
 from aoe.merging.selection import check_recipe, places
+from aoe.merging.sphere import resolved
+from aoe.merging.subset import Subset
 from aoe.numerics.kernels import Arithmetic, Method, Rounding
+
+MOST_DESCRIBED = 64  # mixtures that are described one by one
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,10 @@ class Plan:
     def describe(self) -> list[str]:
         """Return one line a mixture: how many tensors are copied from which parent, or combined with which λ.
 
+        Of very many mixtures, as SLERP makes them, one line for all of the same parents, with the ranges of their λ.
         Further lines say what is converted, and what is kept.
         """
-        counts = Counter(self.tensors.values())
-        lines = []
-        for index, mixture in enumerate(self.mixtures):
-            text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
-            lines.append(f"{counts[index]} tensors = {text}")
+        lines = self._describe_ranges() if len(self.mixtures) > MOST_DESCRIBED else self._describe_mixtures()
         for parent, kinds in self.converted.items():
             lines += [f"{number} weights of {parent} are converted: {how}" for how, number in kinds.items()]
         if self.static_scales:
@@ -97,6 +98,26 @@ class Plan:
     def aligned(self, models: Mapping[str, Checkpoint]) -> Mapping[str, Checkpoint]:
         """Return {name: Checkpoint} of the models that the plan reads, with embeddings as the plan combines them."""
         return self.alignment.aligned(models[self.base], models) if self.alignment else models
+
+    def _describe_mixtures(self):
+        counts, lines = Counter(self.tensors.values()), []
+        for index, mixture in enumerate(self.mixtures):
+            text = " + ".join(f"{weight:g} {parent}" for parent, weight in mixture.items())
+            lines.append(f"{counts[index]} tensors = {text}")
+        return lines
+
+    def _describe_ranges(self):
+        counts = Counter(self.tensors.values())
+        alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, mixture in enumerate(self.mixtures):
+            alike[tuple(mixture)].append(index)
+        lines = []
+        for parents, indices in alike.items():
+            columns = [[self.mixtures[index][parent] for index in indices] for parent in parents]
+            ranges = [f"{min(c):g}" if min(c) == max(c) else f"({min(c):.4g} to {max(c):.4g})" for c in columns]
+            text = " + ".join(f"{weight} {parent}" for parent, weight in zip(parents, ranges, strict=True))
+            lines.append(f"{sum(counts[index] for index in indices)} tensors = {text}")
+        return lines
 
     def save(self, path: Path | str) -> None:
         content: dict[str, Any] = {"base": self.base, "mixtures": self.mixtures, "tensors": self.tensors}
@@ -138,13 +159,17 @@ def copy_plan(checkpoint: Checkpoint) -> Plan:
 
 
 def make_plan(
-    recipe: Recipe, parents: Mapping[str, Checkpoint], norms: Mapping[str, Mapping[str, float]] | None = None
+    recipe: Recipe,
+    parents: Mapping[str, Checkpoint],
+    norms: Mapping[str, Mapping[str, float]] | None = None,
+    cosines: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Plan:
     """Return the Plan of a recipe.
 
     parents: model name -> Checkpoint.  norms: {parent: {weight name: norm}} of the differences from the base, in the
-    space that δ is measured in; needed only if δ > 0.  Raises AoeError if the parents don't share their weights and
-    shapes, if a format cannot be combined or converted as the recipe wants it, or if a norm is missing.
+    space that δ is measured in; needed only if δ > 0.  cosines: the same of the angles between a parent's weights and
+    the base's; needed only for SLERP.  Raises AoeError if the parents don't share their weights and shapes, if a format
+    cannot be combined or converted as the recipe wants it, or if a norm or an angle is missing.
     """
     base = parents[recipe.base]
     alignment = align(base, [parents[name] for name in recipe.parents[1:]]) if recipe.align_embeddings else None
@@ -153,26 +178,38 @@ def make_plan(
     architecture = Architecture(base.config)
     if recipe.subset != Subset() or recipe.overrides:
         check_recipe("The recipe", recipe, places(architecture, base.files))
-    mixtures, tensors, forms = [], {}, Forms(recipe, parents)
+    mixtures, tensors, forms = _Numbered(), {}, Forms(recipe, parents)
     for tensor in sorted(base.files):
         weight = base.weight(tensor)
         mixture = recipe.weights_for(weight, architecture.place(weight))
         if recipe.threshold.delta > 0 and not _exceeds(recipe, norms, weight):
             mixture = {recipe.base: 1.0}
-        mixture = {parent: float(value) for parent, value in mixture.items() if value != 0}
+        mixture = resolved(recipe, cosines, weight, mixture)
         if len(mixture) > 1 and not base.layout(weight).combines:
             check_equal(weight, [base, *(parents[parent] for parent in mixture)])
             mixture = {recipe.base: 1.0}
         if tensor == weight:
             forms.add(weight, mixture)
-        if mixture not in mixtures:
-            mixtures.append(mixture)
-        tensors[tensor] = mixtures.index(mixture)
+        tensors[tensor] = mixtures.number(mixture)
     method = (recipe.arithmetic, recipe.rounding, recipe.seed)
-    plan = Plan(recipe.base, tuple(mixtures), tensors, {}, *method, alignment, forms.converted, forms.static_scales)
+    plan = Plan(recipe.base, tuple(mixtures.all), tensors, {}, *method, alignment, forms.converted, forms.static_scales)
     if plan.unrounded:
         check_unrounded(base)
     return replace(plan, beside=beside(recipe, parents, plan.unrounded))
+
+
+class _Numbered:
+    """Different mixtures, numbered in the order in which they come; the order of a known one's parents is kept."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, float]] = []
+        self._numbers: dict[frozenset[tuple[str, float]], int] = {}
+
+    def number(self, mixture: dict[str, float]) -> int:
+        found = self._numbers.setdefault(frozenset(mixture.items()), len(self.all))
+        if found == len(self.all):
+            self.all.append(mixture)
+        return found
 
 
 def check_unrounded(base: Checkpoint) -> None:

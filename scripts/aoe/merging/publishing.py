@@ -158,7 +158,11 @@ def model_card(provenance: Mapping[str, Any]) -> str:
                 f"* instead in {_literal(_sentence(o['subset']))}: {_literal(_mixture(o['weights']))}"
                 for o in recipe.get("overrides", [])
             ),
-            *(f"* {key}: {recipe[key]}" for key in ("arithmetic", "rounding", "seed") if key in recipe),
+            *(
+                f"* {key}: {recipe[key]}"
+                for key in ("interpolation", "arithmetic", "rounding", "seed")
+                if key in recipe
+            ),
             "",
             "What became of the tensors:",
             "",

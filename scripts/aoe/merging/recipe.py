@@ -8,79 +8,37 @@ is measured in, and, if wanted, other λ for parts of S, and how sums are comput
 
 from __future__ import annotations
 
-import fnmatch
 import math
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from aoe import AoeError, norms
-from aoe.checkpoints.architecture import Place, TensorGroup
+from aoe.checkpoints.architecture import Place
 from aoe.checkpoints.configs import STORED
 from aoe.checkpoints.tokens.beside import CHOICES, chosen
+from aoe.merging.subset import Subset, read_subset
 from aoe.numerics.kernels import Arithmetic, Rounding
 
 SUM_TOLERANCE = 1e-9
 LARGEST_WEIGHT = 1e6  # λ beyond it make numbers that the models' dtypes cannot hold
-LAST = {"layer": 9999, "expert": 99_999}  # no model has as many
-WITH_EXPERTS = (TensorGroup.ROUTED_EXPERTS, TensorGroup.MTP)  # groups of tensors that can be one expert's
 
 
-@dataclass(frozen=True)
-class Subset:
-    """A set of tensors: those that match every given condition; without a condition, all.
+class Interpolation(StrEnum):
+    """What a recipe's weights are: the λ themselves, or the shares of the angle between two parents (SLERP).
 
-    groups: TensorGroup values; layers: layer numbers; names: shell patterns on tensor names, one of which must match;
-    ranges: the layers as they are written, (first, last) of each item; experts: numbers of routed experts of a layer;
-    expert_ranges: these as they are written.
+    slerp_fused: with one angle for all that mergekit fuses, see aoe.merging.sphere.fused_cosines.
     """
 
-    groups: tuple[str, ...] = ()
-    layers: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-    ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False)
-    experts: tuple[int, ...] = ()
-    expert_ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False)
-
-    def __contains__(self, tensor_and_place: tuple[str, Place]) -> bool:
-        tensor, place = tensor_and_place
-        return (
-            (not self.groups or place.group in self.groups)
-            and (not self.layers or place.layer in self.layers)
-            and (not self.experts or place.expert in self.experts)
-            and (not self.names or any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.names))
-        )
-
-    def describe(self) -> str:
-        """Return the conditions in words: ``routed_experts; layers 3-5, 7; experts 0-127``, or ``all``."""
-        numbers = {"layers": self.layers, "experts": self.experts}
-        ranges = [f"{what} {', '.join(_ranges(chosen))}" for what, chosen in numbers.items() if chosen]
-        return "; ".join(filter(None, [", ".join(self.groups), *ranges, ", ".join(self.names)])) or "all"
+    LINEAR = "linear"
+    SLERP = "slerp"
+    SLERP_FUSED = "slerp_fused"
 
     @property
-    def is_of_tensors(self) -> bool:
-        """Whether the subset tells tensors of one group and layer apart, so that their names have to be known."""
-        return bool(self.names or self.experts)
-
-    def parts(self) -> Iterator[tuple[str, Subset]]:
-        """Yield (name, Subset) of every group, range of numbers and name pattern alone, with the other conditions."""
-        for group in self.groups:
-            yield f"the group {group}", replace(self, groups=(group,))
-        for first, last in self.ranges:
-            what = f"layer {first}" if first == last else f"layers {first}-{last}"
-            yield f"the {what}", replace(self, layers=tuple(range(first, last + 1)), ranges=())
-        for first, last in self.expert_ranges:
-            what = f"expert {first}" if first == last else f"experts {first}-{last}"
-            yield f"the {what}", replace(self, experts=tuple(range(first, last + 1)), expert_ranges=())
-        for pattern in self.names:
-            yield f"the name pattern {pattern!r}", replace(self, names=(pattern,))
-
-    def meets(self, group: str, layers: Collection[int | None]) -> bool:
-        """Return whether tensors of a group in some layers (none: outside the layers) can be in the subset."""
-        in_layers = not self.layers or any(layer in self.layers for layer in layers)
-        in_groups = (not self.groups or group in self.groups) and (not self.experts or group in WITH_EXPERTS)
-        return in_groups and in_layers
+    def by_angle(self) -> bool:
+        """Whether λ follow from angles between parents."""
+        return self != Interpolation.LINEAR
 
 
 @dataclass(frozen=True)
@@ -99,12 +57,13 @@ class Recipe:
     whose config.json the result has, config: keys of it that have other values; tokenizer_from, chat_template_from,
     generation_config_from: the parents that it has these from (see ``beside``).  align_embeddings: whether the rows of
     the others' embeddings are put into the order of the base's tokens before they are combined.  arithmetic, rounding:
-    see aoe.numerics.kernels; seed: of the random numbers that a rounding draws.
+    see aoe.numerics.kernels; seed: of the random numbers that a rounding draws.  interpolation: what the weights
+    are, see aoe.merging.sphere.
     """
 
     base: str
     weights: dict[str, float]
-    subset: Subset = Subset()
+    subset: Subset = field(default_factory=Subset)
     threshold: Threshold = Threshold()
     overrides: tuple[tuple[Subset, dict[str, float]], ...] = ()
     convex: bool = True
@@ -118,6 +77,7 @@ class Recipe:
     arithmetic: Arithmetic = Arithmetic.FLOAT32
     rounding: Rounding = Rounding.NEAREST
     seed: int = 0
+    interpolation: Interpolation = Interpolation.LINEAR
 
     @property
     def parents(self) -> list[str]:
@@ -133,6 +93,11 @@ class Recipe:
         return chosen(vars(self))
 
     @property
+    def needs_differences(self) -> bool:
+        """Whether its plan reads the table of differences: norms for δ, or angles for SLERP."""
+        return self.threshold.delta > 0 or self.interpolation.by_angle
+
+    @property
     def selects_by_names(self) -> bool:
         """Whether S or an override has a pattern on tensor names, or selects experts, whose numbers only names show."""
         return any(subset.is_of_tensors for subset in (self.subset, *(subset for subset, _ in self.overrides)))
@@ -141,6 +106,7 @@ class Recipe:
         """Return the recipe in a table's cells: λ, S (its groups) and δ."""
         weights = " + ".join(f"{weight:.3g} {parent}" for parent, weight in self.weights.items() if weight)
         weights += ", others for parts" if self.overrides else ""
+        weights += ", on the sphere (SLERP)" if self.interpolation.by_angle else ""
         weights += "".join(f"; {how}" for how in self.method())
         weights += "; embeddings aligned by token" if self.align_embeddings else ""
         return {"weights": weights, "subset": self.subset.describe(), "delta": self.threshold.delta}
@@ -155,6 +121,7 @@ class Recipe:
         seed = f", seed {self.seed}" if self.seed else ""
         words = [f"summed in {self.arithmetic}"] if self.arithmetic == Arithmetic.BFLOAT16 else []
         words += ["summed as stored"] if self.arithmetic == Arithmetic.STORED else []
+        words += ["summed as differences from the base in bfloat16"] if self.arithmetic == Arithmetic.DELTAS else []
         words += ["not rounded"] if self.rounding == Rounding.NONE else []
         return words + ([f"{self.rounding} rounding{seed}"] if self.rounding.by_chance else [])
 
@@ -165,7 +132,7 @@ class Recipe:
         copied = None
         if not self.overrides and weights == ((self.base, 1),):
             copied = self.base
-        elif everything and len(weights) == 1 and weights[0][1] == 1:
+        elif everything and len(weights) == 1 and weights[0][1] == 1 and self.arithmetic != Arithmetic.DELTAS:
             copied = weights[0][0]
         aligned = self.align_embeddings and copied != self.base
         whose = {*self.beside.values()}
@@ -182,16 +149,17 @@ class Recipe:
         threshold = self.threshold if self.threshold.delta else Threshold()
         shares = [[share for _, share in mixture if share] for mixture in (weights, *(o[1] for o in overrides))]
         copies = all(mixture == [1] for mixture in shares)  # of which nothing is computed
-        method = () if copies else (self.arithmetic, self.rounding, self.seed)
+        copies &= self.arithmetic != Arithmetic.DELTAS
+        method = () if copies else (self.arithmetic, self.rounding, self.seed, self.interpolation)
         return self.base, weights, self.subset, threshold, overrides, *method
 
     def reads(self, parent: str, holds: Mapping[str, Collection[int]]) -> bool:
         """Return whether a shard of a parent can be needed: {tensor group: [layers]} is what it holds.
 
-        A base is needed whole, and with a threshold every parent is, for its differences; of the others, the tensors
-        of S where their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
+        A base is needed whole, and where differences count, every parent is; of the others, the tensors of S where
+        their λ is not 0.  Name patterns are not looked at: a shard too many does no harm.
         """
-        if parent == self.base or self.threshold.delta > 0:
+        if parent == self.base or self.needs_differences:
             return True
         mixtures = [(Subset(), self.weights), *self.overrides]
         return any(
@@ -208,17 +176,6 @@ class Recipe:
             if (tensor, place) in subset:
                 return weights
         return self.weights
-
-
-def _ranges(numbers):
-    """[3, 4, 5, 7] -> ["3-5", "7"]."""
-    numbers, found = sorted(set(numbers)), []
-    for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
 
 
 def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) -> Recipe:
@@ -245,6 +202,7 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         arithmetic=Arithmetic(entry.get("arithmetic", "float32")),
         rounding=Rounding(entry.get("rounding", "nearest")),
         seed=entry.get("seed", 0),
+        interpolation=Interpolation(entry.get("interpolation", "linear")),
     )
     if "seed" in entry and not recipe.rounding.by_chance:
         raise AoeError(f"{where} has a seed, but the rounding {recipe.rounding} draws no random numbers; leave it out.")
@@ -275,6 +233,7 @@ def read_recipe(name: str, entry: Mapping[str, Any], models: Collection[str]) ->
         total = math.fsum(weights.values())
         if recipe.convex and abs(total - 1) > SUM_TOLERANCE:
             raise AoeError(f"{where} has weights λ that sum to {total:g} instead of 1 (or say `convex: false`).")
+        _check_sum(where, recipe, weights, total)
         if recipe.convex and min(weights.values()) < 0:
             raise AoeError(f"{where} has a negative weight λ (or say `convex: false`).")
     if not 0 <= recipe.threshold.delta < math.inf:
@@ -293,9 +252,10 @@ def _check_aligned(where, recipe):
             f"`tokenizer_from: {recipe.tokenizer_from}`; leave one of them out, or make {recipe.tokenizer_from} the "
             "base."
         )
-    if recipe.threshold.delta > 0:
+    if recipe.needs_differences:
+        needs = "a threshold δ" if recipe.threshold.delta > 0 else f"`interpolation: {recipe.interpolation}`"
         raise AoeError(
-            f"{where} has `align_embeddings` and a threshold δ, but differences are measured between rows as they are "
+            f"{where} has `align_embeddings` and {needs}, but differences are measured between rows as they are "
             "stored; leave one of them out."
         )
 
@@ -307,28 +267,21 @@ def said_of(recipe: Recipe) -> dict[str, Any]:
     return said | {key: getattr(recipe, key) for key in further if getattr(recipe, key)}
 
 
-def read_subset(where: str, entry: Mapping[str, Any]) -> Subset:
-    """Return a Subset from {groups: […], layers: [3, "10-20"], experts: ["0-127"], names: ["*.gate_proj.*"]}."""
-    groups = entry.get("groups", [])
-    for group in groups:
-        if group not in list(TensorGroup):
-            raise AoeError(f"{where} selects the unknown group {group!r} ({', '.join(TensorGroup)}).")
-    layers, experts = (
-        tuple(_range(where, what, item) for item in entry.get(f"{what}s", [])) for what in ("layer", "expert")
-    )
-    names = tuple(entry.get("names", []))
-    return Subset(tuple(groups), _numbers(layers), names, layers, _numbers(experts), experts)
-
-
-def _numbers(ranges):
-    return tuple(number for first, last in ranges for number in range(first, last + 1))
-
-
-def _range(where, what, item):
-    found = re.fullmatch("([0-9]+)(?:-([0-9]+))?", str(item))
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-    if last < first:
-        raise AoeError(f"{where} has the {what} selection {item!r}; write a number or a range such as 3-10.")
-    if last > LAST[what]:
-        raise AoeError(f"{where} has the {what} selection {item!r}; no model has so many {what}s.")
-    return first, last
+def _check_sum(where, recipe, weights, total):
+    """Raises AoeError for weights that SLERP, or sums of differences from the base, give no meaning."""
+    if recipe.interpolation.by_angle:
+        others = [parent for parent in weights if parent != recipe.base]
+        if len(others) > 1:
+            raise AoeError(
+                f"{where} interpolates on the sphere between {recipe.base} and {' and '.join(others)}; SLERP takes the "
+                "base and one other parent."
+            )
+        if abs(total - 1) > SUM_TOLERANCE:
+            raise AoeError(
+                f"{where} has weights that sum to {total:g}; with `interpolation: {recipe.interpolation}` they are "
+                "shares of an angle, and sum to 1."
+            )
+    if recipe.arithmetic == Arithmetic.DELTAS and abs(total - 1) > SUM_TOLERANCE:
+        raise AoeError(
+            f"{where} has weights λ that sum to {total:g}; with `arithmetic: deltas` the base has 1 less the others' λ."
+        )

@@ -14,7 +14,8 @@ from aoe.checkpoints.architecture import Architecture, Place, TensorGroup
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import weight_of
 from aoe.checkpoints.inventory import inventory
-from aoe.merging.recipe import Recipe, Subset, read_subset
+from aoe.merging.recipe import Recipe
+from aoe.merging.subset import Subset, read_subset
 
 Tensors = list[tuple[str | None, Place]]  # weights with their places; a name is None where only its place is known
 

@@ -1,6 +1,6 @@
 """What two parents' weights predict of sweeps: realized λ2, where they make a step, and what decides at λ2 = 0.5.
 
-Tables of shards hold sums (aoe.merging.prediction), which add up over shards.
+Tables of shards hold sums (aoe.merging.rounding.prediction), which add up over shards.
 """
 
 from __future__ import annotations

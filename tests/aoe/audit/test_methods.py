@@ -38,6 +38,8 @@ CASES = [(FULL, way) for way in WAYS]
 CASES += [(OF_THREE, WAYS[i]) for i in (1, 2, 4, 7)]
 CASES += [(EXPERTS_ONLY, WAYS[i]) for i in (0, 3, 5)]
 CASES += [(THREE, WAYS[i]) for i in (1, 3)]
+# of sums of differences from the base, the base counts even where its λ is 0
+CASES += [(entry, WAYS[9]) for entry in (OF_THREE, EXPERTS_ONLY, {**OF_THREE, "weights": {"r1": 0.4, "r1-0528": 0.6}})]
 
 
 @pytest.mark.parametrize(("entry", "way"), CASES, ids=str)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from aoe.document import predicted
-from aoe.merging.prediction import REALIZED_SUMS
+from aoe.merging.rounding.prediction import REALIZED_SUMS
 from aoe.scores.predicted import codes_table, realized_table, steps_table, threshold_table
 
 ASKED = [0.3, 0.49, 0.499, 0.5, 0.501, 0.51, 0.7]

@@ -10,11 +10,11 @@ from aoe.audit.attribution import Audit
 from aoe.audit.recovery import recover
 from aoe.audit.verdict import judge
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.merging.measuring import shard_projections
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan, make_plan
 from aoe.merging.publishing import complete_checkpoint
 from aoe.merging.recipe import read_recipe
+from aoe.merging.rounding.measuring import shard_projections
 from aoe.merging.shard_writer import write_shard
 from support.served import MINI_FOLDERS
 from support.vocabularies import renumber

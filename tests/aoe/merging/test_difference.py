@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from aoe import AoeError
-from aoe.merging.difference import shard_differences
-from aoe.numerics.kernels import cpu
+from aoe.merging.difference import cosine, shard_differences
+from aoe.merging.sphere import fused_cosines
+from aoe.numerics.kernels import Sums, cpu
 from support.checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
@@ -47,6 +48,37 @@ def test_steps_between_codes(family):
 def test_stored_values_of_other_dtypes_have_one_norm(family):
     row = row_of(family, "lm_head.weight")
     assert row["codes"] == row["normalized"] > 0
+
+
+def test_angles_between_weights(family):
+    for weight, ours, theirs in (
+        (EXPERT, *(dequantized(family[name], EXPERT) for name in ("v3", "r1"))),
+        ("lm_head.weight", *(family[name].tensor("lm_head.weight").double() for name in ("v3", "r1"))),
+    ):
+        row = row_of(family, weight)
+        assert row["norm"] == pytest.approx(ours.norm().item(), rel=1e-6)
+        assert row["other_norm"] == pytest.approx(theirs.norm().item(), rel=1e-6)
+        exact = torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0).item()
+        assert row["cosine"] == pytest.approx(exact, abs=2e-6)
+
+
+def test_zeros_have_no_angle():
+    assert cosine(Sums(0, 4, 4, other_size=4)) == 0
+    assert cosine(Sums(4, 0, 0, other_size=4)) == 1
+    assert cosine(Sums(4, 16, 16, other_size=4)) == -1
+
+
+def test_what_transformers_fuses_has_one_angle(family):
+    """The angle of the concatenated tensors."""
+    rows = [row for file in family["v3"].shard_names for row in shard_differences(family["v3"], family["r1"], file)]
+    names = [f"model.layers.1.mlp.experts.{number}.up_proj.weight" for number in range(2)]
+    ours, theirs = (torch.cat([dequantized(family[model], n).flatten() for n in names]) for model in ("v3", "r1"))
+    found = fused_cosines(rows)
+    exact = torch.nn.functional.cosine_similarity(ours, theirs, dim=0).item()
+    assert [found[name] for name in names] == pytest.approx([exact] * 2, abs=2e-6)
+    own = {row["tensor"]: row["cosine"] for row in rows}
+    assert own[names[0]] != own[names[1]]
+    assert {name for name in own if found[name] != own[name]} == {*names}
 
 
 def test_equal_tensors_have_no_difference(family):

@@ -101,8 +101,10 @@ def test_plans_say_how_to_combine_and_old_ones_need_not(family, tmp_path):
 
 def test_what_copies_alone_is_the_same_by_any_method(family):
     copies = {"base": "v3-0324", "weights": {"r1": 1}, "subset": {"groups": ["routed_experts"]}}
+    # but by sums of differences, which give a parent's numbers not quite back
+    ways = [{}, *(way for way in WAYS if way.get("arithmetic") != "deltas")]
     for entry in (copies, {"base": "v3-0324", "weights": {"v3-0324": 1}}):
-        recipes = [recipe_of(way, entry) for way in [{}, *WAYS]]
+        recipes = [recipe_of(way, entry) for way in ways]
         assert all(recipe.canonical() == recipes[0].canonical() for recipe in recipes)
     plan = make_plan(recipe_of({"rounding": "none"}, copies), family)
     assert not plan.unrounded and not plan.beside

@@ -1,5 +1,7 @@
 """Plans: equation 1 of the paper, tensor by tensor."""
 
+import math
+
 import pytest
 from aoe import AoeError
 from aoe.merging.plan import Plan, copy_plan, make_plan
@@ -8,12 +10,13 @@ from support.checkpoints import stored, weights, write_checkpoint
 
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 DENSE = "model.layers.0.mlp.up_proj.weight"
+SHARED = "model.layers.1.mlp.shared_experts.up_proj.weight"
 MTP_EXPERT = "model.layers.2.mlp.experts.0.up_proj.weight"
 
 
-def plan_of(family, norms=None, **entry):
+def plan_of(family, norms=None, cosines=None, **entry):
     recipe = read_recipe("test", {"base": "v3", "weights": {"v3": 0.5, "r1": 0.5}} | entry, family)
-    return make_plan(recipe, family, norms)
+    return make_plan(recipe, family, norms, cosines)
 
 
 def test_r1t_is_copies_alone(family):
@@ -84,3 +87,45 @@ def test_parents_that_do_not_match_are_refused(family, tmp_path, change, message
     odd = {"v3": family["v3"], "r1": write_checkpoint(tmp_path / "odd", tensors, "r1")}
     with pytest.raises(AoeError, match=message):
         plan_of(odd)
+
+
+def test_slerp_gives_every_tensor_the_weights_of_its_angle(family):
+    cosines = dict.fromkeys(family["v3"].weights, 0.9999) | {EXPERT: 0.0, DENSE: 0.5}
+    plan = plan_of(family, cosines={"r1": cosines}, weights={"v3": 0.7, "r1": 0.3}, interpolation="slerp")
+    assert plan.weights(EXPERT) == pytest.approx({"v3": math.sin(0.7 * math.pi / 2), "r1": math.sin(0.3 * math.pi / 2)})
+    third = math.pi / 3
+    assert plan.weights(DENSE) == pytest.approx(
+        {"v3": math.sin(0.7 * third) / math.sin(third), "r1": math.sin(0.3 * third) / math.sin(third)}
+    )
+    assert plan.weights("lm_head.weight") == {"v3": 0.7, "r1": 0.3}, "nearly parallel weights are summed"
+
+
+def test_slerp_copies_at_both_ends_and_outside_of_its_subset(family):
+    cosines = {"r1": dict.fromkeys(family["v3"].weights, 0.5)}
+    overrides = [{"subset": {"names": [EXPERT]}, "weights": {"r1": 1}}]
+    subset = {"groups": ["routed_experts", "shared_experts"]}
+    plan = plan_of(family, cosines=cosines, overrides=overrides, subset=subset, interpolation="slerp")
+    assert (plan.source(EXPERT), plan.source(DENSE)) == ("r1", "v3")
+    assert plan.source(SHARED) is None
+
+
+def test_slerp_needs_the_angles(family):
+    with pytest.raises(AoeError, match=r"SLERP needs the angle between v3 and r1 of .*, which is not known"):
+        plan_of(family, interpolation="slerp")
+
+
+def test_very_many_mixtures_are_described_by_their_ranges():
+    mixtures = [{"v3": 1.0}, *({"v3": 0.5 + number / 1000, "r1": 0.5} for number in range(100))]
+    tensors = {f"{number}": number for number in range(101)}
+    assert Plan("v3", tuple(mixtures), tensors).describe() == [
+        "1 tensors = 1 v3",
+        "100 tensors = (0.5 to 0.599) v3 + 0.5 r1",
+    ]
+
+
+def test_the_base_of_summed_differences_is_read_whatever_its_weight(family):
+    plan = plan_of(family, weights={"r1": 0.4, "r1-0528": 0.6}, subset={"names": [DENSE]}, arithmetic="deltas")
+    assert [*plan.weights(DENSE).items()] == [("v3", 0.0), ("r1", 0.4), ("r1-0528", 0.6)]
+    assert plan.source(EXPERT) == "v3"
+    plan = plan_of(family, weights={"r1": 1}, arithmetic="deltas")
+    assert plan.source(DENSE) is None, "the base plus its difference to r1 is rounded"

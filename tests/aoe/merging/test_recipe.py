@@ -76,6 +76,12 @@ def test_the_first_matching_override_wins():
         ({"threshold": {"delta": float("nan"), "space": "codes"}}, "the threshold δ nan; write a number from 0 on"),
         ({"threshold": {"delta": float("inf"), "space": "codes"}}, "the threshold δ inf"),
         ({"threshold": {"delta": 1, "space": "fp8"}}, "unknown space 'fp8'"),
+        (
+            {"weights": {"v3": 0.4, "r1": 0.3, "r1-0528": 0.3}, "interpolation": "slerp"},
+            "on the sphere between v3 and r1 and r1-0528; SLERP takes the base and one other parent",
+        ),
+        ({"weights": {"v3": 0.4, "r1": 0.7}, "interpolation": "slerp", "convex": False}, "shares of an angle"),
+        ({"weights": {"v3": 0.4, "r1": 0.7}, "arithmetic": "deltas", "convex": False}, "the base has 1 less"),
     ],
 )
 def test_senseless_recipes_are_refused(entry, message):
@@ -106,3 +112,20 @@ def test_recipes_that_make_the_same_model_are_recognized():
     )
     delta = {"delta": 2.0, "space": "codes"}
     assert recipe(weights={"r1": 1}, threshold=delta).canonical() != "r1"
+
+
+def test_slerp_and_sums_of_differences_are_recipes_of_their_own():
+    same = [recipe(), recipe(interpolation="slerp"), recipe(interpolation="slerp_fused"), recipe(arithmetic="deltas")]
+    assert len({made.canonical() for made in same}) == 4
+    assert recipe(weights={"r1": 1}).canonical() == "r1" == recipe(weights={"r1": 1}, interpolation="slerp").canonical()
+    assert recipe(weights={"r1": 1}, arithmetic="deltas").canonical() != "r1", "which rounds"
+    assert recipe(weights={"v3": 1}, arithmetic="deltas").canonical() == "v3"
+
+
+def test_slerp_reads_the_differences_of_all_weights():
+    overrides = [{"subset": {"layers": [2]}, "weights": {"v3": 0.5, "r1": 0.5}}]
+    entry = {"weights": {"v3": 1}, "overrides": overrides}
+    assert not recipe(**entry).needs_differences and not recipe(**entry).reads("r1", {"attention": [1]})
+    assert recipe(**entry, interpolation="slerp").needs_differences
+    assert recipe(**entry, interpolation="slerp").reads("r1", {"attention": [1]})
+    assert "on the sphere" in recipe(interpolation="slerp").describe()["weights"]

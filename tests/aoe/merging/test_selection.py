@@ -7,8 +7,9 @@ from aoe import AoeError
 from aoe.acquiring.lock import read_lock
 from aoe.checkpoints.architecture import Architecture
 from aoe.merging.plan import make_plan
-from aoe.merging.recipe import read_recipe, read_subset
+from aoe.merging.recipe import read_recipe
 from aoe.merging.selection import check_selections, check_subset, places
+from aoe.merging.subset import read_subset
 from aoe.studies.study import read_study
 from launcher.schemas import read_schema
 from support.clones import ROOT

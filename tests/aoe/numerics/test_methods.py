@@ -88,6 +88,29 @@ def test_sums_in_bf16_are_those_of_torch(engine, shape, mixture):
     assert equal(scale, expected_scale) and equal(codes, expected_codes)
 
 
+def sum_of_deltas(values, mixture):
+    """What mergekit's task arithmetic does with BF16 tensors; the base comes first."""
+    base, *others = (value.bfloat16() for value in values)
+    deltas = torch.stack([other - base for other in others])
+    deltas.mul_(torch.tensor(mixture[1:], dtype=torch.bfloat16).reshape(-1, *[1] * base.dim()))
+    return (base + deltas.sum(dim=0)).float()
+
+
+@pytest.mark.parametrize("mixture", [*MIXTURES, (0.0, 1.0), (0.0, 0.3, 0.7)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_of_differences_are_those_of_torch(engine, shape, mixture):
+    parts, method = fp8_parents(shape, len(mixture), seed=shape[1]), Method(Arithmetic.DELTAS)
+    total = sum_of_deltas([values_of(part) for part in parts], mixture)
+    codes, scale = combine(engine, parts, mixture, method)
+    expected_codes, expected_scale = fp8.quantize(total)
+    assert equal(scale, expected_scale) and equal(codes, expected_codes)
+    bits = [values_of(part).bfloat16().reshape(-1) for part in parts]
+    numbers, _ = combine(
+        engine, [(bit.view(torch.uint16).numpy(), None) for bit in bits], mixture, method, dtype="BF16"
+    )
+    assert equal(numbers, sum_of_deltas([bit.float() for bit in bits], mixture).bfloat16())
+
+
 @pytest.mark.parametrize("mixture", [m for m in MIXTURES if min(m) > 0], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_codes_and_scales_are_summed_as_they_are_stored(engine, shape, mixture):

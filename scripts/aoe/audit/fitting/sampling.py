@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from aoe.audit.fitting.bounds import NEIGHBOURS, SMALLEST, TIE, Bounds, bounds_of
-from aoe.audit.storage import SlabPart, rebuild
+from aoe.audit.storage import SlabPart, rebuild, summands
 from aoe.checkpoints.formats import BLOCK
 from aoe.checkpoints.layout import Scales
 from aoe.numerics.kernels import FP8, PLAIN, Arithmetic, Method, cpu
@@ -100,6 +100,8 @@ class Sample:
         if self.steps:  # what is stored follows from whole rows, and is looked at later
             return 0
         differing, nearest = 0, Method(method.arithmetic, scales=self.scales)
+        mixture = summands(dict(zip(chosen, weights, strict=True)), self.base, method.arithmetic)
+        chosen, weights = list(mixture), list(mixture.values())
         for parts, published in self.pieces:
             chosen_parts, shape = [parts[i] for i in chosen], published[0].shape
             made = rebuild(chosen_parts, self.dtype, weights, self.published_dtype, shape, way, nearest)

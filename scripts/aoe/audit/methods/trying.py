@@ -3,16 +3,18 @@
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
 from aoe.audit import Weights
 from aoe.audit.comparison import ROUNDING, Comparison, Match
 from aoe.audit.fitting.least_squares import LeastSquares
 from aoe.audit.fitting.sampling import Sample
-from aoe.audit.fitting.search import FEW, MOST_ORDERED, explain, orders
+from aoe.audit.fitting.search import FEW, MOST_ORDERED, SIMPLE, explain, orders
 from aoe.audit.methods import UNROUNDED, USUAL, ModelMethod
 from aoe.audit.methods.chance import steps_in, was_by_chance
-from aoe.audit.storage import CONVERTED, Deviation
-from aoe.numerics.kernels import FP8, Arithmetic, Method, NotFiniteError, Rounding
+from aoe.audit.storage import CONVERTED, Deviation, summands
+from aoe.numerics.kernels import FP8, Arithmetic, Method, NotFiniteError, Rounding, cpu
 
 SEEDS = range(17)
 NEAR = 4.0  # FP8's steps, in the root mean square, that a rounding by chance is from one to nearest, at most
@@ -20,6 +22,7 @@ ALTERED = 1e-4  # share of numbers, below which a weight was altered, not made b
 LEAST = 1e-4  # λ; what has less of a parent is a copy, perhaps altered
 MOST_KNOWN = 8  # explanations that are remembered
 DENOMINATORS = 10, 100, 1000  # of λ that are looked for by least squares
+IN_BF16 = (Arithmetic.BFLOAT16, Arithmetic.DELTAS)
 GRID = 20  # denominator of λ that are looked for one by one
 
 
@@ -62,7 +65,8 @@ def find(weight: Comparison, weights: Weights, known: Known, chance: bool = True
     """
     arithmetics = [one for one in Arithmetic if one != Arithmetic.STORED or weight.ours.dtype == FP8]
     nearest = [ModelMethod(arithmetic) for arithmetic in arithmetics[1:]]
-    nearest += [UNROUNDED, ModelMethod(Arithmetic.BFLOAT16, Rounding.NONE)] if weight.ours.dtype == FP8 else []
+    if weight.ours.dtype == FP8:
+        nearest += [UNROUNDED, *(ModelMethod(arithmetic, Rounding.NONE) for arithmetic in IN_BF16)]
     tried = itertools.product(sums_of(weights), nearest)
     found: Iterator[Match | None] = (exact(weight, order, made) for order, made in tried)
     if chance and weight.ours.dtype != "F32":
@@ -75,6 +79,8 @@ def _with_seeds(weight, weights, known, arithmetics):
     seeds = list(dict.fromkeys([*(made.seed for made in known.methods() if made.seed is not None), *SEEDS]))
     for order in sums_of(weights, everyone=True):
         for arithmetic in arithmetics:
+            if arithmetic == Arithmetic.DELTAS:
+                continue  # whose only known program rounds to nearest
             if not _is_near(weight, order, ModelMethod(arithmetic)):
                 continue
             roundings = [Rounding.STOCHASTIC, *([Rounding.BALANCED] if arithmetic != Arithmetic.STORED else [])]
@@ -118,7 +124,7 @@ def known_nearly(weight: Comparison, mixtures: Sequence[Weights], known: Known) 
 
 def by_chance(weight: Comparison, weights: Weights) -> Match | None:
     """Return the Match of a rounding by chance with unknown random numbers; None if it explains a weight badly."""
-    for arithmetic in Arithmetic:
+    for arithmetic in (Arithmetic.FLOAT32, Arithmetic.BFLOAT16, Arithmetic.STORED):
         made = ModelMethod(arithmetic, Rounding.STOCHASTIC)
         if (ways := weight.ways_of(made)) and was_by_chance(weight, weights, arithmetic):
             return Match(weights, ways[0], Deviation(weight.ours.elements, False), ROUNDING, made)
@@ -162,10 +168,25 @@ def search(
         if weights and len(weights) > 1 and min(map(abs, weights.values())) >= LEAST and weights not in seen:
             seen.append(weights)
             if match := find(weight, weights, known, chance=not first.grade):
-                return match
+                return _of_simple_lambda(weight, match)
             if not first.grade and (match := by_chance(weight, weights)):
                 return known_nearly(weight, [], known) or match
     return None if first.grade else known_nearly(weight, [], known)
+
+
+def _of_simple_lambda(weight, match):
+    """A Match whose λ are the simplest that its arithmetic does not tell from its own: ``deltas`` has them in BF16."""
+    if match.made.arithmetic != Arithmetic.DELTAS:
+        return match
+    simple = {}
+    for parent, share in match.weights.items():
+        candidates = (round(share * denominator) / denominator for denominator in SIMPLE)
+        simple[parent] = next((one for one in candidates if _in_bf16(one) == _in_bf16(share)), share)
+    return replace(match, weights=summands(simple, weight.names[0], Arithmetic.DELTAS))
+
+
+def _in_bf16(share):
+    return int(cpu.rounded(np.array([share], np.float32), "BF16")[0][0])
 
 
 def _mixtures(weight, sample, parents, plain, first):
@@ -180,9 +201,9 @@ def _mixtures(weight, sample, parents, plain, first):
             others = {i: round(plain.free[i] * denominator) / denominator for i in parents[1:]}
             yield named({parents[0]: round(1 - sum(others.values()), 12), **others})
     stored = [Arithmetic.STORED] if sample.is_scaled else []
-    methods = [Method(arithmetic) for arithmetic in (Arithmetic.BFLOAT16, *stored)]
+    methods = [Method(arithmetic) for arithmetic in (*IN_BF16, *stored)]
     if first.grade:
-        methods = methods[:1]
+        methods = methods[: len(IN_BF16)]
     else:
         chance = (Arithmetic.FLOAT32, Arithmetic.BFLOAT16, *stored)
         methods += [Method(arithmetic, Rounding.STOCHASTIC) for arithmetic in chance]

@@ -29,7 +29,8 @@ class NotFiniteError(ValueError):
 class Sums(NamedTuple):
     """Sums of squares, added up in float64: of our values, of (ours - theirs), and of (our codes - their codes).
 
-    steps_…: how many of the stored numbers lie 0, 1, 2, 3 and more steps of their format from one another.
+    steps_…: how many of the stored numbers lie 0, 1, 2, 3 and more steps of their format from one another; other_size:
+    the sum of squares of their values.
     """
 
     size: float
@@ -40,19 +41,23 @@ class Sums(NamedTuple):
     steps_2: float = 0
     steps_3: float = 0
     steps_more: float = 0
+    other_size: float = 0
 
 
 class Arithmetic(StrEnum):
     """What parents are summed in.
 
     float32: their values, every operation rounded on its own.  bfloat16: their values, and the products with λ, are
-    rounded to BF16, added up in float32 and rounded to BF16, as PyTorch and mergekit do with BF16 tensors.  stored: FP8
-    codes and scales each by themselves, as if both were weights.
+    rounded to BF16, added up in float32 and rounded to BF16, as PyTorch does with BF16 tensors.  stored: FP8 codes and
+    scales each by themselves, as if both were weights.  deltas: the first parent's value, plus the sum of λ times the
+    others' differences from it, with every value, λ and result in BF16 (products are added up in float32), as
+    mergekit's task arithmetic does with BF16 tensors; the first parent's λ is not computed with.
     """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     STORED = "stored"
+    DELTAS = "deltas"
 
 
 class Rounding(StrEnum):
@@ -85,6 +90,11 @@ class Method(NamedTuple):
     def is_plain(self) -> bool:
         """Whether it is what a recipe has that says nothing."""
         return self[:2] == Method()[:2]
+
+    @property
+    def in_bf16(self) -> bool:
+        """Whether sums are BF16 numbers before they are stored."""
+        return self.arithmetic in (Arithmetic.BFLOAT16, Arithmetic.DELTAS)
 
 
 PLAIN = Method()

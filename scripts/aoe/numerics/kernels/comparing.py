@@ -125,16 +125,16 @@ def steps(values: Floats, digits: int, smallest: int, out: Floats) -> None:
 
 @summing
 def _squares(ones, others, our_scale, their_scale):
-    """Sums over a row of a block: ours, the differences of the codes, the differences; all but the last in codes."""
-    size = change = code_change = 0.0
+    """Sums over a row of a block: ours, the codes' differences, the differences, theirs; all but the third in codes."""
+    size = change = code_change = other_size = 0.0
     for j in range(ones.size):
-        one = np.float64(_from_e4m3(ones[j]))
-        other = np.float64(_from_e4m3(others[j]))
+        one, other = np.float64(_from_e4m3(ones[j])), np.float64(_from_e4m3(others[j]))
         size += one * one
+        other_size += other * other
         code_change += (one - other) * (one - other)
         difference = one * our_scale - other * their_scale
         change += difference * difference
-    return size, code_change, change
+    return size, code_change, change, other_size
 
 
 @summing
@@ -144,15 +144,15 @@ def _squares_in_f32(ones, others, our_high, our_low, their_high, their_low):
     Scales come as 12 leading bits and the rest: with the 4 bits of a code their products are exact, and so nothing is
     lost where two weights nearly agree.
     """
-    size = change = code_change = np.float32(0)
+    size = change = code_change = other_size = np.float32(0)
     for j in range(ones.size):
-        one = _from_e4m3(ones[j])
-        other = _from_e4m3(others[j])
+        one, other = _from_e4m3(ones[j]), _from_e4m3(others[j])
         size += one * one
+        other_size += other * other
         code_change += (one - other) * (one - other)
         difference = (one * our_high - other * their_high) + (one * our_low - other * their_low)
         change += difference * difference
-    return np.float64(size), np.float64(code_change), np.float64(change)
+    return np.float64(size), np.float64(code_change), np.float64(change), np.float64(other_size)
 
 
 @exact
@@ -164,8 +164,8 @@ def _split(scale, unit):
 
 
 @summing
-def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tuple[float, float, float]:
-    """Sums of squares, added up in float64, of two weights: (ours, ours - theirs, our codes - their codes).
+def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tuple[float, float, float, float]:
+    """Sums of squares, added up in float64, of two weights: (ours, ours - theirs, our codes - their codes, theirs).
 
     codes: two uint8 (m, n), none of them NaN; scales: two float32 (ceil(m / 128), ceil(n / 128)).  No sum is off by
     more than 2e-6 of itself.
@@ -174,7 +174,7 @@ def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tupl
     blocks = (columns + BLOCK - 1) // BLOCK
     unit = np.empty(blocks, np.float64)  # a power of two near the scales; 0 where they are too far from one another
     parts = np.empty((blocks, 4), np.float32)
-    size = change = code_change = 0.0
+    size = change = code_change = other_size = 0.0
     for top in range(0, rows, BLOCK):
         for block in range(blocks):
             ours, theirs = np.float64(scales[0][top // BLOCK, block]), np.float64(scales[1][top // BLOCK, block])
@@ -187,27 +187,28 @@ def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tupl
             for block in range(blocks):
                 ones = codes[0][i, block * BLOCK : min(block * BLOCK + BLOCK, columns)]
                 others = codes[1][i, block * BLOCK : min(block * BLOCK + BLOCK, columns)]
-                ours = np.float64(scales[0][top // BLOCK, block])
+                ours, theirs = np.float64(scales[0][top // BLOCK, block]), np.float64(scales[1][top // BLOCK, block])
                 if unit[block] > 0:
                     a, b, c, d = parts[block, 0], parts[block, 1], parts[block, 2], parts[block, 3]
                     sums = _squares_in_f32(ones, others, a, b, c, d)
                     change += sums[2] * unit[block] * unit[block]
                 else:
-                    sums = _squares(ones, others, ours, np.float64(scales[1][top // BLOCK, block]))
+                    sums = _squares(ones, others, ours, theirs)
                     change += sums[2]
                 size += sums[0] * ours * ours
                 code_change += sums[1]
-    return size, change, code_change
+                other_size += sums[3] * theirs * theirs
+    return size, change, code_change, other_size
 
 
 @summing
-def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float]:
-    """Sums of squares, in float64, of two tensors without blocks: (ours, ours - theirs).
+def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float, float]:
+    """Sums of squares, in float64, of two tensors without blocks: (ours, ours - theirs, theirs).
 
     values: two uint16 or uint32 (n,), the bits of numbers of a ``kind``.
     """
     ours, theirs = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    size = change = 0.0
+    size = change = other_size = 0.0
     for start in range(0, values[0].size, TILE):
         count = min(TILE, values[0].size - start)
         widen(values[0][start : start + count], kind, ours[:count])
@@ -216,4 +217,5 @@ def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float]:
             one, other = np.float64(ours[j]), np.float64(theirs[j])
             size += one * one
             change += (one - other) * (one - other)
-    return size, change
+            other_size += other * other
+    return size, change, other_size

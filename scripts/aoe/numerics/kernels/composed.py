@@ -125,7 +125,7 @@ def _round_by_chance(total, parents, kind, method, begin):
 
 def _summed_fp8(codes, scales, weights, method):
     """The sum of weights times values of a row of FP8 blocks, float32."""
-    if method.arithmetic == Arithmetic.BFLOAT16:
+    if method.in_bf16:
         return summed([_decoded(*part) for part in zip(codes, scales, strict=True)], weights, method)
     total = np.empty(codes[0].shape, np.float32)
     for number, (part, scale, weight) in enumerate(zip(codes, scales, weights, strict=True)):
@@ -141,11 +141,22 @@ def _decoded(codes, scale):
 
 def summed(values: Sequence[Floats], weights: Sequence[float], method: Method) -> Floats:
     """Return the sum of weights times values, float32, in their shape."""
+    if method.arithmetic == Arithmetic.DELTAS:
+        return _summed_deltas(values, weights)
     total, bf16 = np.empty(values[0].shape, np.float32), method.arithmetic == Arithmetic.BFLOAT16
     for number, (value, weight) in enumerate(zip(values, weights, strict=True)):
         sums.add(value.reshape(-1), np.float32(weight), total.reshape(-1), number == 0, bf16)
     if bf16:
         sums.round_to_bf16(total.reshape(-1))
+    return total
+
+
+def _summed_deltas(values, weights):
+    """The first value plus the sum of weights times the others' differences from it, float32, in their shape."""
+    total = np.zeros(values[0].shape, np.float32)
+    for value, weight in zip(values[1:], weights[1:], strict=True):
+        sums.add_delta(value.reshape(-1), values[0].reshape(-1), np.float32(weight), total.reshape(-1))
+    sums.add_to_origin(values[0].reshape(-1), total.reshape(-1))
     return total
 
 

@@ -122,11 +122,12 @@ def _value(
 def _combined(
     codes, scales, weights, key, out, out_scales, worst, place, line, column, inside, size, scale_place, scale_size,
     parents: tl.constexpr, most: tl.constexpr, fp8: tl.constexpr, native: tl.constexpr, stored: tl.constexpr,
-    bf16: tl.constexpr, stochastic: tl.constexpr, balanced: tl.constexpr, unrounded: tl.constexpr,
-    dropped: tl.constexpr, smallest: tl.constexpr, largest: tl.constexpr,
+    bf16: tl.constexpr, deltas: tl.constexpr, stochastic: tl.constexpr, balanced: tl.constexpr,
+    unrounded: tl.constexpr, dropped: tl.constexpr, smallest: tl.constexpr, largest: tl.constexpr,
 ):  # fmt: skip
     """Combine one block or piece, whose numbers stand at ``place``."""
     total, total_scale = tl.zeros(place.shape, tl.float32), tl.zeros((), tl.float32)
+    origin = total
     for parent in tl.static_range(parents):
         weight = tl.load(weights + parent)
         if stored:
@@ -135,8 +136,16 @@ def _combined(
             total_scale = part_scale if parent == 0 else total_scale + part_scale
         else:
             value = _value(codes, scales, parent, place, inside, size, scale_place, scale_size, fp8, native)
-        part = _in_bf16(_in_bf16(value) * weight) if bf16 else value * weight
-        total = part if parent == 0 else total + part
+        if deltas:
+            if parent == 0:
+                origin = _in_bf16(value)
+            else:
+                total = total + _in_bf16(_in_bf16(_in_bf16(value) - origin) * _in_bf16(weight))
+        else:
+            part = _in_bf16(_in_bf16(value) * weight) if bf16 else value * weight
+            total = part if parent == 0 else total + part
+    if deltas:
+        total = _in_bf16(origin + _in_bf16(total))
     if bf16:
         total = _in_bf16(total)
     found = tl.max(total.to(tl.int32, bitcast=True) & 0x7FFFFFFF)
@@ -197,8 +206,8 @@ def _combined(
 def _blocks(
     codes, scales, weights, key, out, out_scales, worst, rows, columns, blocks, begin,
     block: tl.constexpr, parents: tl.constexpr, most: tl.constexpr, native: tl.constexpr, stored: tl.constexpr,
-    bf16: tl.constexpr, stochastic: tl.constexpr, balanced: tl.constexpr, unrounded: tl.constexpr,
-    dropped: tl.constexpr, smallest: tl.constexpr, largest: tl.constexpr,
+    bf16: tl.constexpr, deltas: tl.constexpr, stochastic: tl.constexpr, balanced: tl.constexpr,
+    unrounded: tl.constexpr, dropped: tl.constexpr, smallest: tl.constexpr, largest: tl.constexpr,
 ):  # fmt: skip
     """One FP8 block a program.  codes: uint8 (parents, rows, columns); scales: float32 (parents, rows, columns)."""
     top, left = tl.program_id(0), tl.program_id(1)
@@ -209,15 +218,16 @@ def _blocks(
     _combined(
         codes, scales, weights, key, out, out_scales, worst, place, line, j % block + i * 0, (i < rows) & (j < columns),
         rows.to(tl.int64) * columns, top * blocks + left, tl.num_programs(0) * blocks,
-        parents, most, True, native, stored, bf16, stochastic, balanced, unrounded, dropped, smallest, largest,
+        parents, most, True, native, stored, bf16, deltas, stochastic, balanced, unrounded, dropped, smallest, largest,
     )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["size", "begin"])
 def _pieces(
     values, weights, key, out, worst, size, begin,
-    piece: tl.constexpr, parents: tl.constexpr, most: tl.constexpr, bf16: tl.constexpr, stochastic: tl.constexpr,
-    balanced: tl.constexpr, dropped: tl.constexpr, smallest: tl.constexpr, largest: tl.constexpr,
+    piece: tl.constexpr, parents: tl.constexpr, most: tl.constexpr, bf16: tl.constexpr, deltas: tl.constexpr,
+    stochastic: tl.constexpr, balanced: tl.constexpr, dropped: tl.constexpr, smallest: tl.constexpr,
+    largest: tl.constexpr,
 ):  # fmt: skip
     """One piece a program.  values: (parents, size) of a floating-point dtype, as out (size,)."""
     place = tl.program_id(0).to(tl.int64) * piece + tl.arange(0, piece)
@@ -225,7 +235,7 @@ def _pieces(
     _combined(
         values, values, weights, key, out, out, worst, place, number // _LINE, (number % _LINE).to(tl.int32),
         place < size, size.to(tl.int64), 0, 0,
-        parents, most, False, False, False, bf16, stochastic, balanced, True, dropped, smallest, largest,
+        parents, most, False, False, False, bf16, deltas, stochastic, balanced, True, dropped, smallest, largest,
     )  # fmt: skip
 
 
@@ -253,6 +263,7 @@ def combine(
     rounded = kind in GRIDS
     how = (
         method.arithmetic == Arithmetic.BFLOAT16,
+        method.arithmetic == Arithmetic.DELTAS,
         rounded and method.rounding == Rounding.STOCHASTIC,
         rounded and method.rounding == Rounding.BALANCED,
     )

@@ -96,12 +96,13 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
     """See aoe.numerics.kernels.Engine."""
     numbers, scales = zip(*parts, strict=True)
     if dtype != FP8:
-        size, change = comparing.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
-        sums = Sums(size, change, change, *_steps(numbers))
+        size, change, other_size = comparing.difference(tuple(map(_unsigned, numbers)), KINDS[dtype])
+        squares = (size, change, change)
     elif any(has_nan(codes.reshape(-1)) for codes in numbers):
         raise NotFiniteError
     else:
-        sums = Sums(*comparing.difference_fp8(numbers, scales), *_steps(numbers))
+        *squares, other_size = comparing.difference_fp8(numbers, scales)
+    sums = Sums(*squares, *_steps(numbers))._replace(other_size=other_size)
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums

@@ -173,8 +173,8 @@ def difference(parts: Sequence[Part], dtype: str) -> Sums:
             ours, theirs = (_values(*part, torch.float64) for part in zip(numbers, scales, strict=True))
         else:
             ours, theirs = codes
-        squares = [torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1])]
-        sums = Sums(*squares, *_steps(numbers))
+        squares = [torch.sum(x * x).item() for x in (ours, ours - theirs, codes[0] - codes[1], theirs)]
+        sums = Sums(*squares[:3], *_steps(numbers))._replace(other_size=squares[3])
     if not all(map(math.isfinite, sums)):
         raise NotFiniteError
     return sums

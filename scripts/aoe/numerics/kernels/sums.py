@@ -55,6 +55,22 @@ def add(values: Floats, weight: float, total: Floats, first: bool, bf16: bool) -
 
 
 @exact
+def add_delta(values: Floats, origin: Floats, weight: float, total: Floats) -> None:
+    """Add weight times (values - origin), float32 (n,), to ``total``; all but the sum is rounded to BF16."""
+    share = _in_bf16(np.float32(weight))
+    for j in range(total.size):
+        delta = _in_bf16(_in_bf16(values[j]) - _in_bf16(origin[j]))
+        total[j] = total[j] + _in_bf16(delta * share)
+
+
+@exact
+def add_to_origin(origin: Floats, total: Floats) -> None:
+    """Replace sums of differences, float32 (n,), by themselves plus their origin; all is rounded to BF16."""
+    for j in range(total.size):
+        total[j] = _in_bf16(_in_bf16(origin[j]) + _in_bf16(total[j]))
+
+
+@exact
 def round_to_bf16(values: Floats) -> None:
     """Round float32 (n,) in place."""
     for j in range(values.size):

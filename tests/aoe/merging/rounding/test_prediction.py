@@ -9,11 +9,11 @@ import pytest
 from aoe.checkpoints.checkpoint import INDEX, Checkpoint
 from aoe.checkpoints.formats import BLOCK
 from aoe.checkpoints.shard import StoredTensor
-from aoe.merging.measuring import shard_projections
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
-from aoe.merging.prediction import BESIDE_HALF, Pair, sampled, selections, shard_prediction
 from aoe.merging.recipe import read_recipe
+from aoe.merging.rounding.measuring import shard_projections
+from aoe.merging.rounding.prediction import BESIDE_HALF, Pair, sampled, selections, shard_prediction
 from aoe.scores.predicted import ALL, codes_table, passed, realized_table, steps_table, threshold_table
 from support.clones import ROOT
 

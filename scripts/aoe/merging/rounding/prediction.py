@@ -18,9 +18,9 @@ from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.checkpoints.layout import Scales
 from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.difference import STEPS, check_counterpart, row, slab_difference
-from aoe.merging.measuring import Origin
 from aoe.merging.plan import Plan
 from aoe.merging.recipe import Recipe, read_recipe
+from aoe.merging.rounding.measuring import Origin
 from aoe.numerics import kernels
 from aoe.numerics.kernels import FP8, Arithmetic, Part, Rounding, cpu
 from aoe.numerics.slabs import Slab, slabs

@@ -8,16 +8,16 @@ import pytest
 import torch
 from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.merging.measuring import sampled_rows, shard_projections
 from aoe.merging.merge import Merge
 from aoe.merging.plan import make_plan
-from aoe.merging.realized import Totals, groups_in_words
 from aoe.merging.recipe import read_recipe
+from aoe.merging.rounding.measuring import sampled_rows, shard_projections
+from aoe.merging.rounding.realized import Totals, groups_in_words
 from aoe.numerics import fp8
 from aoe.numerics.kernels import cpu
 from support.checkpoints import stored, weights, write_checkpoint
 
-MINI = Path(__file__).parents[3] / "resources/mini"
+MINI = Path(__file__).parents[4] / "resources/mini"
 EDGES = "model.layers.0.self_attn.o_proj.weight"  # (160, 130): partial blocks at both edges
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
 TWO, THREE = {"v3": 0.6, "r1": 0.4}, {"v3": 0.2, "r1": 0.3, "r1-0528": 0.5}

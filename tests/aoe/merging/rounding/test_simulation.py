@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from aoe import AoeError
-from aoe.merging.simulation import pair, realized, simulate
+from aoe.merging.rounding.simulation import pair, realized, simulate
 
 # RMS code difference -> realized λ2 at 0.49 and at 0.51, of weights simulated by other code
 KNOWN = {

@@ -8,10 +8,10 @@ import pytest
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.files.tables import read_levels, read_table
 from aoe.merging.plan import make_plan
-from aoe.merging.realized import COLUMNS
 from aoe.merging.recipe import read_recipe
+from aoe.merging.rounding.realized import COLUMNS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PARENTS = {name: str(ROOT / f"resources/mini/{name}") for name in ("v3-0324", "r1")}
 SHARD = "model-00002-of-000005.safetensors"
 

@@ -1,7 +1,7 @@
 """What is said of realized λ: in tables for people, and as a warning."""
 
 import pytest
-from aoe.merging.realized import Projection, Totals, groups_in_words, read_row, row_of_weight, warning
+from aoe.merging.rounding.realized import Projection, Totals, groups_in_words, read_row, row_of_weight, warning
 
 
 def rows(variant="x", differing=10_000, **groups):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.formats import BLOCK, scale_shape
 from aoe.merging.merge import Merge
-from aoe.merging.realized import Projection, Row, Totals, row_of_weight
+from aoe.merging.rounding.realized import Projection, Row, Totals, row_of_weight
 from aoe.numerics import kernels
 from aoe.numerics.decoded import Decoded, rows_of_slabs
 from aoe.numerics.kernels import FP8, Part, cpu, measuring

@@ -1,0 +1,1 @@
+"""What rounding does to λ: measured before merges, predicted from parents, and simulated."""
