@@ -151,7 +151,7 @@ def shard(name: str, folder: Path, size: int, seed: int) -> None:
     makers = {end: made for end, (_, _, made) in one.tensors.items()}
 
     def numbers(tensor: str, random: np.random.Generator) -> bytes:
-        end = next(end for end in makers if tensor.endswith(f".{end}") or tensor.endswith(f"_proj_{end}"))
+        end = next(end for end in makers if tensor.endswith((f".{end}", f"_proj_{end}")))
         return makers[end](random).tobytes()
 
     inputs.write(folder, config, [stored], seed, numbers)
