@@ -157,14 +157,11 @@ class Merge:
             raise AoeError(f"The combination of {weight} exceeds the range of {dtype}; lower its weights λ.") from error
 
     def encoded(self, weight: str, begin: int, end: int) -> dict[str, np.ndarray]:
-        """Return rows of a weight that is not native, combined: role -> as it is stored; see aoe.numerics.decoded.
-
-        Rows of values are read again, to say what is wrong, where a number is not finite.
-        """
+        """Return rows of a weight that is not native, combined: role -> as it is stored; see aoe.numerics.decoded."""
         (parents, mixture), layout, method = self._summands(weight), self.layout(weight), self.method(weight)
         if fused.is_known(layout, parents, method):
             found = fused.combine(layout, parents, mixture, begin, end)
-            if found is not None:
+            if found is not None:  # else what follows says what is wrong
                 return found
         values = []
         try:
@@ -296,7 +293,7 @@ class Merge:
         """The ranges of rows that a weight's values are computed in."""
         if self.source(weight) is None and self.is_native(weight):
             return [(slab.begin, slab.end) for slab in slabs(self.base.stored(weight), self.engine)]
-        return decoded.rows_of_slabs(self.layout(weight))
+        return self.pieces(weight)
 
     def _dequantize(self, weight, piece, out):
         """Fill rows of ``out`` with the float32 values of an output weight."""

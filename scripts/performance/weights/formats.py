@@ -76,7 +76,7 @@ CODES: Stored = ("F8_E4M3", (ROWS, COLUMNS), _e4m3)
 BLOCKS = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
 PACKED = {"quant_method": "compressed-tensors"}
 FORMATS = {
-    "bf16": Format({"weight": ("BF16", (ROWS, COLUMNS), _bf16)}, {}),
+    "bf16_shard": Format({"weight": ("BF16", (ROWS, COLUMNS), _bf16)}, {}),
     "fp8_blocks": Format({"weight": CODES, "weight_scale_inv": ("F32", SQUARES, _scales)}, BLOCKS),
     "fp8_ue8m0": Format(
         {"weight": CODES, "weight_scale_inv": ("F32", SQUARES, _powers)}, BLOCKS | {"scale_fmt": "ue8m0"}
@@ -110,30 +110,30 @@ FORMATS = {
 }
 
 
-def merge_formats(work: Path, runs: int, size: int | None = None) -> list[Row]:
-    """Merge one shard of every format from two parents, λ 0.5, against the limit.
+def merge_formats(work: Path, runs: int, size: int = BYTES) -> list[Row]:
+    """Merge one shard of every format, of ``size`` bytes, from two parents, λ 0.5, against the limit."""
+    return [merge_format(name, work, runs, size) for name in FORMATS]
 
-    size: of a shard in bytes.  The merge is measured in this process, which has its kernels.
-    """
-    size, out, rows = size or BYTES, work / "out", []
-    threads = len(os.sched_getaffinity(0))
+
+def merge_format(name: str, work: Path, runs: int, size: int) -> Row:
+    """Do so with one format; the merge is measured in this process, which has its kernels."""
+    out, threads = work / "out", len(os.sched_getaffinity(0))
+    parents = [work / f"{name}-{seed}" for seed in range(2)]
+    for seed, folder in enumerate(parents):
+        shard(name, folder, size, seed)
 
     def clear():
         shutil.rmtree(out, ignore_errors=True)
         os.sync()
 
-    for name in FORMATS:
-        parents = [work / f"{name}-{seed}" for seed in range(2)]
-        for seed, folder in enumerate(parents):
-            shard(name, folder, size, seed)
-        written = sum(file.stat().st_size for file in parents[0].glob("*.safetensors")) / 1e9
-        note = f"one {written:.1f} GB shard from two parents, {threads} threads, without the start of Python; {LIMIT}"
-        ours, reference = partial(job.merge_with, threads, out, *parents), partial(limit, parents, out)
-        rows.append(side_by_side(f"merge_{name}_vs_limit", runs, ours, reference, note, clear))
-        clear()
-        for folder in parents:
-            shutil.rmtree(folder)
-    return rows
+    written = sum(file.stat().st_size for file in parents[0].glob("*.safetensors")) / 1e9
+    note = f"one {written:.2g} GB shard from two parents, {threads} threads, without the start of Python; {LIMIT}"
+    ours, reference = partial(job.merge_with, threads, out, *parents), partial(limit, parents, out)
+    found = side_by_side(f"merge_{name}_vs_limit", runs, ours, reference, note, clear)
+    clear()
+    for folder in parents:
+        shutil.rmtree(folder)
+    return found
 
 
 def shard(name: str, folder: Path, size: int, seed: int) -> None:
