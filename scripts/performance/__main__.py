@@ -7,7 +7,7 @@ from pathlib import Path
 from performance import client, fetching, planning, writing
 from performance.gpu import starting
 from performance.measure import Row, save
-from performance.weights import arithmetic, auditing, comparing, merging, scaling
+from performance.weights import arithmetic, auditing, comparing, formats, merging, scaling
 
 TARGETS = {
     "merge_bf16_vs_mergekit": 1 / 5,
@@ -15,6 +15,7 @@ TARGETS = {
     "peak_memory_gib": None,
     "merge_fp8_2_parents_vs_limit": 2,
     "merge_fp8_3_parents_vs_limit": 2,
+    **{f"merge_{name}_vs_limit": 2 for name in formats.FORMATS},
     "merge_stochastic_vs_nearest": 1 / 0.7,
     "merge_fp8_vs_torch": 1 / 10,
     "diff_fp8_vs_limit": 1 / 0.8,
@@ -46,6 +47,7 @@ def main() -> None:
         "bf16",
         "fp8",
         "methods",
+        "formats",
         "torch",
         "diff",
         "audit",
@@ -57,6 +59,7 @@ def main() -> None:
         "write",
         "start",
     ]
+    words.add_argument("--format-bytes", type=int, default=formats.BYTES, help="of a shard of each storage format")
     words.add_argument("--only", nargs="*", choices=names)
     choice = words.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,7 @@ def measure(choice: argparse.Namespace, work: Path) -> None:
         "scaling": lambda: scaling.scaling(work, choice.runs),
         "fp8": lambda: merging.merge_fp8(work, choice.runs),
         "methods": lambda: merging.merge_by_methods(work, choice.runs),
+        "formats": lambda: formats.merge_formats(work, choice.runs, choice.format_bytes),
         "diff": lambda: comparing.diff_and_verify(work, choice.runs),
         "audit": lambda: auditing.audit(work, choice.runs),
         "fetch": lambda: [

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aoe.checkpoints.checkpoint import INDEX
-from aoe.checkpoints.formats import FORMATS, SCALE_SUFFIX, scale_of, scale_shape
+from aoe.checkpoints.formats import FORMATS, SCALE_SUFFIX, scale_of, scale_shape, size_of
 from aoe.checkpoints.inventory import inventory
 from aoe.checkpoints.shard import make_header
 
@@ -82,34 +82,51 @@ def deepseek_shard(folder: Path, config: Mapping, size: int, seed: int, shards: 
     _write(folder, config, parts[:shards], seed)
 
 
-def _write(folder, config, shards, seed):
+Tensors = Mapping[str, tuple[str, Sequence[int]]]  # name -> (dtype, shape)
+Filling = Callable[[str, np.random.Generator], bytes]  # (name of a tensor, random) -> numbers that fill it
+
+
+def write(folder: Path, config: Mapping[str, Any], shards: Sequence[Tensors], seed: int, numbers: Filling) -> None:
+    """Write a checkpoint of so many shards.
+
+    numbers: gives what a tensor is filled with, again and again, in whole numbers of 4 bytes; it is called once for all
+    tensors whose names end alike.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, tensors in enumerate(shards, start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        _write_shard(folder / file, tensors, random)
+        _write_shard(folder / file, tensors, random, numbers)
         weight_map |= dict.fromkeys(tensors, file)
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _write_shard(path, tensors, random):
-    numbers = {dtype: _random_numbers(dtype, random) for dtype in {dtype for dtype, _ in tensors.values()}}
+def _write(folder, config, shards, seed):
+    dtypes = {name: dtype for tensors in shards for name, (dtype, _) in tensors.items()}
+    write(folder, config, shards, seed, lambda tensor, random: random_numbers(dtypes[tensor], random))
+
+
+def _write_shard(path, tensors, random, numbers):
+    made: dict[tuple[str, str], bytes] = {}
     with open(path, "wb") as file:
         file.write(make_header(tensors))
-        for dtype, shape in tensors.values():
-            left = math.prod(shape) * FORMATS[dtype].bytes
+        for name, (dtype, shape) in tensors.items():
+            kind = dtype, name.rsplit(".", 1)[-1]
+            if kind not in made:
+                made[kind] = numbers(name, random)
+            left = size_of(dtype, shape)
             while left:
-                start = int(random.integers(0, CHUNK_BYTES // 4)) * 4
-                piece = numbers[dtype][start : start + left]
+                start = int(random.integers(0, len(made[kind]) // 4)) * 4
+                piece = made[kind][start : start + left]
                 file.write(piece)
                 left -= len(piece)
 
 
-def _random_numbers(dtype, random):
-    """CHUNK_BYTES of numbers as trained weights have them: normal, FP8 codes up to 448."""
+def random_numbers(dtype: str, random: np.random.Generator) -> bytes:
+    """Return CHUNK_BYTES of numbers as trained weights have them: normal, FP8 codes up to 448, positive F32 scales."""
     normal = random.standard_normal(CHUNK_BYTES // FORMATS[dtype].bytes, np.float32)
     if dtype == "F32":
         return (np.abs(normal) * 1e-4 + 1e-5).tobytes()

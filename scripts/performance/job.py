@@ -38,6 +38,11 @@ def merge(target: Path | str, *folders: Path | str) -> None:
     _write(merge_of(*folders), target)
 
 
+def merge_with(threads: int, target: Path | str, *folders: Path | str) -> None:
+    """Do the same with so many threads."""
+    _write(merge_of(*folders, threads=threads), target)
+
+
 def merge_by(key: str, value: str, target: Path | str, *folders: Path | str) -> None:
     """Do the same by the arithmetic, or the rounding, that a key of recipes has as its value."""
     _write(merge_of(*folders, method={key: value}), target)

@@ -27,7 +27,7 @@ from aoe.checkpoints.layout import PLAIN, SCALE, Layout, as_bf16, plain
 from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.forms import agree
 from aoe.merging.plan import Plan
-from aoe.numerics import decoded, kernels
+from aoe.numerics import decoded, fused, kernels
 from aoe.numerics.kernels import FP8, Arithmetic, Array, Engine, Method, Part, cpu
 from aoe.numerics.slabs import Slab, slabs
 from aoe.numerics.stored_scales import narrowed
@@ -161,6 +161,10 @@ class Merge:
     def encoded(self, weight: str, begin: int, end: int) -> dict[str, np.ndarray]:
         """Return rows of a weight that is not native, combined: role -> as it is stored; see aoe.numerics.decoded."""
         (parents, mixture), layout, method = self._summands(weight), self.layout(weight), self.method(weight)
+        if fused.is_known(layout, parents, method):
+            found = fused.combine(layout, parents, mixture, begin, end)
+            if found is not None:  # else what follows says what is wrong
+                return found
         values = []
         try:
             for parent in parents:
@@ -173,6 +177,12 @@ class Merge:
                     raise AoeError(f"{parent.name}: the tensor {weight} holds NaN or Inf.") from error
             words = layout.words()
             raise AoeError(f"The combination of {weight} exceeds the range of {words}; lower its weights λ.") from error
+
+    def pieces(self, weight: str) -> list[tuple[int, int]]:
+        """Return the ranges of rows that ``encoded`` is asked for, in order."""
+        layout, (parents, _) = self.layout(weight), self._summands(weight)
+        known = fused.is_known(layout, parents, self.method(weight))
+        return decoded.rows_of_slabs(layout, fused.SLAB if known else decoded.SLAB)
 
     def encoded_values(self, weight: str, begin: int, end: int, out: NDArray[np.float32] | None = None) -> NDArray[Any]:
         """Return the values of what ``encoded`` gives, float32 (rows, columns), in ``out`` if there is one."""
@@ -265,7 +275,7 @@ class Merge:
                 first, last = members[role].span(begin, end, rows)
                 out[role][first:last] = numbers
 
-        futures = [pool.submit(fill, *piece) for piece in decoded.rows_of_slabs(layout)]
+        futures = [pool.submit(fill, *piece) for piece in self.pieces(weight)]
         return futures, lambda: {one.stored.name: _tensor(out[role], one.stored) for role, one in members.items()}
 
     def _begin_value(self, weight, pool):
@@ -288,7 +298,7 @@ class Merge:
         """The ranges of rows that a weight's values are computed in."""
         if self.source(weight) is None and self.is_native(weight):
             return [(slab.begin, slab.end) for slab in slabs(self.base.stored(weight), self.engine)]
-        return decoded.rows_of_slabs(self.layout(weight))
+        return self.pieces(weight)
 
     def _dequantize(self, weight, piece, out):
         """Fill rows of ``out`` with the float32 values of an output weight."""

@@ -17,7 +17,6 @@ from aoe.checkpoints.shard import make_header
 from aoe.files.disk import copy_range, reserve, start_flushing
 from aoe.files.replacing import replacing
 from aoe.merging.merge import Merge
-from aoe.numerics.decoded import rows_of_slabs
 from aoe.numerics.kernels import FP8
 from aoe.numerics.slabs import slabs
 from aoe.numerics.stored_scales import narrowed
@@ -108,7 +107,7 @@ def _tasks(merge, shard, out, begins):
 def _combining(merge, weight, out, begins):
     """Yields what there is to do for a weight that is combined or converted."""
     if not merge.is_native(weight):
-        for begin, end in rows_of_slabs(merge.layout(weight)):
+        for begin, end in merge.pieces(weight):
             yield partial(_write_encoded, merge, weight, begin, end, out, begins)
         return
     for slab in slabs(merge.base.stored(weight), merge.engine):

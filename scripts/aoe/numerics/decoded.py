@@ -13,9 +13,10 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS, size_of
 from aoe.checkpoints.layout import CODES, INPUT_SCALE, PLAIN, SCALE, Layout
 from aoe.checkpoints.shard import StoredTensor
-from aoe.numerics import packed_weights
+from aoe.numerics import fp8_blocks, packed_weights
 from aoe.numerics.kernels import Method, NotFiniteError, Rounding, arithmetic, comparing, composed, cpu, sums
 from aoe.numerics.kernels.composed import PIECE
+from aoe.numerics.slabs import memory
 from aoe.numerics.stored_scales import narrowed, widened
 
 VALUES = "F32"  # what decoded weights are, to whatever reads them
@@ -92,13 +93,18 @@ def _decode_pieces(checkpoint, layout, begin, end, out):
     return out
 
 
-def stored_rows(checkpoint: Checkpoint, layout: Layout, begin: int, end: int) -> Rows:
-    """Return the bytes that rows of a weight are decoded from."""
+def stored_rows(checkpoint: Checkpoint, layout: Layout, begin: int, end: int, place: int | None = None) -> Rows:
+    """Return the bytes that rows of a weight are decoded from.
+
+    With a ``place``, a small number, they are the thread's own and hold until it reads into the same place again.
+    """
     found = {}
     for role, member in layout.members.items():
         if role != INPUT_SCALE:
             first, last = member.span(begin, end, layout.shape[0])
-            found[role] = checkpoint.read(member.stored.name, first, np.empty(last - first, np.uint8))
+            size = last - first
+            out = np.empty(size, np.uint8) if place is None else memory(cpu, place, role, size=size)
+            found[role] = checkpoint.read(member.stored.name, first, out)
     return found
 
 
@@ -187,7 +193,7 @@ def _decode_fp8(layout, numbers, begin, out):
     if layout.native and begin % BLOCK == 0:
         arithmetic.dequantize(codes, np.ascontiguousarray(scales), out)
         return out
-    arithmetic.decode_blocks(codes, np.ascontiguousarray(scales), begin % height, height, width, out)
+    fp8_blocks.decode(codes, np.ascontiguousarray(scales), begin % height, height, width, out)
     return out
 
 
@@ -197,7 +203,7 @@ def _encode_fp8(total, layout, method, begin, parents):
     codes, kind = np.empty((rows, columns), np.uint8), cpu.SCALES[layout.scales]
     scales = np.empty((-(-rows // height), -(-columns // width)), np.float32)
     if not (method.rounding.by_chance and layout.native):
-        finite = arithmetic.encode_blocks(total, height, width, kind, codes, scales)
+        finite = fp8_blocks.encode(total, height, width, kind, codes, scales)
     else:
         finite = _encode_by_chance(total, parents, method, begin, kind, codes, scales)
     if not finite:

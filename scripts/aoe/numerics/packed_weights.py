@@ -32,25 +32,30 @@ def _decode_mxfp4(layout: Layout, rows: Rows, count: int) -> Floats:
     return mxfp4.decode(rows[CODES].reshape(count, -1), rows[SCALE].reshape(count, groups))
 
 
+def rule_of(layout: Layout) -> mxfp4.SharedExponent:
+    """Return how the exponents of a layout's groups are found: OCP's rule, as gpt-oss has it, or another one."""
+    even = layout.weight.endswith("_packed")  # compressed-tensors
+    return mxfp4.SharedExponent.EVEN if even else mxfp4.SharedExponent.FLOOR
+
+
 def _encode_mxfp4(layout: Layout, values: Floats) -> Encoded:
-    # OCP's rule, as gpt-oss has it; compressed-tensors has another
-    even = layout.weight.endswith("_packed")
-    codes, scale = mxfp4.encode(values, mxfp4.SharedExponent.EVEN if even else mxfp4.SharedExponent.FLOOR)
+    codes, scale = mxfp4.encode(values, rule_of(layout))
     return {CODES: codes, SCALE: scale}
 
 
-def _convention(layout: Layout) -> nvfp4.GlobalScale:
+def convention_of(layout: Layout) -> nvfp4.GlobalScale:
+    """Return what the scale of an NVFP4 weight does to the scales of its groups."""
     return nvfp4.GlobalScale.DIVIDES if layout.other["divides"] else nvfp4.GlobalScale.MULTIPLIES
 
 
 def _decode_nvfp4(layout: Layout, rows: Rows, count: int) -> Floats:
     codes, scale = rows[CODES].reshape(count, -1), rows[SCALE].reshape(count, -1)
-    return nvfp4.decode(codes, scale, float(rows[GLOBAL].view(np.float32)[0]), _convention(layout))
+    return nvfp4.decode(codes, scale, float(rows[GLOBAL].view(np.float32)[0]), convention_of(layout))
 
 
 def _encode_nvfp4(layout: Layout, values: Floats) -> Encoded:
-    factor = nvfp4.global_scale_of(float(np.abs(values).max(initial=0)), _convention(layout))
-    codes, scale = nvfp4.encode(values, float(factor), _convention(layout))
+    factor = nvfp4.global_scale_of(float(np.abs(values).max(initial=0)), convention_of(layout))
+    codes, scale = nvfp4.encode(values, float(factor), convention_of(layout))
     return {CODES: codes, SCALE: scale, GLOBAL: np.array([factor], np.float32)}
 
 

@@ -64,7 +64,7 @@ class Slab:
         until it reads into the same ``place`` again, a small number.
         """
         weight, (begin, end) = self.stored.name, self.bytes
-        numbers = checkpoint.read(weight, begin, _memory(engine, place, "numbers", size=end - begin))
+        numbers = checkpoint.read(weight, begin, memory(engine, place, "numbers", size=end - begin))
         if self.stored.dtype != FP8:
             unsigned = f"u{FORMATS[self.stored.dtype].bytes}"
             return numbers.view(np.float32 if self.stored.dtype == "F32" else unsigned), None
@@ -72,7 +72,7 @@ class Slab:
         assert scale_name is not None  # FP8 has one
         dtype = checkpoint.stored(scale_name).dtype
         begin, end = self.scale_bytes(dtype)
-        scale = checkpoint.read(scale_name, begin, _memory(engine, place, "scale", size=end - begin))
+        scale = checkpoint.read(scale_name, begin, memory(engine, place, "scale", size=end - begin))
         return numbers.reshape(self.shape), widened(scale, dtype).reshape(-1, -(-self.stored.shape[1] // BLOCK))
 
     def prefetch(self, checkpoint: Checkpoint) -> None:
@@ -109,4 +109,4 @@ class _Memories(threading.local):
         return self.held[key][:size]
 
 
-_memory = _Memories()
+memory = _Memories()

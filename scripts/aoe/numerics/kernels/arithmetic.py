@@ -244,52 +244,35 @@ def quantize(values: Floats, out: Codes, out_scales: Floats, kind: int = F32) ->
 
 
 @exact
-def decode_blocks(codes: Codes, scales: Floats, skipped: int, height: int, width: int, out: Floats) -> None:
-    """Fill ``out`` (float32) with the values of uint8 (m, n) codes in blocks of any height and width.
-
-    scales: float32 (blocks that the rows are in, ceil(n / width)); skipped: rows of the first of these before ours.
-    """
-    rows, columns = codes.shape
-    line, known = np.empty(columns, np.float32), -1
-    for i in range(rows):
-        block = (skipped + i) // height
-        if block != known:
-            for number in range(scales.shape[1]):
-                line[number * width : number * width + width] = scales[block, number]
-            known = block
-        source, target = codes[i], out[i]
-        for j in range(columns):
-            target[j] = _from_e4m3(source[j]) * line[j]
+def decode_row(codes: Codes, scales: Floats, out: Floats) -> None:
+    """Fill ``out`` (n,) with the values of codes (n,), each with a scale of its own."""
+    for j in range(codes.size):
+        out[j] = _from_e4m3(codes[j]) * scales[j]
 
 
 @exact
-def encode_blocks(values: Floats, height: int, width: int, kind: int, out: Codes, scales: Floats) -> bool:
-    """Make FP8 codes (m, n) and scales of a ``kind`` of float32 (m, n) in blocks of any height and width.
+def add_row(codes: Codes, scales: Floats, weight: float, first: bool, total: Floats) -> None:
+    """Add weight times what decode_row gives to ``total`` (n,); the first summand replaces what is there."""
+    share = np.float32(weight)
+    if first:
+        for j in range(codes.size):
+            total[j] = _from_e4m3(codes[j]) * scales[j] * share
+    else:
+        for j in range(codes.size):
+            total[j] = total[j] + _from_e4m3(codes[j]) * scales[j] * share
 
-    scales: (ceil(m / height), ceil(n / width)).  Returns whether all of it is finite.
-    """
-    rows, columns = values.shape
-    found, line, worst = np.empty(columns, np.uint32), np.empty(columns, np.float32), np.uint32(0)
-    for block in range(scales.shape[0]):
-        top, bottom = block * height, min(block * height + height, rows)
-        found[:] = np.uint32(0)
-        for i in range(top, bottom):
-            source = values[i]
-            for j in range(columns):
-                found[j] = max(found[j], _bits(source[j]) & MAGNITUDE)
-        for number in range(scales.shape[1]):
-            largest = np.uint32(0)
-            for j in range(number * width, min(number * width + width, columns)):
-                largest = max(largest, found[j])
-            scale = _scale_of(largest, kind)
-            worst = max(worst, largest, _bits(scale))
-            scales[block, number] = scale
-            line[number * width : number * width + width] = scale
-        for i in range(top, bottom):
-            source, target = values[i], out[i]
-            for j in range(columns):
-                target[j] = _to_e4m3(source[j] / line[j])
-    return worst < INFINITY
+
+@exact
+def encode_row(values: Floats, scales: Floats, out: Codes) -> None:
+    """Fill ``out`` (n,) with the codes nearest to values (n,) divided by a scale each."""
+    for j in range(values.size):
+        out[j] = _to_e4m3(values[j] / scales[j])
+
+
+@exact
+def scale_of(largest: int, kind: int) -> float:
+    """Return the scale of a ``kind`` of a block by the bits of its largest magnitude."""
+    return _scale_of(np.uint32(largest), kind)
 
 
 @exact

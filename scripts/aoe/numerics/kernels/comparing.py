@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from aoe.checkpoints.formats import BLOCK
-from aoe.numerics.kernels.arithmetic import Bits, Codes, widen
+from aoe.numerics.kernels.arithmetic import BF16, Bits, Codes, widen
 from aoe.numerics.kernels.jit import exact, inlined, summing
 
 STEPS = 5  # counts of steps: 0, 1, 2, 3, and more
@@ -202,20 +202,44 @@ def difference_fp8(codes: tuple[Codes, ...], scales: tuple[Floats, ...]) -> tupl
 
 
 @summing
+def _squares_in_f64(ones, others):
+    """Sums of squares of float32 (n,): ours, ours - theirs, theirs."""
+    size = change = other_size = 0.0
+    for j in range(ones.size):
+        one, other = np.float64(ones[j]), np.float64(others[j])
+        size += one * one
+        change += (one - other) * (one - other)
+        other_size += other * other
+    return size, change, other_size
+
+
+@summing
+def _squares_of_bf16(ones, others):
+    """The same of BF16 numbers, uint16 (n,), in one pass, which is half as fast again."""
+    size = change = other_size = 0.0
+    for j in range(ones.size):
+        one = np.float64(_float(np.uint32(ones[j]) << np.uint32(16)))
+        other = np.float64(_float(np.uint32(others[j]) << np.uint32(16)))
+        size += one * one
+        change += (one - other) * (one - other)
+        other_size += other * other
+    return size, change, other_size
+
+
+@summing
 def difference(values: tuple[Bits, ...], kind: int) -> tuple[float, float, float]:
     """Sums of squares, in float64, of two tensors without blocks: (ours, ours - theirs, theirs).
 
     values: two uint16 or uint32 (n,), the bits of numbers of a ``kind``.
     """
+    if kind == BF16:
+        return _squares_of_bf16(values[0], values[1])
     ours, theirs = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     size = change = other_size = 0.0
     for start in range(0, values[0].size, TILE):
         count = min(TILE, values[0].size - start)
         widen(values[0][start : start + count], kind, ours[:count])
         widen(values[1][start : start + count], kind, theirs[:count])
-        for j in range(count):
-            one, other = np.float64(ours[j]), np.float64(theirs[j])
-            size += one * one
-            change += (one - other) * (one - other)
-            other_size += other * other
+        sums = _squares_in_f64(ours[:count], theirs[:count])
+        size, change, other_size = size + sums[0], change + sums[1], other_size + sums[2]
     return size, change, other_size

@@ -5,7 +5,7 @@ A value is (integer - zero) * scale: of integers up to 8 bits and scales of BF16
 
 import numpy as np
 from numpy.typing import NDArray
-from aoe.numerics.kernels.jit import exact
+from aoe.numerics.kernels.jit import exact, inlined
 
 Codes = NDArray[np.uint8]
 Words = NDArray[np.uint32]
@@ -144,3 +144,38 @@ def ranges(values: Floats, smallest: Floats, largest: Floats) -> bool:
                 found = max(found, np.float32(source[j]).view(np.uint32) & MAGNITUDE)
             smallest[i, group], largest[i, group], worst = low, high, max(worst, found)
     return bool(worst < INFINITY)
+
+
+@exact
+def add_nibbles(pairs: Codes, factors: Floats, weight: float, first: bool, low: Floats, high: Floats) -> None:
+    """Add weight times the values of 4-bit integers less 8, times factors, to a byte's halves; all arrays (n,).
+
+    The first summand replaces what is there.  Every operation is rounded on its own.
+    """
+    share = np.float32(weight)
+    if first:
+        for j in range(pairs.size):
+            low[j] = np.float32((np.int32(pairs[j]) & np.int32(15)) - np.int32(8)) * factors[j] * share
+        for j in range(pairs.size):
+            high[j] = np.float32((np.int32(pairs[j]) >> np.int32(4)) - np.int32(8)) * factors[j] * share
+    else:
+        for j in range(pairs.size):
+            value = np.float32((np.int32(pairs[j]) & np.int32(15)) - np.int32(8)) * factors[j] * share
+            low[j] = low[j] + value
+        for j in range(pairs.size):
+            value = np.float32((np.int32(pairs[j]) >> np.int32(4)) - np.int32(8)) * factors[j] * share
+            high[j] = high[j] + value
+
+
+@inlined
+def _nibble(value):
+    """A quotient rounded to nearest even and clamped to -8 to 7, plus 8."""
+    moved = min(max(value, np.float32(-8)), np.float32(7))
+    return np.uint32(np.int32((moved + INTEGERS) - INTEGERS) + np.int32(8))
+
+
+@exact
+def encode_nibbles(low: Floats, high: Floats, factors: Floats, out: Codes) -> None:
+    """Fill ``out`` with 4-bit integers, those nearest to ``low`` and ``high`` divided by factors, plus 8; all (n,)."""
+    for j in range(out.size):
+        out[j] = _nibble(low[j] / factors[j]) | (_nibble(high[j] / factors[j]) << np.uint32(4))

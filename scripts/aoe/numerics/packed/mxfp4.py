@@ -38,6 +38,10 @@ class SharedExponent(StrEnum):
     EVEN = "even"
 
 
+# added to the bits of a largest magnitude before its exponent is taken
+CARRIES = {SharedExponent.FLOOR: 0, SharedExponent.EVEN: 1 << 21}
+
+
 def decode(codes: Codes, scale: Codes, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Return the float32 values (…, rows, columns) of MXFP4 codes.
 
@@ -83,6 +87,5 @@ def encode(values: NDArray[np.float32], rule: SharedExponent = SharedExponent.FL
 
 
 def _exponents(largest, rule):
-    carry = 1 << 21 if rule == SharedExponent.EVEN else 0
-    biased = (largest.view(np.int32) + carry) >> 23
+    biased = (largest.view(np.int32) + CARRIES[rule]) >> 23
     return np.clip(biased - LARGEST_EXPONENT, 0, LARGEST_SCALE).astype(np.uint8)
