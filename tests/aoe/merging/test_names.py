@@ -339,7 +339,7 @@ def test_stacks_of_other_numbers_of_experts_do_not_fit(tmp_path):
     extra = single | {f"{EXPERTS}.3.up_proj.weight": single[f"{EXPERTS}.0.up_proj.weight"].clone()}
     assert "has the additional" in refused(extra, tmp_path / "extra", base)
     lacking = {name: tensor for name, tensor in single.items() if "experts.2" not in name}
-    assert "they cannot be merged" in refused(lacking, tmp_path / "lacking", base)
+    assert refused(lacking, tmp_path / "lacking", base).startswith(f"b lacks tensor {EXPERTS}.down_proj and 1 more")
 
 
 def test_stacks_in_an_order_of_their_own_are_not_cut(tmp_path):
