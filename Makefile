@@ -103,7 +103,7 @@ docs/rules.svg: Snakefile $(wildcard rules/*.smk) $(VENV)/installed
 	| sed 's/fontname=sans, *fontsize=10/fontname="Helvetica,Arial,sans-serif", fontsize=11/; s/margin=0/margin=0.1, nodesep=0.12, ranksep=0.3/; s/penwidth=2/penwidth=1.3/' \
 	| tred | dot -Tsvg -o $@
 
-# Takes some 20 minutes and 40 GB under results/bench; nothing else should run.  Writes docs/benchmarks.json and .md.
+# Takes some 25 minutes and 40 GB under results/bench; nothing else should run.  Writes docs/benchmarks.json and .md.
 bench: $(VENV)/installed $(VENV)-mergekit/installed
 	PYTHONPATH=scripts:tests $(BIN)/python -m performance --mergekit $(VENV)-mergekit/bin/mergekit-yaml
 

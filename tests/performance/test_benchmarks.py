@@ -9,7 +9,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from performance import client, fetching, inputs, planning
 from performance.__main__ import TARGETS, as_markdown
 from performance.measure import row, save, side_by_side, timed_command
-from performance.weights import arithmetic, auditing, comparing, merging, scaling, shards
+from performance.weights import arithmetic, auditing, comparing, formats, merging, scaling, shards
 from support.clones import ROOT
 
 DOCS = ROOT / "docs"
@@ -31,6 +31,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
         *scaling.scaling(tmp_path, 1),
         *merging.merge_fp8(tmp_path, 1),
         *merging.merge_by_methods(tmp_path, 1),
+        *formats.merge_formats(tmp_path, 1, 20_000_000),
         *comparing.diff_and_verify(tmp_path, 1),
         *auditing.audit(tmp_path, 1),
         *fetching.lock_and_plan(tmp_path, 1),
@@ -44,6 +45,7 @@ def test_every_case_that_needs_no_other_tool_gives_its_rows(small, tmp_path):
     needing = {"merge_bf16_vs_mergekit", "merge_bf16_vs_limit", "peak_memory_gib", "merge_gpu_vs_copy"}
     needing |= {"from_scores_to_paper"}  # a finished study; tests/workflow/test_paper.py goes that way
     assert TARGETS.keys() - needing <= names
+    assert formats.TARGETS.keys() <= names
     for entry in rows:
         assert entry.ours > 0
         assert entry.ratio == pytest.approx(entry.ours / entry.reference)

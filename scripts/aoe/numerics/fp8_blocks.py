@@ -77,7 +77,7 @@ def encode(values: Floats, height: int, width: int, kind: int, out: Codes, scale
         _spread(scales[block], width, line)
         for i in range(top, bottom):
             arithmetic.encode_row(values[i], line, out[i])
-    return worst < INFINITY
+    return bool(worst < INFINITY)
 
 
 @exact
@@ -128,4 +128,4 @@ def combine(
                         source = codes[parent][i, left:right]
                         arithmetic.add_row(source, lines[parent, :size], weights[parent], parent == 0, total)
                 arithmetic.encode_row(total, line[:size], out[i, left:right])
-    return worst < INFINITY
+    return bool(worst < INFINITY)

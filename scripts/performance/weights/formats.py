@@ -109,6 +109,8 @@ FORMATS = {
     ),
 }
 
+TARGETS = {f"merge_{name}_vs_limit": 2 for name in FORMATS}
+
 
 def merge_formats(work: Path, runs: int, size: int = BYTES) -> list[Row]:
     """Merge one shard of every format, of ``size`` bytes, from two parents, λ 0.5, against the limit."""

@@ -95,7 +95,7 @@ def combine_mxfp4(
                 factors[group] = np.uint32((np.uint32(254) - np.uint32(made[group])) << np.uint32(23)).view(np.float32)
             _spread(factors, half, line)
             e2m1.encode_pairs_by_inverses(low, high, line, out[i, begin : begin + size])
-    return worst < INFINITY
+    return bool(worst < INFINITY)
 
 
 @exact
@@ -137,7 +137,7 @@ def largest_nvfp4(
                 worst = max(worst, max(one, np.float32(high[j]).view(np.uint32) & MAGNITUDE))
         if worst >= INFINITY:
             break
-    return np.uint32(worst).view(np.float32)
+    return float(np.uint32(worst).view(np.float32))
 
 
 @exact
@@ -228,4 +228,4 @@ def combine_int4(
             arithmetic.narrow(found, kind, made)
             _spread(found, half, line)
             integers.encode_nibbles(low, high, line, out[i, begin : begin + size])
-    return finite and worst < INFINITY
+    return bool(finite and worst < INFINITY)
