@@ -9,7 +9,7 @@ from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import STORED, written
 from aoe.checkpoints.formats import FORMATS, SCALED
-from aoe.checkpoints.layout import SCALE, Scales
+from aoe.checkpoints.layout import SCALE, Scales, groups_of, quantization_of, with_quantization
 from aoe.checkpoints.storage.fp8 import are_powers
 
 PLAIN = {name: one.torch for name, one in FORMATS.items() if one.plain}
@@ -29,6 +29,9 @@ def true_config(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, 
     """
     stated = {key: value for key, value in config.items() if key not in STORED}
     stated = stated | {key: checkpoint.config[key] for key in STORED if key in checkpoint.config}
+    quantized = quantization_of(checkpoint.config)
+    if quantization_of(stated) != quantized:  # one inside a text_config
+        stated = with_quantization(stated, quantized)
     for _, mend in _contradicting(checkpoint):
         stated = mend(stated)
     return stated
@@ -36,7 +39,7 @@ def true_config(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, 
 
 def _in_another_layout(checkpoint):
     """Yields sentences on layouts of FP8 weights that config.json denies, or does not state, and nothing mends."""
-    quantized, odd = checkpoint.config.get("quantization_config"), {}
+    quantized, odd = quantization_of(checkpoint.config), {}
     layouts = [layout for layout in map(checkpoint.layout, _scaled(checkpoint)) if layout.codes.elements]
     others = [one for one in layouts if not _in_blocks(one)]
     if others and not quantized:
@@ -44,8 +47,8 @@ def _in_another_layout(checkpoint):
             f"{checkpoint.name}: config.json has no quantization_config, but {others[0].weight} is stored as "
             f"{others[0].words()}; servers cannot load what is published from it before one is added."
         )
-    group = next(iter((quantized or {}).get("config_groups", {}).values()), {}) if isinstance(quantized, dict) else {}
-    strategy = (group.get("weights") or {}).get("strategy") if isinstance(group, dict) else None
+    groups = groups_of(quantized)
+    strategy = groups[0].get("strategy") if len(groups) == 1 else None  # of several, each is of other modules
     wrong = [one for one in layouts if strategy in STRATEGIES and one.shape[0] > 1 and strategy != one.strategy]
     if wrong:
         yield (
@@ -82,13 +85,14 @@ def _scaled(checkpoint):
 
 
 def _in_blocks(layout):
-    """Whether the scales have the name of those that are stored in blocks."""
-    return layout.members[SCALE].stored.name.endswith(("_inv", ".scale"))
+    """Whether the scales have the name of those that are stored in blocks, and are not one for all numbers."""
+    scale = layout.members[SCALE].stored
+    return scale.name.endswith(("_inv", ".scale")) and len(scale.shape) > 1
 
 
 def _contradicting(checkpoint):
     """Yields (sentence, what makes a config true: a function of one) of each contradiction."""
-    quantized = checkpoint.config.get("quantization_config")
+    quantized = quantization_of(checkpoint.config)
     dtypes = {weight: checkpoint.stored(weight).dtype for weight in checkpoint.weights}
     layouts = [layout for layout in map(checkpoint.layout, _scaled(checkpoint)) if _in_blocks(layout)]
     scaled = [layout.weight for layout in layouts]
@@ -98,7 +102,7 @@ def _contradicting(checkpoint):
             f"{checkpoint.name}: config.json has a quantization_config ({_method(quantized)}), but its shards hold "
             f"plain weights only ({_kinds(dtypes)}); what is published from them is written without."
         )
-        yield sentence, lambda config: {k: v for k, v in config.items() if k != "quantization_config"}
+        yield sentence, lambda config: with_quantization(config, None)
     elif scaled and not quantized:
         sentence = (
             f"{checkpoint.name}: config.json has no quantization_config, but its shards hold {len(scaled):,} FP8 "
@@ -113,7 +117,7 @@ def _contradicting(checkpoint):
                 f"{checkpoint.name}: the quantization_config of config.json contradicts the shards: "
                 f"{'; '.join(wrong)}.  What is published from them says what they hold."
             )
-            yield sentence, lambda config: config | {"quantization_config": mended}
+            yield sentence, lambda config: with_quantization(config, mended)
     yield from _wrong_dtype(checkpoint, dtypes)
 
 
@@ -142,12 +146,18 @@ def _wrong_in(quantized, dtypes, scaled, block):
     found = sorted({FORMATS[dtypes[weight]].fp8 or "" for weight in scaled})
     if quantized.get("fmt", "e4m3") not in found:
         wrong.append(f"fmt is {written(quantized['fmt'])}, the weights are {', '.join(found)}")
-    skipped = [name for key in SKIPPED for name in quantized.get(key) or []]
+    skipped = _skipped(quantized)
     if left := [weight for weight in scaled if _is_in(weight, skipped)]:
         wrong.append(f"{left[0]} is FP8, and among those that are not converted")
     if left := [weight for weight in _unquantized(dtypes, scaled) if not _is_in(weight, skipped)]:
         wrong.append(f"{left[0]} is {dtypes[left[0]]}, and not among those that are not converted")
     return wrong
+
+
+def _skipped(quantized):
+    """The names of modules that are not converted."""
+    lists = [quantized.get(key) for key in SKIPPED]
+    return [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
 
 
 def _unquantized(dtypes, scaled):
@@ -165,7 +175,7 @@ def _block_format(dtypes, scaled, stated, block):
     """A quantization_config of FP8 blocks that is true of the stored weights; stated: the config's own."""
     made = {"activation_scheme": "dynamic", "quant_method": "fp8"} | stated
     made |= {"fmt": FORMATS[dtypes[scaled[0]]].fp8, "weight_block_size": block}
-    skipped = [name for key in SKIPPED for name in stated.get(key) or []]
+    skipped = _skipped(stated)
     modules = [name for name in skipped if not any(_is_in(weight, [name]) for weight in scaled)]
     modules += [w.removesuffix(".weight") for w in _unquantized(dtypes, scaled) if not _is_in(w, modules)]
     made = {key: value for key, value in made.items() if key not in SKIPPED}

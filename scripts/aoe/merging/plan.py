@@ -15,7 +15,7 @@ from typing import Any, Self
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.checkpoints.layout import PLAIN
+from aoe.checkpoints.layout import PLAIN, with_quantization
 from aoe.checkpoints.stated import true_config
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
@@ -237,7 +237,7 @@ def beside(recipe: Recipe, parents: Mapping[str, Checkpoint], unrounded: bool = 
         config = _with_tokens_of(config, parents[tokenizer].config, recipe.align_embeddings)
     config = true_config(parents[base], config | recipe.config)
     if unrounded:
-        config.pop("quantization_config", None)
+        config = with_quantization(config, None)
     found: dict[str, Any] = {"config": config} if config != parents[base].config else {}
     found |= {"tokenizer": tokenizer} if tokenizer != base else {}
     found |= {"template": template} if template != tokenizer else {}
