@@ -9,6 +9,7 @@ from aoe.acquiring.hashing import sha256
 from aoe.checkpoints.checkpoint import INDEX, OUTLINE, SINGLE, Checkpoint
 from aoe.checkpoints.configs import check_alike
 from aoe.checkpoints.configs import differences as differing_keys
+from aoe.checkpoints.keys import text_config
 from aoe.checkpoints.stated import contradictions
 from aoe.checkpoints.tokens.alignment import in_words
 from aoe.checkpoints.tokens.beside import chosen, misfits
@@ -79,8 +80,7 @@ class _Models:
 
     def aligned(self, who, base, other):
         """Return the sentence on how a model's embeddings are aligned with the base's, or None if no row moves."""
-        configs = [config.get("text_config") or config for config in self.configs([base, other]).values()]
-        sizes = [config.get("vocab_size") for config in configs]
+        sizes = [text_config(config).get("vocab_size") for config in self.configs([base, other]).values()]
         found = [self._vocabulary(name) for name in (base, other)]
         for vocabulary in found:
             if not vocabulary.texts:
@@ -88,7 +88,7 @@ class _Models:
                     f"{who} has `align_embeddings`, but {vocabulary.name} has no tokenizer in {vocabulary.folder} "
                     "whose tokens can be read; add its tokenizer.json, or leave `align_embeddings` out."
                 )
-        rows = [size or max(one.texts) + 1 for size, one in zip(sizes, found, strict=True)]
+        rows = [size if type(size) is int else max(one.texts) + 1 for size, one in zip(sizes, found, strict=True)]
         return in_words(*found, *rows)
 
     def beside(self, one, other):

@@ -139,7 +139,7 @@ class Checkpoint:
         """
         if weight not in self._layouts:
             try:
-                self._layouts[weight] = layout_of(weight, self.files, self.stored, self.settings)
+                self._layouts[weight] = layout_of(weight, self.files, self.stored, self.settings, self._stated_shape)
             except ValueError as error:
                 raise AoeError(f"{self.name}: {error}") from error
         return self._layouts[weight]
@@ -147,6 +147,13 @@ class Checkpoint:
     def files_of(self, weight: str) -> set[str]:
         """Return the file names of the shards that hold a weight with all its members."""
         return {self.files[name] for name in self.layout(weight).names}
+
+    def _stated_shape(self, tensor):
+        """The rows and columns that a packed weight's own tensor states; None if it is not there, or says no two."""
+        stored = self.stored(tensor)
+        if stored.dtype not in ("I32", "I64") or stored.elements != 2 or self.shard_of(tensor).outline:
+            return None
+        return tuple(self.read(tensor).view("<i4" if stored.dtype == "I32" else "<i8").tolist())
 
     def scale(self, weight: str) -> str | None:
         """Return the name of the scale of a weight, or None if it needs none.  Raises AoeError as ``layout`` does."""
@@ -189,7 +196,10 @@ class Checkpoint:
 
     def _read_json(self, file):
         try:
-            content = json.loads((self.directory / file).read_text(encoding="utf-8"))
+            text = (self.directory / file).read_text(encoding="utf-8")
+            content = json.loads(text)
+            if "\\ud" in text.lower():
+                json.dumps(content, ensure_ascii=False).encode()  # what is half a character cannot be written again
         except OSError as error:
             raise AoeError(f"{self.name}: {self.directory / file} cannot be read ({error.strerror}).") from error
         except (ValueError, RecursionError) as error:

@@ -140,13 +140,15 @@ def _stated(config):
 
 
 def _several(ids):
-    return ids[0] if isinstance(ids, list) and len(ids) == 1 else sorted(ids) if isinstance(ids, list) else ids
+    if not isinstance(ids, list) or {*map(type, ids)} - {int}:
+        return ids
+    return ids[0] if len(ids) == 1 else sorted(ids)
 
 
 def _rotation(config):
     """The keys of rotations: rope_theta, and rope_scaling.… of anything but plain ones."""
-    parameters = config.get("rope_parameters") or {}
-    scaling = {**(config.get("rope_scaling") or {}), **parameters} if isinstance(parameters, dict) else {}
+    stated = [config.get(key) for key in ("rope_scaling", "rope_parameters")]
+    scaling = {key: value for part in stated if isinstance(part, Mapping) for key, value in part.items()}
     kind = scaling.pop("type", None)
     kind = scaling.pop("rope_type", None) or kind or "default"
     rotation = {"rope_theta": scaling.pop("rope_theta", config.get("rope_theta"))}

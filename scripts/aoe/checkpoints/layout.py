@@ -86,8 +86,8 @@ class Settings:
     """What a ``quantization_config`` says of the storage.
 
     block: rows and columns that share a scale, or None; powers: whether scales are powers of two (``scale_fmt``);
-    method: ``quant_method`` as it stands, or empty; bits: of packed integers; less_one: whether GPTQ's zeros are stored
-    less 1.
+    method: ``quant_method`` as it stands, or empty; bits: of packed integers; other_bits: of those of other groups of
+    modules; less_one: whether GPTQ's zeros are stored less 1.  shape: what a packed weight's own tensor says of it.
     """
 
     block: tuple[int, int] | None = None
@@ -95,6 +95,8 @@ class Settings:
     method: str = ""
     bits: int = 4
     less_one: bool = True
+    other_bits: tuple[int, ...] = ()
+    shape: tuple[int, ...] | None = None
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -102,23 +104,24 @@ class Settings:
         quantized = quantization_of(config)
         if not isinstance(quantized, dict):
             return cls()
-        method, weights = quantized.get("quant_method"), _first_group(quantized)
-        block = quantized.get("weight_block_size") or weights.get("block_structure")
+        method, groups = quantized.get("quant_method"), groups_of(quantized)
+        weights = groups[0] if groups else {}
+        block: Any = quantized.get("weight_block_size") or weights.get("block_structure")
         bits = next((b for b in (weights.get("num_bits"), quantized.get("bits")) if type(b) is int), 4)
         pair = isinstance(block, list) and len(block) == 2 and all(type(side) is int and side > 0 for side in block)
         powers = quantized.get("scale_fmt") == "ue8m0"
         less_one = quantized.get("checkpoint_format", "gptq") == "gptq"
         sides = (block[0], block[1]) if pair else None
-        return cls(sides, powers, method if isinstance(method, str) else "", bits, less_one)
+        others = tuple(group["num_bits"] for group in groups[1:] if type(group.get("num_bits")) is int)
+        return cls(sides, powers, method if isinstance(method, str) else "", bits, less_one, others)
 
 
-def _first_group(quantized):
-    """What compressed-tensors says of the weights of its first group; nothing where it says nothing."""
-    groups = quantized.get("config_groups")
-    for group in groups.values() if isinstance(groups, dict) else ():
-        if isinstance(group, dict) and isinstance(group.get("weights"), dict):
-            return group["weights"]
-    return {}
+def groups_of(quantized: Any) -> list[dict[str, Any]]:
+    """Return what compressed-tensors says of the weights of each of its groups; nothing where it says nothing."""
+    groups = quantized.get("config_groups") if isinstance(quantized, dict) else None
+    of_groups = groups.values() if isinstance(groups, dict) else []
+    found = [group.get("weights") for group in of_groups if isinstance(group, dict)]
+    return [weights for weights in found if isinstance(weights, dict)]
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,11 @@ class Layout:
         return {role: one for role, one in self.members.items() if role not in KEPT}
 
     @property
+    def decoding(self) -> dict[str, Member]:
+        """The members that values follow from, an order among them."""
+        return {role: one for role, one in self.members.items() if role not in (INPUT_SCALE, SHAPE)}
+
+    @property
     def size(self) -> int:
         """In bytes, of all members."""
         return sum(member.stored.size for member in self.members.values())
@@ -219,7 +227,7 @@ class Layout:
 
     def is_stored_as(self, other: Layout) -> bool:
         """Return whether a copy of the other layout's bytes is a weight of this one."""
-        ours, theirs = ({r: (m.stored.dtype, m.stored.shape) for r, m in one.made.items()} for one in (self, other))
+        ours, theirs = ({r: (m.stored.dtype, m.stored.shape) for r, m in one.decoding.items()} for one in (self, other))
         forms = [(one.storage, one.shape, one.block, one.other) for one in (self, other)]
         same = not self.pieces and forms[0] == forms[1]
         return same and ours == theirs and (self.scales != Scales.POWERS or other.scales == Scales.POWERS)

@@ -10,7 +10,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import STORED, written
 from aoe.checkpoints.formats import FORMATS, SCALED
 from aoe.checkpoints.keys import NESTED, quantization_of
-from aoe.checkpoints.layout import SCALE, Scales
+from aoe.checkpoints.layout import SCALE, Scales, groups_of
 from aoe.checkpoints.storage.fp8 import are_powers
 
 PLAIN = {name: one.torch for name, one in FORMATS.items() if one.plain}
@@ -58,8 +58,8 @@ def _in_another_layout(checkpoint):
             f"{checkpoint.name}: config.json has no quantization_config, but {others[0].weight} is stored as "
             f"{others[0].words()}; servers cannot load what is published from it before one is added."
         )
-    group = next(iter((quantized or {}).get("config_groups", {}).values()), {}) if isinstance(quantized, dict) else {}
-    strategy = (group.get("weights") or {}).get("strategy") if isinstance(group, dict) else None
+    groups = groups_of(quantized)
+    strategy = groups[0].get("strategy") if len(groups) == 1 else None  # of several, each is of other modules
     wrong = [one for one in layouts if strategy in STRATEGIES and one.shape[0] > 1 and strategy != one.strategy]
     if wrong:
         yield (
@@ -96,8 +96,9 @@ def _scaled(checkpoint):
 
 
 def _in_blocks(layout):
-    """Whether the scales have the name of those that are stored in blocks."""
-    return layout.members[SCALE].stored.name.endswith(("_inv", ".scale"))
+    """Whether the scales have the name of those that are stored in blocks, and are not one for all numbers."""
+    scale = layout.members[SCALE].stored
+    return scale.name.endswith(("_inv", ".scale")) and len(scale.shape) > 1
 
 
 def _contradicting(checkpoint):
@@ -156,12 +157,18 @@ def _wrong_in(quantized, dtypes, scaled, block):
     found = sorted({FORMATS[dtypes[weight]].fp8 or "" for weight in scaled})
     if quantized.get("fmt", "e4m3") not in found:
         wrong.append(f"fmt is {written(quantized['fmt'])}, the weights are {', '.join(found)}")
-    skipped = [name for key in SKIPPED for name in quantized.get(key) or []]
+    skipped = _skipped(quantized)
     if left := [weight for weight in scaled if _is_in(weight, skipped)]:
         wrong.append(f"{left[0]} is FP8, and among those that are not converted")
     if left := [weight for weight in _unquantized(dtypes, scaled) if not _is_in(weight, skipped)]:
         wrong.append(f"{left[0]} is {dtypes[left[0]]}, and not among those that are not converted")
     return wrong
+
+
+def _skipped(quantized):
+    """The names of modules that are not converted."""
+    lists = [quantized.get(key) for key in SKIPPED]
+    return [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
 
 
 def _unquantized(dtypes, scaled):
@@ -179,7 +186,7 @@ def _block_format(dtypes, scaled, stated, block):
     """A quantization_config of FP8 blocks that is true of the stored weights; stated: the config's own."""
     made = {"activation_scheme": "dynamic", "quant_method": "fp8"} | stated
     made |= {"fmt": FORMATS[dtypes[scaled[0]]].fp8, "weight_block_size": block}
-    skipped = [name for key in SKIPPED for name in stated.get(key) or []]
+    skipped = _skipped(stated)
     modules = [name for name in skipped if not any(_is_in(weight, [name]) for weight in scaled)]
     modules += [w.removesuffix(".weight") for w in _unquantized(dtypes, scaled) if not _is_in(w, modules)]
     made = {key: value for key, value in made.items() if key not in SKIPPED}

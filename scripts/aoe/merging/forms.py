@@ -119,7 +119,7 @@ def agree(one: Checkpoint, other: Checkpoint, weight: str, counterpart: str | No
     ours, theirs = one.layout(weight), other.layout(counterpart or weight)
     if not (ours.is_stored_as(theirs) and theirs.is_stored_as(ours)):
         return False
-    pairs = [(member.stored, theirs.members[role].stored.name) for role, member in ours.made.items()]
+    pairs = [(member.stored, theirs.members[role].stored.name) for role, member in ours.decoding.items()]
     # where parents differ, they do so at once: what is combined is not read a second time for it
     codes, counterpart = pairs[0]
     pieces = [(codes.name, counterpart, 0, min(COMPARED_FIRST_BYTES, codes.size))]

@@ -206,7 +206,7 @@ class Merge:
             yield weight, members[weight], members[scale.stored.name] if scale else None
 
     def values(self, weights: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield (weight, tensor) as a server without FP8 computes with them: FP8 as float32, others as stored; CPU."""
+        """Yield (weight, tensor) as a server without FP8 computes with: quantized as float32, others as stored; CPU."""
         yield from self._pipeline(weights, self._begin_value)
 
     def _pipeline(self, weights, begin):
@@ -239,9 +239,8 @@ class Merge:
             places = {name: self.member(name) for name in layout.names}
             copies = {name: pool.submit(one.tensor, theirs) for name, (one, theirs) in places.items()}
             return [], lambda: {name: copy.result() for name, copy in copies.items()}
-        futures, made = (
-            self._begin_native(weight, pool) if self.is_native(weight) else self._begin_encoded(weight, pool)
-        )
+        begin = self._begin_native if self.is_native(weight) else self._begin_encoded
+        futures, made = begin(weight, pool)
         kept = {name: self.base.tensor(name) for name in self.kept(weight)}
         return futures, lambda: made() | kept
 
@@ -253,9 +252,7 @@ class Merge:
             futures = [pool.submit(self.combine, slab, out[slab.begin : slab.end]) for slab in pieces]
             return futures, lambda: {weight: _tensor(out, self.stored(weight))}
         scale, member = self.engine.empty(scale_shape(*stored.shape), "F32"), self.base.layout(weight).members[SCALE]
-        futures = [
-            pool.submit(self.combine, slab, out[slab.begin : slab.end], scale[slab.block_rows]) for slab in pieces
-        ]
+        futures = [pool.submit(self.combine, s, out[s.begin : s.end], scale[s.block_rows]) for s in pieces]
 
         def made():
             if member.stored.dtype == "F32":
@@ -287,8 +284,7 @@ class Merge:
             raise AoeError(f"The tensor {weight} has the dtype {layout.codes.dtype}, which cannot be dequantized.")
         self.source(weight)  # found out once, for all slabs
         out = np.empty(layout.shape, np.float32)
-        pieces = self._pieces(weight)
-        futures = [pool.submit(self._dequantize, weight, piece, out) for piece in pieces]
+        futures = [pool.submit(self._dequantize, weight, piece, out) for piece in self._pieces(weight)]
         served = layout.served_shape
         if layout.is_transposed:
             return futures, lambda: _tensor(out).reshape(served[0], served[2], served[1]).transpose(1, 2).contiguous()

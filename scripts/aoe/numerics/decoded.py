@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import BLOCK, FORMATS, size_of
 from aoe.checkpoints.layout import CODES, INPUT_SCALE, PLAIN, SCALE, Layout
@@ -76,7 +77,12 @@ def decode(checkpoint: Checkpoint, layout: Layout, begin: int, end: int, out: Fl
     rows = stored_rows(checkpoint, layout, begin, end)
     if layout.storage == "fp8" and comparing.has_nan(rows[CODES]):
         raise NotFiniteError
-    return values_of(layout, rows, begin, end, out)
+    try:
+        return values_of(layout, rows, begin, end, out)
+    except NotFiniteError:
+        raise
+    except ValueError as error:  # what only the numbers themselves tell, such as an order of columns
+        raise AoeError(f"{checkpoint.name}: {layout.weight}, {layout.words()}, cannot be decoded ({error}).") from error
 
 
 def _decode_pieces(checkpoint, layout, begin, end, out):

@@ -8,10 +8,11 @@ rows, columns and whole tensors are blocks.
 
 import pkgutil
 from collections.abc import Callable, Container
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
-from aoe.checkpoints.layout import CODES, Layout, Settings, Storage, plain
+from aoe.checkpoints.layout import CODES, SHAPE, Layout, Settings, Storage, plain
 from aoe.checkpoints.shard import StoredTensor
 
 Stored = Callable[[str], StoredTensor]
@@ -24,15 +25,23 @@ def storages() -> tuple[Storage, ...]:
     return tuple(import_module(f"{__name__}.{name}").STORAGE for name in names)
 
 
-def layout_of(weight: str, files: Container[str], stored: Stored, settings: Settings) -> Layout:
+def layout_of(
+    weight: str,
+    files: Container[str],
+    stored: Stored,
+    settings: Settings,
+    shape: Callable[[str], tuple[int, ...] | None],
+) -> Layout:
     """Return the Layout of a weight.
 
-    files: the names of a checkpoint's tensors; stored: gives the StoredTensor of one.  Raises ValueError, in words, if
-    its members do not fit each other.
+    files: the names of a checkpoint's tensors; stored: gives the StoredTensor of one; shape: gives the numbers of one
+    that is a packed weight's shape, None if they are not there.  Raises ValueError, in words, if its members do not fit
+    each other.
     """
     for storage in storages():
         if (members := _members(storage, weight, files, stored)) is not None:
-            return storage.read(members, settings)
+            own = replace(settings, shape=shape(members[SHAPE].name)) if SHAPE in members else settings
+            return storage.read(members, own)
     return plain(stored(weight))
 
 

@@ -59,6 +59,8 @@ def block_of(codes: StoredTensor, scale: StoredTensor, settings: Settings) -> tu
             return block
     if ROUNDED_TO.get(scale.dtype) == Scales.POWERS and shape == _grid(codes.shape, MX):
         return MX
+    if shape in ((), (1,)):  # of a whole tensor, under any name
+        return experts * rows, columns
     if not scale.name.endswith("_inv"):
         if math.prod(shape) == 1:
             return experts * rows, columns

@@ -28,7 +28,9 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     if len(codes.shape) != 2 or len(scale.shape) != 2 or (not gptq and codes.shape[1] * CODES_A_WORD != rows):
         return unknown(members, "gptq", STORAGE.title)
     columns = codes.shape[0] * 32 // bits if gptq else codes.shape[0]
-    if not scale.shape[0] or columns % scale.shape[0]:
+    zeros, order = rows * bits // 32 if gptq else codes.shape[1], members.get(ORDER)
+    fits = members[ZERO].shape == (scale.shape[0], zeros) and (order is None or order.shape == (columns,))
+    if not scale.shape[0] or columns % scale.shape[0] or not fits:
         return unknown(members, "gptq", STORAGE.title)
     found = {role: Member(stored, 0) for role, stored in members.items()}
     block = (1, columns // scale.shape[0])

@@ -18,9 +18,11 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     codes, scale = members[CODES], members[SCALE]
     if len(codes.shape) != 2 or len(scale.shape) != 2 or scale.shape[0] != codes.shape[0] or not scale.shape[1]:
         return unknown(members, "int4", STORAGE.title)
-    bits = settings.bits if 1 <= settings.bits <= 8 else 4
-    rows, columns = codes.shape[0], codes.shape[1] * (WORD // bits)
-    if columns % scale.shape[1]:
+    fitting = (bits for bits in (settings.bits, *settings.other_bits) if _fits(codes, settings.shape, bits))
+    bits = next(fitting, 0)
+    rows, columns = codes.shape[0], codes.shape[1] * (WORD // bits) if bits else 0
+    columns = settings.shape[1] if settings.shape else columns
+    if not bits or columns % scale.shape[1] or not _fit(members, rows, columns, bits):
         return unknown(members, "int4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
     # zero points are packed along the rows
@@ -30,6 +32,19 @@ def read(members: Mapping[str, StoredTensor], settings: Settings) -> Layout:
     zeros = ", zero points" if ZERO in members else ""
     title, makes = f"packed INT{bits} in groups of {block[1]} (scales {scale.dtype}{zeros})", ORDER not in members
     return Layout(codes.name, "int4", title, (rows, columns), found, block, rule, makes, other={"bits": bits})
+
+
+def _fits(codes, shape, bits):
+    """Whether codes of so many bits can be a weight of the shape that is stated, if one is."""
+    if not 1 <= bits <= 8:
+        return False
+    return not shape or (codes.shape[0], codes.shape[1]) == (shape[0], -(-shape[1] // (WORD // bits)))
+
+
+def _fit(members, rows, columns, bits):
+    """Whether zero points and the order of columns have their shapes."""
+    shapes = {ZERO: (-(-rows // (WORD // bits)), members[SCALE].shape[1]), ORDER: (columns,)}
+    return all(members[role].shape == shape for role, shape in shapes.items() if role in members)
 
 
 STORAGE = Storage(

@@ -17,7 +17,9 @@ def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
     """Return the Layout of an MXFP4 weight."""
     codes, scale = members[CODES], members[SCALE]
     rows = math.prod(scale.shape[:-1])
-    if codes.elements != scale.elements * GROUP // 2 or not rows:
+    *leading, groups = scale.shape or (0,)
+    shapes = (*leading, groups, GROUP // 2), (*leading, groups * GROUP // 2)
+    if codes.shape not in shapes or not rows:
         return unknown(members, "mxfp4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1)}
     shape = (rows, scale.shape[-1] * GROUP)

@@ -17,7 +17,8 @@ def read(members: Mapping[str, StoredTensor], _: Settings) -> Layout:
     """Return the Layout of an NVFP4 weight."""
     codes, scale = members[CODES], members[SCALE]
     columns = codes.shape[-1] * 2 if codes.shape else 0
-    if len(codes.shape) != 2 or tuple(scale.shape) != (codes.shape[0], columns // GROUP):
+    fits = len(codes.shape) == 2 and columns % GROUP == 0 and members[GLOBAL].elements == 1
+    if not fits or tuple(scale.shape) != (codes.shape[0], columns // GROUP):
         return unknown(members, "nvfp4", STORAGE.title)
     found = {CODES: Member(codes, 1), SCALE: Member(scale, 1), GLOBAL: Member(members[GLOBAL], 0)}
     found |= {INPUT_SCALE: Member(members[INPUT_SCALE], 0)} if INPUT_SCALE in members else {}

@@ -17,6 +17,7 @@ from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import SCALED
+from aoe.checkpoints.keys import text_config
 from aoe.checkpoints.layout import Layout, plain
 from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.naming.view import View
@@ -130,8 +131,8 @@ def tensors_of_tokens(base: Checkpoint, tokens: int) -> list[str]:
         of_tokens = group in (TensorGroup.EMBEDDINGS, TensorGroup.LM_HEAD)
         if (of_tokens or (group == TensorGroup.MTP and tensor.endswith(OF_MTP))) and shape and shape[0] >= tokens:
             found.append(tensor)
-    config = base.config.get("text_config") or base.config
-    rows = config.get("vocab_size", max((base.stored(tensor).shape[0] for tensor in found), default=0))
+    rows = text_config(base.config).get("vocab_size")
+    rows = rows if type(rows) is int else max((base.stored(tensor).shape[0] for tensor in found), default=0)
     found = [tensor for tensor in found if base.stored(tensor).shape[0] == rows]
     if not found:
         raise AoeError(f"{base.name} has no embeddings with a row for each of its {tokens:,} tokens to align.")

@@ -46,10 +46,10 @@ def chat_templates(folder: Path | str) -> dict[str, str]:
 def _named(stated):
     """{name: text} of what a JSON file has for its chat template: a text, or several with their names."""
     if isinstance(stated, list):
-        return {
-            one["name"]: one["template"] for one in stated if isinstance(one, dict) and {*one} >= {"name", "template"}
-        }
-    return stated if isinstance(stated, dict) else {DEFAULT: stated} if stated else {}
+        pairs = [(one.get("name"), one.get("template")) for one in stated if isinstance(one, dict)]
+    else:
+        pairs = [*(stated if isinstance(stated, dict) else {DEFAULT: stated}).items()]
+    return {name: text for name, text in pairs if isinstance(name, str) and isinstance(text, str) and text}
 
 
 def _text(path):

@@ -89,7 +89,10 @@ class Vocabulary:
             decoder = self.settings.get("added_tokens_decoder") or {}
             more = {int(number): entry["content"] for number, entry in decoder.items()}
             more |= {entry["id"]: entry["content"] for entry in added}
-            return {number: text for text, number in (vocabulary or {}).items()} | more, set(more), notation
+            texts = {number: text for text, number in (vocabulary or {}).items()} | more
+            if set(map(type, texts)) - {int} or set(map(type, texts.values())) - {str}:
+                raise TypeError("an id that is no number, or a token that is no text")
+            return texts, set(more), notation
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AoeError(f"{self.name}: the tokenizer in {self.folder} cannot be understood ({error!r}).") from error
 
@@ -149,7 +152,8 @@ class Vocabulary:
         if not (self.folder / TOKENIZER).is_file():
             return self._merges()
         content, model = self._read(TOKENIZER), self._model
-        merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model.get("merges") or []]
+        merges = model.get("merges") if isinstance(model.get("merges"), list) else []
+        merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
         flags = ("type", "byte_fallback", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
         parts = {flag: model.get(flag) for flag in flags} | {"merges": merges}
         parts |= {part: _simplest(content.get(part)) for part in ("normalizer", "pre_tokenizer")}
@@ -176,8 +180,9 @@ class Vocabulary:
             content = text_config(content)
             for which in SPECIAL:
                 ids = content.get(f"{which}_token_id")
-                if ids is not None:
-                    found[f"{which}_token_id of {file}"] = sorted(ids) if isinstance(ids, list) else [ids]
+                numbers = [number for number in (ids if isinstance(ids, list) else [ids]) if type(number) is int]
+                if numbers:
+                    found[f"{which}_token_id of {file}"] = sorted(numbers)
         for which, text in self.named().items():
             found[f"{which} of {SETTINGS}"] = text
         return found
@@ -186,7 +191,7 @@ class Vocabulary:
         """Return {bos_token, …: text} of tokenizer_config.json, which chat templates know by these names."""
         tokens = {f"{which}_token": self.settings.get(f"{which}_token") for which in SPECIAL}
         texts = {which: token.get("content") if isinstance(token, dict) else token for which, token in tokens.items()}
-        return {which: text for which, text in texts.items() if text is not None}
+        return {which: text for which, text in texts.items() if isinstance(text, str)}
 
     def ends(self) -> list[int]:
         """Return the token ids at which generation stops: those of generation_config.json, else of config.json."""
