@@ -180,9 +180,8 @@ class Merge:
 
     def pieces(self, weight: str) -> list[tuple[int, int]]:
         """Return the ranges of rows that ``encoded`` is asked for, in order."""
-        layout, (parents, _) = self.layout(weight), self._summands(weight)
-        known = fused.is_known(layout, parents, self.method(weight))
-        return decoded.rows_of_slabs(layout, fused.SLAB if known else decoded.SLAB)
+        known = fused.is_known(self.layout(weight), self._summands(weight)[0], self.method(weight))
+        return decoded.rows_of_slabs(self.layout(weight), fused.SLAB if known else decoded.SLAB)
 
     def encoded_values(self, weight: str, begin: int, end: int, out: NDArray[np.float32] | None = None) -> NDArray[Any]:
         """Return the values of what ``encoded`` gives, float32 (rows, columns), in ``out`` if there is one."""
