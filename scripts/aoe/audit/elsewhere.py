@@ -40,7 +40,7 @@ class Elsewhere:
     def find_bytes(self, weight: Comparison) -> tuple[str, str] | None:
         """Return (parent, name) of the weight whose stored bytes a published weight has; None if there is none."""
         part, published, key = weight.part, weight.published.checkpoint, (self._kind(weight.name), "bytes")
-        if not part or not part.layout:
+        if not part or not part.layout or part.layout.pieces:
             return None
         with self.lock:
             if key not in self.heads:
@@ -55,7 +55,9 @@ class Elsewhere:
         found = {}
         for name in self._names(kind):
             for parent, checkpoint in self.parents.items():
-                found.setdefault(_stored_head(checkpoint, checkpoint.layout(name)), []).append((parent, name))
+                layout = checkpoint.layout(name)
+                if not layout.pieces:  # what is put together has no bytes of its own
+                    found.setdefault(_stored_head(checkpoint, layout), []).append((parent, name))
         return found
 
     def _heads(self, weight):
