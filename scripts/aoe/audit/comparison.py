@@ -30,7 +30,7 @@ from aoe.audit.storage import (
 )
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import Scales
-from aoe.merging.forms import agree
+from aoe.merging.equality import agree
 from aoe.merging.merge import alike
 from aoe.numerics.kernels import FP8, Method, NotFiniteError, Rounding, Sums, cpu
 from aoe.numerics.slabs import Slab

@@ -9,7 +9,7 @@ from aoe.audit.storage import SlabPart
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import Layout
-from aoe.merging.forms import agree
+from aoe.merging.equality import agree
 from aoe.merging.merge import alike
 
 KEY_BYTES = 4096  # of a weight, by which it is looked for

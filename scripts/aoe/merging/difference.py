@@ -15,7 +15,8 @@ from aoe.checkpoints.formats import scale_shape
 from aoe.checkpoints.layout import CODES
 from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.shard import StoredTensor
-from aoe.merging.forms import agree, is_stored
+from aoe.merging.equality import agree
+from aoe.merging.forms import is_stored
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
 from aoe.numerics.decoded import Decoded, stored_rows

@@ -6,17 +6,13 @@ and encoded once, whether it is combined or taken whole.
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from aoe import AoeError
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.layout import INPUT_SCALE, PLAIN, Scales
 from aoe.checkpoints.naming.renamed import named_as
 from aoe.merging.recipe import Recipe
-from aoe.numerics.decoded import roundings
-from aoe.numerics.kernels import Arithmetic, cpu
-
-COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
+from aoe.numerics.kernels import Arithmetic, Rounding
 
 
 class Forms:
@@ -53,7 +49,7 @@ class Forms:
 
     def _check_method(self, weight, layout, is_native):
         rounding, arithmetic = self.recipe.rounding, self.recipe.arithmetic
-        if rounding not in roundings(layout):
+        if rounding not in _roundings(layout):
             raise AoeError(
                 f"The tensor {weight} is stored as {layout.words()}, which is rounded to nearest only; leave "
                 f"`rounding: {rounding}` out."
@@ -70,6 +66,12 @@ class Forms:
 
     def _scales(self, parent, weight):
         return str(self.parents[parent].layout(weight).scales)
+
+
+def _roundings(layout):
+    """The roundings that a layout can be encoded with."""
+    by_chance = (Rounding.STOCHASTIC, Rounding.BALANCED) if layout.native else ()
+    return (Rounding.NEAREST, *by_chance, Rounding.NONE)
 
 
 def check_formats(who: str, recipe: Recipe, parents: Mapping[str, Checkpoint]) -> None:
@@ -98,40 +100,6 @@ def is_stored(checkpoint: Checkpoint, weight: str) -> str:
     layout = checkpoint.layout(weight)
     known = layout.storage in (PLAIN, "fp8")
     return f"has the dtype {layout.codes.dtype}" if known else f"is stored as {layout.title}"
-
-
-def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
-    """Raise AoeError unless all parents store a weight that cannot be combined in the same bytes."""
-    first, *others = parents
-    for other in others:
-        if not agree(first, other, weight):
-            raise AoeError(
-                f"The tensor {weight} {is_stored(first, weight)}, which cannot be combined, and differs between "
-                f"{first.name} and {other.name}; leave it out of the subset S."
-            )
-
-
-def agree(one: Checkpoint, other: Checkpoint, weight: str, counterpart: str | None = None) -> bool:
-    """Return whether two checkpoints store a weight, with its scale, in the same bytes; reads on only while they do.
-
-    counterpart: the weight's name in the other one, if it has another.
-    """
-    ours, theirs = one.layout(weight), other.layout(counterpart or weight)
-    if not (ours.is_stored_as(theirs) and theirs.is_stored_as(ours)):
-        return False
-    pairs = [(member.stored, theirs.members[role].stored.name) for role, member in ours.decoding.items()]
-    # where parents differ, they do so at once: what is combined is not read a second time for it
-    codes, counterpart = pairs[0]
-    pieces = [(codes.name, counterpart, 0, min(COMPARED_FIRST_BYTES, codes.size))]
-    for stored, name in pairs:
-        begins = range(0, stored.size, cpu.SLAB)
-        pieces += [(stored.name, name, begin, min(cpu.SLAB, stored.size - begin)) for begin in begins]
-    return all(_same(one, other, *piece) for piece in pieces)
-
-
-def _same(one, other, ours, theirs, begin, size):
-    """Whether ``size`` bytes of two tensors are equal."""
-    return cpu.alike(*(c.read(name, begin, np.empty(size, np.uint8)) for c, name in ((one, ours), (other, theirs))))
 
 
 def check_compatible(base: Checkpoint, others: Iterable[Checkpoint]) -> None:

@@ -25,7 +25,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.formats import FORMATS, scale_shape
 from aoe.checkpoints.layout import PLAIN, SCALE, Layout, as_bf16, plain
 from aoe.checkpoints.shard import StoredTensor
-from aoe.merging.forms import agree
+from aoe.merging.equality import agree
 from aoe.merging.plan import Plan
 from aoe.numerics import decoded, fused, kernels
 from aoe.numerics.kernels import FP8, Arithmetic, Array, Engine, Method, Part, cpu

@@ -20,7 +20,8 @@ from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
-from aoe.merging.forms import Forms, check_compatible, check_equal, is_stored
+from aoe.merging.equality import check_equal
+from aoe.merging.forms import Forms, check_compatible, is_stored
 from aoe.merging.recipe import Recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.merging.sphere import resolved

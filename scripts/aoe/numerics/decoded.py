@@ -15,7 +15,7 @@ from aoe.checkpoints.formats import BLOCK, FORMATS, size_of
 from aoe.checkpoints.layout import CODES, INPUT_SCALE, PLAIN, SCALE, Layout
 from aoe.checkpoints.shard import StoredTensor
 from aoe.numerics import fp8_blocks, packed_weights
-from aoe.numerics.kernels import Method, NotFiniteError, Rounding, arithmetic, comparing, composed, cpu, sums
+from aoe.numerics.kernels import Method, NotFiniteError, arithmetic, comparing, composed, cpu, sums
 from aoe.numerics.kernels.composed import PIECE
 from aoe.numerics.slabs import memory
 from aoe.numerics.stored_scales import narrowed, widened
@@ -180,12 +180,6 @@ def kept_rows(checkpoint: Checkpoint, layout: Layout) -> dict[str, np.ndarray]:
 def bytes_of(encoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what ``encode`` gives as bytes."""
     return {role: np.ascontiguousarray(array).reshape(-1).view(np.uint8) for role, array in encoded.items()}
-
-
-def roundings(layout: Layout) -> tuple[Rounding, ...]:
-    """Return the roundings that a layout can be encoded with."""
-    by_chance = (Rounding.STOCHASTIC, Rounding.BALANCED) if layout.native else ()
-    return (Rounding.NEAREST, *by_chance, Rounding.NONE)
 
 
 def _typed(numbers, dtype):

@@ -12,7 +12,7 @@ from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.configs import differences
 from aoe.checkpoints.stated import contradictions, true_config
 from aoe.checkpoints.tokens.chat_templates import chat_templates
-from aoe.merging.forms import agree
+from aoe.merging.equality import agree
 from aoe.numerics.decoded import decode
 from support.checkpoints import CONFIG
 from support.layouts import PACKED, packed_of
