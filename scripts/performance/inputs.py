@@ -90,7 +90,7 @@ def write(folder: Path, config: Mapping[str, Any], shards: Sequence[Tensors], se
     """Write a checkpoint of so many shards.
 
     numbers: gives what a tensor is filled with, again and again, in whole numbers of 4 bytes; it is called once for all
-    tensors whose names end alike.
+    tensors whose names end alike.  What fills a tensor exactly is written as it is.
     """
     folder = Path(folder)
     folder.mkdir(parents=True)
@@ -119,7 +119,8 @@ def _write_shard(path, tensors, random, numbers):
                 made[kind] = numbers(name, random)
             left = size_of(dtype, shape)
             while left:
-                start = int(random.integers(0, len(made[kind]) // 4)) * 4
+                fits = left == len(made[kind])
+                start = 0 if fits else int(random.integers(0, len(made[kind]) // 4)) * 4
                 piece = made[kind][start : start + left]
                 file.write(piece)
                 left -= len(piece)

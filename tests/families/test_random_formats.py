@@ -205,7 +205,8 @@ class Reference:
         if [*shares.values()] == [1] or (math.isclose(sum(shares.values()), 1) and self._same(weight, shares)):
             theirs = self.family.kinds[first][weight]
             if copies(kind, theirs, self.family.shapes[weight]):
-                ends = self.family.tensors[self.base][weight]  # names are the base's
+                # names are the base's, unless it is unrounded
+                ends = [""] if isinstance(kind, Plain) else self.family.tensors[self.base][weight]
                 return dict(zip(ends, self.family.tensors[first][weight].values(), strict=True))
             return kind.encode(self.family.values[first][weight])
         return kind.encode(self._sum(weight, shares))

@@ -182,8 +182,10 @@ def form_of(kind, shape):
         return kind.form(shape)
     if not isinstance(kind, Kind):
         return type(kind), kind.dtype
-    blocks = tuple(size or whole for size, whole in zip(kind.block, shape, strict=True))
-    return Kind, blocks, kind.stored, kind.shape
+    # a block that is larger than the matrix is the matrix
+    blocks = tuple(min(size or whole, whole) for size, whole in zip(kind.block, shape, strict=True))
+    grid = tuple(-(-whole // size) for size, whole in zip(blocks, shape, strict=True))
+    return Kind, blocks, kind.stored, grid if kind.shape is None else kind.shape
 
 
 def copies(base, other, shape):

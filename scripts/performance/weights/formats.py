@@ -68,7 +68,7 @@ def _global_scales(random: np.random.Generator) -> np.ndarray:
 
 
 def _shapes(random: np.random.Generator) -> np.ndarray:
-    return np.array([ROWS, COLUMNS] * 64)
+    return np.array([ROWS, COLUMNS])
 
 
 SQUARES = scale_shape(ROWS, COLUMNS)
