@@ -115,10 +115,9 @@ class Merge:
     def member(self, tensor: str) -> tuple[Checkpoint, str]:
         """Return the checkpoint, and the name there, that a member of a copied weight, or one that is kept, is from."""
         weight = self.base.weight(tensor)
-        role = next(role for role, one in self.base.layout(weight).members.items() if one.stored.name == tensor)
-        source = self.source(weight)
+        members, source = self.layout(weight).members.items(), self.source(weight)
+        role, ours = next((role, one.stored) for role, one in members if one.stored.name == tensor)
         found = source.layout(weight).members.get(role) if source else None
-        ours = self.base.stored(tensor)
         if source is None or found is None or (found.stored.dtype, found.stored.shape) != (ours.dtype, ours.shape):
             return self.base, tensor
         return source, found.stored.name

@@ -48,7 +48,7 @@ def write_shard(merge: Merge, file: str, target: Path | str) -> None:
                 copy_range(whole.file, 0, out, 0, size)
             else:
                 os.pwrite(out.fileno(), header, 0)
-                merge.run(_tasks(merge, shard, out, begins))
+                merge.run(_tasks(merge, out, begins))
     except OSError as error:
         sentence = f"{target} could not be written: {error.strerror}; it takes {size:,} bytes."
         raise AoeError(sentence) from error
@@ -81,18 +81,19 @@ def _whole_source(merge, shard, header):
     return other if not others and other.header == header else None
 
 
-def _tasks(merge, shard, out, begins):
+def _tasks(merge, out, begins):
     """What there is to do for a shard, in its order: callables that fill their own bytes of the file ``out``.
 
     begins: {tensor: where it begins in the file}.
     """
     done = set()  # weights that are combined: their members are made together
     for tensor in begins:
-        stored, weight = shard.tensors[tensor], merge.base.weight(tensor)
+        weight = merge.base.weight(tensor)
         if merge.source(weight) is not None or tensor in merge.kept(weight):
             checkpoint, name = merge.member(tensor)
-            for copied in range(0, stored.size, COPIED_BYTES):
-                length = min(COPIED_BYTES, stored.size - copied)
+            size = checkpoint.stored(name).size
+            for copied in range(0, size, COPIED_BYTES):
+                length = min(COPIED_BYTES, size - copied)
                 if checkpoint.rearranges(name):
                     yield partial(_write_rearranged, checkpoint, name, copied, length, out, begins[tensor])
                     continue

@@ -249,6 +249,19 @@ def test_a_config_inside_another_tells_the_bases_storage(tmp_path):
     assert "quantization_config" not in {**unrounded, **unrounded["text_config"]}
 
 
+def test_an_unrounded_model_has_the_bytes_of_what_is_bf16_already(tmp_path):
+    parents, values = parents_of(tmp_path, {"a": "f32", "b": "plain bf16"})
+    whole = {"subset": {"groups": ["attention"]}, "weights": {"b": 1}}
+    merge = merge_of(parents, overrides=[whole], rounding="none")
+    write_shard(merge, SHARD, tmp_path / SHARD)
+    written = load_file(tmp_path / SHARD)
+    served = {name: one for _, members in merge.tensors(parents["a"].weights) for name, one in members.items()}
+    taken = [weight for weight in values["b"] if ".self_attn." in weight and is_projection(weight)]
+    assert taken and merge.plan.unrounded
+    for weight in taken:
+        assert same(written[weight], values["b"][weight].bfloat16()) and same(served[weight], written[weight])
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("kinds", PAIRS, ids=" x ".join)
 def test_a_gpu_makes_the_processors_bytes_of_every_layout(tmp_path, kinds):
