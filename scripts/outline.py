@@ -9,7 +9,7 @@ from aoe.acquiring.fetching import fetch, fetch_outline
 from aoe.acquiring.lock import read_lock
 from aoe.acquiring.sources import open_source
 from aoe.acquiring.together import check, check_stored
-from aoe.checkpoints.architecture import Architecture, stacked, unplaced
+from aoe.checkpoints.architecture import Architecture, remarks
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.tokens.alignment import align
 from aoe.merging.forms import check_compatible, check_formats
@@ -39,10 +39,9 @@ with logged(snakemake.log[0]):
         seen = alignment.aligned(parents[base], parents) if alignment else parents
         check_compatible(parents[base], [seen[other]])
         print(f"{base} and {other} fit together, with embeddings aligned by token")
-    told = [line for p in parents.values() for line in unplaced(p.name, Architecture(p.config), p.files)]
+    told = []
     for name, parent in parents.items():
-        shapes = {weight: parent.stored(weight).shape for weight in parent.weights}
-        told += stacked(name, Architecture(parent.config), shapes)
+        told += remarks(name, parent.config, {weight: parent.stored(weight).shape for weight in parent.weights})
     for sentence in [*told, *check_stored(parents.values()), *check(snakemake.params.unions, directories)]:
         print(sentence)
         print(sentence, file=sys.__stderr__)

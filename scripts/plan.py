@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aoe.acquiring.together import check
-from aoe.checkpoints.architecture import Architecture, stacked, unplaced
+from aoe.checkpoints.architecture import remarks
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.merging.plan import make_plan
 from aoe.merging.recipe import Interpolation, read_recipe, said_of
@@ -37,6 +37,5 @@ with logged(snakemake.log[0]):
     plan = make_plan(recipe, parents, norms, cosines)
     plan.save(snakemake.output[0])
     base = parents[recipe.base]
-    architecture, shapes = Architecture(base.config), {weight: base.stored(weight).shape for weight in base.weights}
-    told = [*unplaced(base.name, architecture, base.files), *stacked(base.name, architecture, shapes)]
-    print("\n".join([*plan.describe(), *told]))
+    shapes = {weight: base.stored(weight).shape for weight in base.weights}
+    print("\n".join([*plan.describe(), *remarks(base.name, base.config, shapes)]))

@@ -13,7 +13,7 @@ from typing import Any
 from aoe.checkpoints import patterns
 from aoe.checkpoints.architectures import definitions
 from aoe.checkpoints.formats import weight_of
-from aoe.checkpoints.keys import is_dense, layers_of, linear_layers, text_config
+from aoe.checkpoints.keys import is_dense, layers_of, linear_layers, mtp_layers_of, text_config
 from aoe.checkpoints.parts import TensorGroup
 from aoe.checkpoints.patterns import EXPERT, GATE, IN_LAYERS, LAYER, MAIN, MTP, PARAMETER
 
@@ -41,6 +41,7 @@ class Architecture:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.model_type = config.get("model_type")
         self.layers, self.linear = layers_of(config), linear_layers(config)
+        self.mtp_layers = mtp_layers_of(config)
         self.is_inside = text_config(config) is not config  # the language model, inside another one
         self.is_dense = is_dense(config)
         known = definitions().get(self.model_type) if isinstance(self.model_type, str) else None
@@ -93,6 +94,19 @@ def _kind(name):
     return words[-1] if words else name
 
 
+def remarks(model: str, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return sentences on what tensors of a model may have another place than their names say.
+
+    shapes: {tensor: its shape}.
+    """
+    architecture = Architecture(config)
+    return [
+        *unplaced(model, architecture, shapes),
+        *stacked(model, architecture, shapes),
+        *beyond(model, architecture, shapes),
+    ]
+
+
 def unplaced(model: str, architecture: Architecture, tensors: Iterable[str]) -> list[str]:
     """Return a sentence on the tensors of a model that are in the group ``other``; none if there are none."""
     found = sorted(tensor for tensor in tensors if architecture.place(tensor).group == TensorGroup.OTHER)
@@ -116,6 +130,20 @@ def stacked(model: str, architecture: Architecture, shapes: Mapping[str, Sequenc
     return [
         f"{model}: the group `dense_mlp` has stacks of matrices, which may be all experts of a layer: {_named(found)}. "
         "If they are, docs/how-to/add-an-architecture.md says how to correct their group."
+    ]
+
+
+def beyond(model: str, architecture: Architecture, tensors: Iterable[str]) -> list[str]:
+    """Return a sentence on layers after the last one that a config states, if it does not state them as MTP."""
+    numbered = filter(None, map(LAYER.match, tensors))
+    found = sorted({int(one[2]) for one in numbered if architecture.place(one.string).group == TensorGroup.MTP})
+    found = [layer for layer in found if layer >= architecture.layers]
+    if len(found) <= architecture.mtp_layers:
+        return []
+    stated = f"{architecture.layers} layers and {architecture.mtp_layers} of multi-token prediction"
+    return [
+        f"{model}: config.json states {stated}, but the weights have layers up to {found[-1]}; those from "
+        f"{architecture.layers} on are in the group `mtp`. If that is wrong, correct the number of layers in config.json."
     ]
 
 

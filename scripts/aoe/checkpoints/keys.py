@@ -15,6 +15,7 @@ EXPERTS_PER_TOKEN = (
     *("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "num_selected_experts"),
     *("top_k_experts", "experts_per_token"),
 )
+OF_MTP = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers", "mtp_num_layers", "num_mtp_modules")
 WIDTHS = ("intermediate_size", "ffn_hidden_size", "ffn_dim", "mlp_dim", "n_inner", "d_inner", "d_ff")  # of MLPs
 OF_EXPERTS = re.compile("moe|expert")  # in a key
 # an item, or a letter, for every layer
@@ -53,6 +54,11 @@ def layers_of(config: Config) -> int:
         raise AoeError(f"The model's config.json says {text[key]!r} for {key}, which is no number.")
     number: int = text[key]
     return number
+
+
+def mtp_layers_of(config: Config) -> int:
+    """Return the number of layers of multi-token prediction that a config states; 0 if it states none."""
+    return _number(config, OF_MTP) or 0
 
 
 def experts_of(config: Config) -> int | None:

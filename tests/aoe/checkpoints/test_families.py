@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aoe import AoeError
-from aoe.checkpoints.architecture import Architecture, Place, stacked, unplaced
+from aoe.checkpoints.architecture import Architecture, Place, beyond, stacked, unplaced
 from aoe.checkpoints.keys import experts_of, experts_per_token, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
 
@@ -262,3 +262,14 @@ def test_layers_of_linear_attention_are_found(config, layers):
 
 def test_a_config_is_its_own_if_none_is_inside_it():
     assert text_config({"num_layers": 2, "text_config": None}) == {"num_layers": 2, "text_config": None}
+
+
+@pytest.mark.parametrize(("stated", "layers", "told"), [(0, 4, 0), (0, 5, 1), (1, 5, 0), (1, 7, 1)])
+def test_layers_that_a_config_does_not_state_are_told(stated, layers, told):
+    config = {"num_hidden_layers": 4, "num_nextn_predict_layers": stated}
+    tensors = [f"model.layers.{layer}.mlp.up_proj.weight" for layer in range(layers)]
+    sentences = beyond("mine", Architecture(config), [*tensors, "mtp.layers.0.mlp.up_proj.weight", "lm_head.weight"])
+    assert len(sentences) == told
+    for sentence in sentences:
+        assert sentence.startswith(f"mine: config.json states 4 layers and {stated} of multi-token prediction, but")
+        assert f"have layers up to {layers - 1}; those from 4 on are in the group `mtp`" in sentence
