@@ -143,7 +143,7 @@ def beyond(model: str, architecture: Architecture, tensors: Iterable[str]) -> li
     stated = f"{architecture.layers} layers and {architecture.mtp_layers} of multi-token prediction"
     return [
         f"{model}: config.json states {stated}, but the weights have layers up to {found[-1]}; those from "
-        f"{architecture.layers} on are in the group `mtp`. If that is wrong, correct the number of layers in config.json."
+        f"{architecture.layers} on are in the group `mtp`. If they are others, correct the number in config.json."
     ]
 
 

@@ -16,7 +16,7 @@ from aoe.checkpoints.layout import CODES
 from aoe.checkpoints.naming.renamed import named_as
 from aoe.checkpoints.shard import StoredTensor
 from aoe.merging.equality import agree
-from aoe.merging.forms import is_stored
+from aoe.merging.forms import storage_in_words
 from aoe.merging.merge import alike, check_finite
 from aoe.numerics import kernels
 from aoe.numerics.decoded import Decoded, stored_rows
@@ -92,7 +92,7 @@ def check_counterpart(base: Checkpoint, other: Checkpoint, weight: str) -> None:
     unknown = [one for one, layout in ((base, ours), (other, theirs)) if not layout.decodes]
     if unknown and not agree(base, other, weight):
         raise AoeError(
-            f"The tensor {weight} {is_stored(unknown[0], weight)}, whose differences cannot be measured, and "
+            f"The tensor {weight} {storage_in_words(unknown[0], weight)}, whose differences cannot be measured, and "
             f"differs between {base.name} and {other.name}."
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from aoe import AoeError
 from aoe.checkpoints.checkpoint import Checkpoint
-from aoe.merging.forms import is_stored
+from aoe.merging.forms import storage_in_words
 from aoe.numerics.kernels import cpu
 
 COMPARED_FIRST_BYTES = 4096  # of a weight, before all of them
@@ -17,7 +17,7 @@ def check_equal(weight: str, parents: Iterable[Checkpoint]) -> None:
     for other in others:
         if not agree(first, other, weight):
             raise AoeError(
-                f"The tensor {weight} {is_stored(first, weight)}, which cannot be combined, and differs between "
+                f"The tensor {weight} {storage_in_words(first, weight)}, which cannot be combined, and differs between "
                 f"{first.name} and {other.name}; leave it out of the subset S."
             )
 

@@ -61,7 +61,7 @@ class Forms:
         ):
             raise AoeError(
                 f"The tensor {weight} is stored as {layout.words()}; `arithmetic: stored` sums codes and scales of FP8 "
-                "in blocks of 128x128 with any scales in F32 only; leave it out."
+                "in blocks of 128x128 whose scales are F32 and no powers of two by their config; leave it out."
             )
 
     def _scales(self, parent, weight):
@@ -95,7 +95,7 @@ def check_formats(who: str, recipe: Recipe, parents: Mapping[str, Checkpoint]) -
             )
 
 
-def is_stored(checkpoint: Checkpoint, weight: str) -> str:
+def storage_in_words(checkpoint: Checkpoint, weight: str) -> str:
     """Return, in words, how a checkpoint stores a weight."""
     layout = checkpoint.layout(weight)
     known = layout.storage in (PLAIN, "fp8")

@@ -21,7 +21,7 @@ from aoe.checkpoints.stated import true_config, unquantized
 from aoe.checkpoints.tokens.alignment import Alignment, align
 from aoe.files.replacing import replace_text
 from aoe.merging.equality import check_equal
-from aoe.merging.forms import Forms, check_compatible, is_stored
+from aoe.merging.forms import Forms, check_compatible, storage_in_words
 from aoe.merging.recipe import Recipe
 from aoe.merging.selection import check_recipe, places
 from aoe.merging.sphere import resolved
@@ -232,7 +232,7 @@ def check_unrounded(base: Checkpoint) -> None:
         layout = base.layout(weight)
         if layout.storage not in (PLAIN, "fp8") or (layout.storage == "fp8" and not layout.combines):
             raise AoeError(
-                f"The tensor {weight} of {base.name} {is_stored(base, weight)}, which cannot become BF16; leave "
+                f"The tensor {weight} of {base.name} {storage_in_words(base, weight)}, which cannot become BF16; leave "
                 "`rounding: none` out."
             )
 

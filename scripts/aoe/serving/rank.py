@@ -7,12 +7,9 @@ a part of, for all.
 """
 
 import heapq
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from aoe.checkpoints.architecture import Architecture, Place
-from aoe.checkpoints.keys import experts_of, layers_of
 from aoe.checkpoints.patterns import MTP
 from aoe.merging.merge import Merge
 
@@ -77,18 +74,6 @@ def share_of(rank: Rank, merge: Merge) -> Share:
             makers[weight] = peer
             heapq.heappush(load, (read + _bytes(merge, weight), peer))
     return Share(needed, makers, [weight for weight in needed if makers.get(weight, rank.place) == rank.place])
-
-
-def expert_ranks(config: Mapping[str, Any], peers: int) -> list[Rank]:
-    """Return the Ranks of a server: layers are split and routed experts spread over ``peers`` ranks, MTP is not served.
-
-    config: a model's config.json as a dict.  Experts go to the ranks in order, as vLLM places them.
-    """
-    layers, experts = range(layers_of(config)), experts_of(config)
-    if experts is None:
-        return [Rank(place, peers, frozenset(layers)) for place in range(peers)]
-    parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
-    return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 
 
 def _bytes(merge, weight):

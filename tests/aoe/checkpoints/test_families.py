@@ -1,4 +1,4 @@
-"""The places of tensors of families of models, by the names that these have on the Hub; families.yaml has them."""
+"""The places of tensors of families of models, by the names that these have on the Hub; places.yaml has them."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from aoe.checkpoints.architecture import Architecture, Place, beyond, stacked, u
 from aoe.checkpoints.keys import experts_of, experts_per_token, layers_of, linear_layers, text_config
 from aoe.checkpoints.parts import TensorGroup
 
-FAMILIES = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text(encoding="utf-8"))
+FAMILIES = yaml.safe_load((Path(__file__).parent / "places.yaml").read_text(encoding="utf-8"))
 MOST = 5  # layers of these configs
 NUMBERED = re.compile(r"(?:^|\.)(?:layers|blocks|mtp|mtp_block|mtp_emb_norm)\.(\d+)\.")
 

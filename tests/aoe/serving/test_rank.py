@@ -7,9 +7,10 @@ import pytest
 from aoe.checkpoints.architecture import Architecture
 from aoe.checkpoints.checkpoint import Checkpoint
 from aoe.checkpoints.inventory import write_sparse_checkpoint
+from aoe.checkpoints.keys import experts_of, layers_of
 from aoe.merging.merge import Merge
 from aoe.merging.plan import Plan
-from aoe.serving.rank import Rank, expert_ranks, share_of
+from aoe.serving.rank import Rank, share_of
 from support.served import MINI_FOLDERS
 
 DEEPSEEK = Path(__file__).parents[3] / "resources/deepseek-v3/config.json"
@@ -19,6 +20,15 @@ HALF = ({"v3-0324": 0.5, "r1": 0.5},)
 def half_of_everything(parents):
     base = parents["v3-0324"]
     return Merge(Plan(base.name, HALF, dict.fromkeys(base.files, 0)), parents, "cpu")
+
+
+def expert_ranks(config, peers):
+    """The Ranks of a server as vLLM places experts: in order; layers are split, and MTP is not served."""
+    layers, experts = range(layers_of(config)), experts_of(config)
+    if experts is None:
+        return [Rank(place, peers, frozenset(layers)) for place in range(peers)]
+    parts = [frozenset(range(experts * place // peers, experts * (place + 1) // peers)) for place in range(peers)]
+    return [Rank(place, peers, frozenset(layers), dict.fromkeys(layers, part)) for place, part in enumerate(parts)]
 
 
 @pytest.fixture(scope="module")
