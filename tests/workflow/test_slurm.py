@@ -153,7 +153,8 @@ def test_the_same_command_survives_what_happens_on_a_cluster(cluster, small_job)
     clone = cluster.clone("small")
     clone.study("paper", **SMALL)  # the study that `--profile slurm` runs
     profile = clone.folder / "profiles/slurm/config.yaml"
-    limits = "set-resources: {answer: {runtime: attempt}, verify_input: {mem_mb: 100 * attempt ** 2}}\n"
+    hanging = "attempt if wildcards.variant == 'r1-0528' else 20"
+    limits = f'set-resources: {{answer: {{runtime: "{hanging}"}}, verify_input: {{mem_mb: 100 * attempt ** 2}}}}\n'
     profile.write_text(profile.read_text(encoding="utf-8") + limits, encoding="utf-8")
     faults = Faults(cluster, clone)
     faults.start()

@@ -169,7 +169,12 @@ class Checkpoint:
     @property
     def weights(self) -> list[str]:
         """The names of all tensors but the scales, shard by shard in file order."""
-        return [name for file in self.shard_names for name in self.shard(file).tensors if not self.is_scale(name)]
+        return [weight for file in self.shard_names for weight in self.weights_in(file)]
+
+    def weights_in(self, file: str) -> list[str]:
+        """Return the names of the tensors that the index puts into a shard, but for the scales, in file order."""
+        tensors = self.shard(file).tensors
+        return [name for name in tensors if self.files.get(name) == file and not self.is_scale(name)]
 
     def weight(self, tensor: str) -> str:
         """Return the weight that ``tensor`` is, or is a member of."""

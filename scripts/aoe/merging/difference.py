@@ -53,7 +53,7 @@ def shard_differences(
     counterpart.
     """
     architecture, engine, other = Architecture(base.config), kernels.for_device(device), named_as(base, other)
-    weights = [weight for weight in base.shard(file).tensors if not base.is_scale(weight)]
+    weights = base.weights_in(file)
     for weight in weights:
         check_counterpart(base, other, weight)
     with kernels.threads(engine, threads) as pool:

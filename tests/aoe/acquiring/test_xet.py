@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -66,15 +65,19 @@ def test_a_process_that_hangs_is_killed_and_its_bytes_are_kept(hub, tmp_path):
     command = [sys.executable, "-c", UPLOAD, hub.cas, str(original)]
     stored = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
     hub.add("o/n", {"file": original}, xet={"file": stored})
-    source = open_source("hf://o/n", stall_seconds=3)
+    source = open_source("hf://o/n", stall_seconds=5)
     facts, target = source.snapshot()["file"], tmp_path / "fetched/file"
     partial, stopped = partial_of(target, facts), []
 
     def stop():
-        while not (partial.exists() and partial.stat().st_size):
+        """Let the process go on a little at a time, so that it is never done before anybody looks."""
+        while not (child := next(iter(children()), None)):
             time.sleep(0.001)
-        (child,) = children()
-        child.send_signal(signal.SIGSTOP)
+        child.suspend()
+        while not (partial.exists() and partial.stat().st_size):
+            child.resume()
+            time.sleep(0.02)
+            child.suspend()
         stopped.append(partial.stat().st_size)
         stopped.append(child.cmdline())  # which everybody can read
 

@@ -31,7 +31,7 @@ def shard_projections(merges: Mapping[str, Merge], file: str, threads: int = 1) 
     """
     base = next(iter(merges.values())).base
     architecture = Architecture(base.config)
-    combined = {weight: combining(merges, weight) for weight in base.shard(file).tensors if not base.is_scale(weight)}
+    combined = {weight: combining(merges, weight) for weight in base.weights_in(file)}
     pieces = [(weight, slab) for weight in combined if combined[weight] for slab in pieces_of(combined[weight], weight)]
     found: dict[tuple[str, str], Projection] = {}
     with kernels.threads(cpu, threads) as pool:

@@ -121,7 +121,7 @@ def shard_prediction(
     left out.  Raises AoeError as a comparison does.
     """
     architecture = Architecture(pair.base.config)
-    weights = [weight for weight in pair.base.shard(file).tensors if not pair.base.is_scale(weight)]
+    weights = pair.base.weights_in(file)
     there = [weight for weight in weights if pair.has(weight) and pair.is_native(weight)]
     for weight in there:
         check_counterpart(pair.base, pair.other, weight)
