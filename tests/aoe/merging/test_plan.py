@@ -5,7 +5,7 @@ import math
 
 import pytest
 from aoe import AoeError
-from aoe.checkpoints.checkpoint import INDEX, Checkpoint
+from aoe.checkpoints.checkpoint import INDEX
 from aoe.merging.plan import Plan, copy_plan, make_plan
 from aoe.merging.recipe import read_recipe
 from support.checkpoints import stored, weights, write_checkpoint
@@ -93,13 +93,12 @@ def test_parents_that_do_not_match_are_refused(family, tmp_path, change, message
 
 def test_what_the_index_does_not_name_is_not_there(family, tmp_path):
     """Though a shard holds it: programs that read by the index do not find it."""
-    tensors = stored(weights(1))
-    odd = write_checkpoint(tmp_path / "odd", tensors, "r1")
+    odd = write_checkpoint(tmp_path / "odd", stored(weights(1)), "r1")
     index = json.loads((odd.directory / INDEX).read_text(encoding="utf-8"))
     del index["weight_map"]["model.norm.weight"]
     (odd.directory / INDEX).write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(AoeError, match=r"r1 lacks tensor model\.norm\.weight, compared with v3"):
-        plan_of({"v3": family["v3"], "r1": Checkpoint(odd.directory, "r1")})
+        plan_of({"v3": family["v3"], "r1": odd})
 
 
 def test_slerp_gives_every_tensor_the_weights_of_its_angle(family):
